@@ -1,0 +1,1 @@
+//! The agent: exports local services, imports remote ones, keeps the trust zone in step

@@ -1,0 +1,1 @@
+//! The gRPC API, the plan resources and the SPIFFE and SPIRE interfaces, with fallible conversions to the nouns

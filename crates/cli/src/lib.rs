@@ -1,0 +1,1 @@
+//! cofidectl: everything that a person does

@@ -1,0 +1,1 @@
+//! The way to Connect: channel, credentials, retry and the resumable plan stream

@@ -1,0 +1,136 @@
+//! A trust bundle: the authorities with which identities of one trust domain are verified.
+
+use std::fmt;
+
+use crate::TrustDomain;
+
+/// The authorities of one trust domain (SPIFFE Trust Domain and Bundle, section 4).
+///
+/// A bundle speaks for its own trust domain only; nothing in the system pools the authorities of two.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bundle {
+    pub trust_domain: TrustDomain,
+    pub x509_authorities: Vec<X509Authority>,
+    pub jwt_authorities: Vec<JwtAuthority>,
+    /// Seconds after which a consumer should look again; 0 where the issuer gives no hint.
+    pub refresh_hint: u64,
+    /// Grows with each change of the authorities at their issuer; 0 where the issuer does not count.
+    pub sequence_number: u64,
+}
+
+/// A certificate authority of a trust domain, as one DER certificate.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct X509Authority {
+    pub der: Vec<u8>,
+    pub tainted: bool,
+}
+
+/// A key that signs JWT-SVIDs of a trust domain.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JwtAuthority {
+    pub key_id: String,
+    /// DER of the SubjectPublicKeyInfo (PKIX).
+    pub public_key: Vec<u8>,
+    /// Seconds since the Unix epoch; 0 where the key does not expire.
+    pub expires_at: i64,
+    pub tainted: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BundleError {
+    #[error("the bundle is for trust domain {found}, expected {expected}")]
+    OtherTrustDomain { expected: TrustDomain, found: TrustDomain },
+    #[error("the bundle of {trust_domain} has no X.509 authority")]
+    NoX509Authority { trust_domain: TrustDomain },
+    #[error("the bundle of {trust_domain} has sequence number {found}, which is older than {held}")]
+    OlderSequence { trust_domain: TrustDomain, held: u64, found: u64 },
+}
+
+impl Bundle {
+    pub fn empty(trust_domain: TrustDomain) -> Self {
+        Self { trust_domain, x509_authorities: Vec::new(), jwt_authorities: Vec::new(), refresh_hint: 0, sequence_number: 0 }
+    }
+
+    /// Whether two bundles verify the same identities; the order of authorities, the hint and the sequence number do
+    /// not matter to that.
+    pub fn same_authorities(&self, other: &Self) -> bool {
+        fn sorted<T: Ord>(list: &[T]) -> Vec<&T> {
+            let mut list: Vec<_> = list.iter().collect();
+            list.sort();
+            list
+        }
+        self.trust_domain == other.trust_domain
+            && sorted(&self.x509_authorities) == sorted(&other.x509_authorities)
+            && sorted(&self.jwt_authorities) == sorted(&other.jwt_authorities)
+    }
+
+    /// Whether this bundle may take the place of `held`: same trust domain, not emptied, not older.
+    pub fn may_replace(&self, held: &Self) -> Result<(), BundleError> {
+        if self.trust_domain != held.trust_domain {
+            return Err(BundleError::OtherTrustDomain { expected: held.trust_domain.clone(), found: self.trust_domain.clone() });
+        }
+        if self.x509_authorities.is_empty() && !held.x509_authorities.is_empty() {
+            return Err(BundleError::NoX509Authority { trust_domain: self.trust_domain.clone() });
+        }
+        if self.sequence_number < held.sequence_number && self.sequence_number != 0 {
+            return Err(BundleError::OlderSequence {
+                trust_domain: self.trust_domain.clone(),
+                held: held.sequence_number,
+                found: self.sequence_number,
+            });
+        }
+        Ok(())
+    }
+}
+
+// Certificates are public but long: in a log line their count says enough.
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle")
+            .field("trust_domain", &self.trust_domain.as_str())
+            .field("x509_authorities", &self.x509_authorities.len())
+            .field("jwt_authorities", &self.jwt_authorities.len())
+            .field("refresh_hint", &self.refresh_hint)
+            .field("sequence_number", &self.sequence_number)
+            .finish()
+    }
+}
+
+impl fmt::Debug for X509Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "X509Authority({} bytes, tainted: {})", self.der.len(), self.tainted)
+    }
+}
+
+impl fmt::Debug for JwtAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JwtAuthority({}, tainted: {})", self.key_id, self.tainted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bundle(trust_domain: &str, authorities: &[u8], sequence_number: u64) -> Bundle {
+        let x509_authorities = authorities.iter().map(|byte| X509Authority { der: vec![*byte], tainted: false }).collect();
+        Bundle { x509_authorities, sequence_number, ..Bundle::empty(TrustDomain::new(trust_domain).unwrap()) }
+    }
+
+    #[test]
+    fn a_bundle_is_replaced_only_by_a_newer_one_of_its_own_domain() {
+        let held = bundle("a.test", &[1], 5);
+        assert_eq!(bundle("a.test", &[1, 2], 6).may_replace(&held), Ok(()));
+        assert_eq!(bundle("a.test", &[2], 0).may_replace(&held), Ok(()), "0 means that the issuer does not count");
+        assert!(matches!(bundle("a.test", &[2], 4).may_replace(&held), Err(BundleError::OlderSequence { .. })));
+        assert!(matches!(bundle("a.test", &[], 6).may_replace(&held), Err(BundleError::NoX509Authority { .. })));
+        assert!(matches!(bundle("b.test", &[2], 6).may_replace(&held), Err(BundleError::OtherTrustDomain { .. })));
+    }
+
+    #[test]
+    fn order_and_counters_do_not_make_other_authorities() {
+        assert!(bundle("a.test", &[1, 2], 5).same_authorities(&bundle("a.test", &[2, 1], 9)));
+        assert!(!bundle("a.test", &[1, 2], 5).same_authorities(&bundle("a.test", &[1], 5)));
+        assert!(!bundle("a.test", &[1], 5).same_authorities(&bundle("b.test", &[1], 5)));
+    }
+}

@@ -1,0 +1,62 @@
+//! A service as one client cluster sees it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Gateway, GatewayKind, Hostname, Port, SpiffeIdPath, TlsMode, TrustDomain};
+
+/// What Connect tells an agent about one remote service: the clusters that export the same hostname are merged into
+/// one import with the gateways of all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedService {
+    pub hostname: Hostname,
+    /// The port that clients connect to, which is the server's.
+    pub port: Port,
+    pub tls_mode: TlsMode,
+    /// The server's trust domain: the only one whose identities a client accepts here.
+    pub trust_domain: TrustDomain,
+    /// Sorted; empty where any ID of the trust domain will do.
+    pub spiffe_id_paths: Vec<SpiffeIdPath>,
+    /// Sorted, without duplicates.
+    pub gateways: Vec<ImportedGateway>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ImportedGateway {
+    pub gateway: Gateway,
+    /// The name of the cluster behind the gateway.
+    pub cluster_name: String,
+}
+
+impl ImportedService {
+    /// The gateways for a client that is not in an Istio mesh: ingress gateways, else whatever there is.
+    pub fn gateways_for_envoy(&self) -> Vec<&Gateway> {
+        self.prefer(GatewayKind::Ingress)
+    }
+
+    /// The gateways for a client in an Istio mesh: east-west gateways, else whatever there is.
+    pub fn gateways_for_istio(&self) -> Vec<&Gateway> {
+        self.prefer(GatewayKind::EastWest)
+    }
+
+    fn prefer(&self, kind: GatewayKind) -> Vec<&Gateway> {
+        let all = || self.gateways.iter().map(|imported| &imported.gateway);
+        let preferred: Vec<_> = all().filter(|gateway| gateway.kind == kind).collect();
+        if preferred.is_empty() { all().collect() } else { preferred }
+    }
+
+    /// The server name that a gateway of this kind expects in the TLS handshake.
+    ///
+    /// An Istio gateway in AUTO_PASSTHROUGH mode, which serves `IstioMtls` on east-west gateways, routes by Istio's own
+    /// form of the name; everything else routes by the hostname.
+    pub fn server_name(&self, kind: GatewayKind) -> String {
+        match (self.tls_mode, kind) {
+            (TlsMode::IstioMtls, GatewayKind::EastWest) => format!("outbound_.{}_._.{}", self.port, self.hostname),
+            _ => self.hostname.to_string(),
+        }
+    }
+
+    /// The server's SPIFFE IDs in full; empty where any ID of the trust domain will do.
+    pub fn server_spiffe_ids(&self) -> Vec<String> {
+        self.spiffe_id_paths.iter().map(|path| path.in_trust_domain(&self.trust_domain)).collect()
+    }
+}

@@ -1,0 +1,25 @@
+//! What Connect tells an agent about the identities and the trust of its zone.
+
+use crate::{AttestationPolicyBindingId, Bundle, BundleEndpoint, Name, PolicyKind, TrustDomain};
+
+/// One attestation policy binding, resolved: what it is about and which foreign bundles come with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadRegistration {
+    pub binding_id: AttestationPolicyBindingId,
+    pub policy_name: Name,
+    pub kind: RegistrationKind,
+    /// Sorted, without duplicates. Only domains for which a federation exists at this revision.
+    pub federates_with: Vec<TrustDomain>,
+}
+
+pub type RegistrationKind = PolicyKind;
+
+/// A trust domain that the agent's zone federates with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FederatedTrust {
+    pub trust_domain: TrustDomain,
+    pub trust_zone_name: Name,
+    /// Absent while the remote zone has not delivered it.
+    pub bundle: Option<Bundle>,
+    pub bundle_endpoint: Option<BundleEndpoint>,
+}

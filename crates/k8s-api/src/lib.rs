@@ -1,0 +1,1 @@
+//! Our custom resources and the Istio kinds that we read and write

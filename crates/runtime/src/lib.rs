@@ -1,0 +1,1 @@
+//! What every program needs: configuration layers, logging, metrics, the admin port, readiness and drain

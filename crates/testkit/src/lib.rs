@@ -1,0 +1,1 @@
+//! Builders, and the whole plane in one process

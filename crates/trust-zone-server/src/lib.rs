@@ -1,0 +1,1 @@
+//! A small SPIFFE server for laptops, demonstrations and tests

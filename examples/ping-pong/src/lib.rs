@@ -1,0 +1,1 @@
+//! A server and a client that call each other across trust domains
