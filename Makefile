@@ -1,0 +1,49 @@
+# Every target does its own set-up. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast bench lint docs clean build envoy
+
+# cargo-deny is built once into this folder, so that nothing outside the checkout changes.
+TOOLS := .cache/tools
+CARGO_DENY_VERSION := 0.20.2
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the programs and the example
+	@echo "make: building the programs (a few minutes the first time)" >&2
+	cargo build --workspace --bins
+
+envoy: ## download the pinned Envoy into .cache
+	@lab/envoy/install
+
+demo: build envoy ## two trust zones on this machine, call by call; KEEP=1 leaves it running
+	@KEEP=$(KEEP) demo/run
+
+test: envoy ## all tests, those with real Envoys and the demo included
+	@echo "make: building and running all tests (several minutes the first time)" >&2
+	cargo test --workspace
+	cargo build --workspace --bins
+	demo/run
+
+test-fast: ## the tests that start no other program
+	cargo test --workspace --exclude cofide-tests --exclude cofide-bench
+	cargo test -p cofide-tests --test plane
+
+bench: ## benchmarks, each beside a peer
+	cargo bench --workspace
+
+lint: $(TOOLS)/bin/cargo-deny ## formatting, clippy, dependency rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(TOOLS)/bin/cargo-deny --offline check bans licenses sources
+
+$(TOOLS)/bin/cargo-deny:
+	@echo "make: building cargo-deny (once, a few minutes)" >&2
+	cargo install --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
+
+docs: ## the API documentation of all crates, into target/doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+clean: ## remove what was built and downloaded
+	rm -rf target .cache
