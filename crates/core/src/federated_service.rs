@@ -191,6 +191,15 @@ pub enum ExportRefusal {
     FederationMissing(Vec<Direction>),
 }
 
+/// What Connect tells the agent that exports a service about its consumers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportedService {
+    pub service_id: FederatedServiceId,
+    pub hostname: Hostname,
+    /// One for each exported trust domain, in their order.
+    pub targets: Vec<ExportTarget>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@
 mod attestation;
 mod audit;
 mod bundle;
+mod change;
 mod cluster;
 mod explanation;
 mod federated_service;
@@ -25,6 +26,7 @@ mod id;
 mod import;
 mod join_token;
 mod name;
+mod receipt;
 mod registration;
 mod spiffe_id;
 mod trust_zone;
@@ -35,10 +37,12 @@ pub use attestation::{
 };
 pub use audit::{Actor, AuditEvent, EntityKind, EventKind, Outcome};
 pub use bundle::{Bundle, BundleError, JwtAuthority, X509Authority};
+pub use change::{Change, Noun, NounChange, NounId};
 pub use cluster::{Agent, AgentState, AgentStatus, Cluster, Profile, UnknownProfile};
 pub use explanation::{ConditionKind, Finding, Severity};
 pub use federated_service::{
-    ExportRefusal, ExportTarget, FederatedService, FederatedServiceError, ServiceName, SpiffeIdPath, TlsMode, UnknownTlsMode,
+    ExportRefusal, ExportTarget, ExportedService, FederatedService, FederatedServiceError, ServiceName, SpiffeIdPath, TlsMode,
+    UnknownTlsMode,
 };
 pub use federation::{Direction, Federation};
 pub use gateway::{Gateway, GatewayAddress, GatewayError, GatewayKind, Port};
@@ -49,7 +53,8 @@ pub use id::{
 pub use import::{ImportedGateway, ImportedService};
 pub use join_token::{JoinToken, JoinTokenHash, JoinTokenSecret};
 pub use name::{DnsLabel, Hostname, Name, NameError};
-pub use registration::{FederatedTrust, RegistrationKind, WorkloadRegistration};
+pub use receipt::{Receipt, ReceiptOutcome};
+pub use registration::{ControlPlaneTrust, FederatedTrust, RegistrationKind, WorkloadRegistration};
 pub use spiffe_id::{AgentIdentity, CONNECT_SPIFFE_ID_PATH, SpiffeId, TrustDomain, TrustDomainError, parse_trust_domain};
 pub use trust_zone::{BundleEndpoint, BundleEndpointProfile, Organization, TrustZone};
 
