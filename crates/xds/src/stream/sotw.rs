@@ -1,0 +1,73 @@
+//! The state-of-the-world dialect: each request says all that is wanted. A response holds all that is wanted of the
+//! types that are listed (clusters, listeners), so that what is missing is gone; of the types that are asked for by name
+//! it holds what changed.
+
+use std::collections::BTreeSet;
+
+use super::connection::Dialectic;
+use super::limits::Violation;
+use super::session::{Dialect, Outgoing, Session};
+use super::subscription::{Acknowledgement, WILDCARD};
+use crate::envoy::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use crate::{Node, Rejection};
+
+pub(crate) struct StateOfTheWorld;
+
+impl Dialectic for StateOfTheWorld {
+    type Request = DiscoveryRequest;
+    type Response = DiscoveryResponse;
+    const DIALECT: Dialect = Dialect::StateOfTheWorld;
+
+    fn type_url(request: &mut Self::Request) -> &mut String {
+        &mut request.type_url
+    }
+
+    fn take_node(request: &mut Self::Request) -> Option<Node> {
+        request.node.take()
+    }
+
+    fn hear(session: &mut Session, request: Self::Request) -> Result<(bool, Option<Acknowledgement>), Violation> {
+        let DiscoveryRequest { type_url, resource_names, response_nonce, .. } = request;
+        let limits = *session.limits();
+        limits.check_names(&resource_names)?;
+        let (subscription, is_first) = session.subscription(&type_url)?;
+
+        // A word spoken before the last response arrived is followed by another one that takes it into account.
+        let is_stale = !is_first && !response_nonce.is_empty() && subscription.last_nonce.as_deref() != Some(&*response_nonce);
+        if is_stale {
+            return Ok((false, None));
+        }
+        let rejection = request.error_detail.map(Rejection::from_status);
+        let acknowledgement = subscription.acknowledge(&response_nonce, rejection);
+
+        subscription.explicit |= !resource_names.is_empty();
+        let mut names: BTreeSet<String> = resource_names.into_iter().collect();
+        let wants_everything = names.remove(WILDCARD) || !(subscription.explicit || subscription.rules.by_name);
+        if wants_everything {
+            subscription.want_everything();
+        }
+        subscription.wildcard = wants_everything;
+        let has_changed = is_first || names != subscription.names;
+        if has_changed {
+            subscription.asked.extend(names.difference(&subscription.names).cloned());
+            subscription.names = names;
+        }
+        subscription.drop_unwanted();
+        subscription.owed |= is_first && !subscription.names.is_empty();
+        if has_changed {
+            session.check_total()?;
+        }
+        Ok((is_first, acknowledgement))
+    }
+
+    fn speak(outgoing: Outgoing) -> Self::Response {
+        let Outgoing { type_url, nonce, version, resources, .. } = outgoing;
+        DiscoveryResponse {
+            version_info: version,
+            resources: resources.iter().map(|resource| resource.body().clone()).collect(),
+            type_url: type_url.to_string(),
+            nonce,
+            ..DiscoveryResponse::default()
+        }
+    }
+}

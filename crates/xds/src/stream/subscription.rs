@@ -1,0 +1,250 @@
+//! What a client wants of one type, what it holds, and what it has yet to answer.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cache::View;
+use crate::order::Difference;
+use crate::resource::SetVersion;
+use crate::type_url::TypeRules;
+use crate::{Rejection, Resource};
+
+/// The name that asks for everything.
+pub(crate) const WILDCARD: &str = "*";
+
+/// Unacknowledged responses that are remembered per type. A client that lets more of them pile up gets no receipts for
+/// the oldest.
+const MAX_IN_FLIGHT: usize = 64;
+
+/// What it costs to keep one name, apart from its bytes.
+const NAME_OVERHEAD: usize = 64;
+
+/// One type on one stream.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) rules: TypeRules,
+    /// Everything is wanted.
+    pub(crate) wildcard: bool,
+    /// Wanted by name, whether or not everything is.
+    pub(crate) names: BTreeSet<String>,
+    /// Whether the client has ever named something; if not, an empty list still means everything.
+    pub(crate) explicit: bool,
+    pub(crate) holdings: Holdings,
+    /// Names to be answered even if the client holds them already, or if there is nothing to send.
+    pub(crate) asked: BTreeSet<String>,
+    /// Names whose content may differ from what the client holds.
+    pub(crate) dirty: BTreeSet<Arc<str>>,
+    /// Any name may differ.
+    pub(crate) all_dirty: bool,
+    /// A response is due even if it is empty.
+    pub(crate) owed: bool,
+    pub(crate) in_flight: VecDeque<InFlight>,
+    pub(crate) last_nonce: Option<String>,
+}
+
+/// A response that awaits its ACK or NACK.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) nonce: String,
+    pub(crate) resources: Vec<(String, String)>,
+    pub(crate) removed: Vec<String>,
+    /// From then on nothing waits for the acknowledgement any more.
+    pub(crate) deadline: Instant,
+}
+
+/// What a receipt needs to know of the response that it is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Acknowledgement {
+    pub(crate) resources: Vec<(String, String)>,
+    pub(crate) removed: Vec<String>,
+    pub(crate) rejection: Option<Rejection>,
+}
+
+impl Subscription {
+    pub(crate) fn new(rules: TypeRules) -> Self {
+        Self {
+            rules,
+            wildcard: false,
+            names: BTreeSet::new(),
+            explicit: false,
+            holdings: Holdings::default(),
+            asked: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            all_dirty: false,
+            owed: false,
+            in_flight: VecDeque::new(),
+            last_nonce: None,
+        }
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    pub(crate) fn want_everything(&mut self) {
+        if !self.wildcard {
+            self.wildcard = true;
+            self.all_dirty = true;
+            self.owed = true;
+        }
+    }
+
+    /// Forgets what is not wanted any more: the client has dropped it and needs no word about it.
+    pub(crate) fn drop_unwanted(&mut self) {
+        let (wildcard, names) = (self.wildcard, &self.names);
+        if !wildcard {
+            self.holdings.retain(|name| names.contains(name));
+            self.asked.retain(|name| names.contains(name));
+        }
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.owed || self.all_dirty || !self.dirty.is_empty() || !self.asked.is_empty()
+    }
+
+    pub(crate) fn is_asking(&self) -> bool {
+        self.owed || !self.asked.is_empty()
+    }
+
+    /// Whether a response is out that is still worth waiting for.
+    pub(crate) fn awaits_acknowledgement(&self, now: Instant) -> bool {
+        self.in_flight.back().is_some_and(|response| response.deadline > now)
+    }
+
+    /// What of the names asked for is to be sent, whether the client holds it or not.
+    pub(crate) fn take_answer(&mut self, type_url: &str, view: &View<'_>) -> Difference {
+        let owed = std::mem::take(&mut self.owed) || !self.asked.is_empty();
+        let mut answer = Difference { owed, ..Difference::default() };
+        for name in std::mem::take(&mut self.asked) {
+            match view.get(type_url, &name) {
+                Some(resource) => answer.set.push(resource.clone()),
+                None if self.rules.tells_absence || self.holdings.contains(&name) => answer.removed.push(name),
+                None => {}
+            }
+        }
+        answer
+    }
+
+    /// Everything in which the client's holdings differ from the cache, as far as it can have changed, and the answers
+    /// to what was asked.
+    pub(crate) fn take_difference(&mut self, type_url: &str, view: &View<'_>) -> Difference {
+        let asked = self.asked.clone();
+        let mut difference = self.take_answer(type_url, view);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if std::mem::take(&mut self.all_dirty) {
+            dirty = self.holdings.names().map(Arc::from).collect();
+            if self.wildcard {
+                dirty.extend(view.names(type_url).cloned());
+            } else {
+                dirty.extend(self.names.iter().map(|name| Arc::from(name.as_str())));
+            }
+        }
+        for name in dirty.iter().filter(|name| !asked.contains(name.as_ref()) && self.wants(name)) {
+            match view.get(type_url, name) {
+                Some(resource) if self.holdings.version(name) != Some(resource.version()) => difference.set.push(resource.clone()),
+                None if self.holdings.contains(name) => difference.removed.push(name.to_string()),
+                _ => {}
+            }
+        }
+        difference
+    }
+
+    pub(crate) fn sent(&mut self, response: InFlight) {
+        self.last_nonce = Some(response.nonce.clone());
+        self.in_flight.push_back(response);
+        if self.in_flight.len() > MAX_IN_FLIGHT {
+            self.in_flight.pop_front();
+        }
+    }
+
+    pub(crate) fn acknowledge(&mut self, nonce: &str, rejection: Option<Rejection>) -> Option<Acknowledgement> {
+        let position = self.in_flight.iter().position(|response| response.nonce == nonce)?;
+        let InFlight { resources, removed, .. } = self.in_flight.remove(position)?;
+        Some(Acknowledgement { resources, removed, rejection })
+    }
+
+    /// The memory that the client's words take.
+    pub(crate) fn cost(&self) -> usize {
+        let names: usize = self.names.iter().map(|name| name.len() + NAME_OVERHEAD).sum();
+        names + self.holdings.claimed_cost
+    }
+}
+
+/// What the client holds: what was sent to it, and what it said it had at the beginning.
+#[derive(Debug, Default)]
+pub(crate) struct Holdings {
+    resources: BTreeMap<String, Held>,
+    version: SetVersion,
+    /// Grows only: claims are made once per type.
+    claimed_cost: usize,
+}
+
+#[derive(Debug)]
+enum Held {
+    Sent(Arc<Resource>),
+    /// Held since an earlier stream, in this version.
+    Claimed(String),
+}
+
+impl Held {
+    fn version(&self) -> &str {
+        match self {
+            Self::Sent(resource) => resource.version(),
+            Self::Claimed(version) => version,
+        }
+    }
+}
+
+impl Holdings {
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.resources.contains_key(name)
+    }
+
+    pub(crate) fn version(&self, name: &str) -> Option<&str> {
+        self.resources.get(name).map(Held::version)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.resources.keys().map(String::as_str)
+    }
+
+    /// The version of all of it together.
+    pub(crate) fn set_version(&self) -> SetVersion {
+        self.version
+    }
+
+    /// What was sent and still stands, by name.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources.values().filter_map(|held| match held {
+            Held::Sent(resource) => Some(resource),
+            Held::Claimed(_) => None,
+        })
+    }
+
+    pub(crate) fn insert(&mut self, resource: Arc<Resource>) {
+        self.put(resource.name().to_owned(), Held::Sent(resource));
+    }
+
+    pub(crate) fn claim(&mut self, name: String, version: String) {
+        self.claimed_cost += name.len() + version.len() + NAME_OVERHEAD;
+        self.put(name, Held::Claimed(version));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        if let Some(held) = self.resources.remove(name) {
+            self.version.toggle(name, held.version());
+        }
+    }
+
+    fn put(&mut self, name: String, held: Held) {
+        self.remove(&name);
+        self.version.toggle(&name, held.version());
+        self.resources.insert(name, held);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        let gone: Vec<String> = self.resources.keys().filter(|name| !keep(name)).cloned().collect();
+        gone.iter().for_each(|name| self.remove(name));
+    }
+}
