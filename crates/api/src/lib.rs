@@ -15,6 +15,9 @@
 //! Messages are only a form of transport: whoever receives one converts it once, at the edge, and an error names the
 //! path of the field that is wrong.
 
+pub mod convert;
+mod redact;
+
 /// Generated from `proto/`; reached through the modules below.
 #[allow(clippy::all, clippy::pedantic, clippy::needless_pass_by_value, unreachable_pub, rustdoc::all)]
 mod generated {
