@@ -23,6 +23,9 @@ pub mod secret_file;
 pub mod tls;
 pub mod x509;
 
+#[cfg(test)]
+mod testing;
+
 pub use bundle::{BundleSet, BundleSource};
 pub use key::{KeyError, PrivateKey};
 pub use rustls_pki_types::CertificateDer;
@@ -36,8 +39,9 @@ fn seconds_since_epoch(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |duration| duration.as_secs())
 }
 
+/// Saturates at both ends: 1970, and the last second that a certificate can name, which is the last of the year 9999.
 fn from_seconds_since_epoch(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(253_402_300_799))
 }
 
 /// RFC 3339 in UTC, for messages.

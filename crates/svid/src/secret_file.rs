@@ -16,6 +16,13 @@ pub enum SecretFileError {
     Exposed { path: PathBuf, mode: u32 },
 }
 
+impl SecretFileError {
+    /// Whether there simply is no such file, as opposed to one that cannot be used.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// Writes the file with mode 0600 and replaces what was there in one step: a reader sees the old content or the new,
 /// also after a crash.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), SecretFileError> {

@@ -10,7 +10,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::rotation::{Rotating, Rotation, Stored};
+use super::rotation::{Rotating, Rotation, Stored, file_time};
 use super::{AuthorityError, AuthorityInfo, IssueError, RotationChange, RotationError};
 use crate::jwt::{self, JwtSvid};
 use crate::key::PrivateKey;
@@ -86,8 +86,8 @@ impl JwtSigner {
 
     /// Reads the key file, or creates it where there is none.
     pub fn load_or_create(path: &Path, trust_domain: TrustDomain, settings: JwtSettings, now: SystemTime) -> Result<Self, AuthorityError> {
-        if path.exists() {
-            return Self::load(path, trust_domain, settings);
+        if let Some(rotation) = Rotation::load_if_present(path, &trust_domain)? {
+            return Ok(Self { trust_domain, settings, rotation });
         }
         let signer = Self::create(trust_domain, settings, now)?;
         signer.save(path)?;
@@ -113,7 +113,7 @@ impl JwtSigner {
         let authority = |held: &super::rotation::Held<SigningKey>| JwtAuthority {
             key_id: held.authority.id.clone(),
             public_key: held.authority.public_key.clone(),
-            expires_at: i64::try_from(crate::seconds_since_epoch(held.authority.not_after)).unwrap_or(i64::MAX),
+            expires_at: file_time(held.authority.not_after),
             tainted: held.tainted,
         };
         self.rotation.all().map(|(held, _)| authority(held)).collect()
@@ -178,8 +178,8 @@ fn create(ttl: Duration, now: SystemTime) -> Result<SigningKey, RotationError> {
 pub(super) struct Entry {
     private_key: String,
     /// Seconds since the Unix epoch.
-    not_before: u64,
-    not_after: u64,
+    not_before: i64,
+    not_after: i64,
 }
 
 impl Drop for Entry {
@@ -192,17 +192,13 @@ impl Stored for SigningKey {
     type Entry = Entry;
 
     fn to_entry(&self) -> Entry {
-        Entry {
-            private_key: self.key.to_pem().to_string(),
-            not_before: crate::seconds_since_epoch(self.not_before),
-            not_after: crate::seconds_since_epoch(self.not_after),
-        }
+        Entry { private_key: self.key.to_pem().to_string(), not_before: file_time(self.not_before), not_after: file_time(self.not_after) }
     }
 
     fn from_entry(entry: Entry) -> Result<Self, String> {
         let key = PrivateKey::from_pem(&entry.private_key).map_err(|error| error.to_string())?;
         let key = KeyPair::try_from(key.secret_der()).map_err(|error| format!("private key: {error}"))?;
-        let time = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        Ok(Self::new(key, time(entry.not_before), time(entry.not_after)))
+        let (not_before, not_after) = (entry.not_before, entry.not_after);
+        Ok(Self::new(key, crate::from_seconds_since_epoch(not_before), crate::from_seconds_since_epoch(not_after)))
     }
 }

@@ -77,3 +77,6 @@ pub fn bundle(x509: &X509CertificateAuthority, jwt: Option<&JwtSigner>, refresh_
         sequence_number: x509.revision() + jwt.map_or(0, JwtSigner::revision),
     }
 }
+
+#[cfg(test)]
+mod tests;

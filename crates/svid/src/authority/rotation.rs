@@ -201,8 +201,13 @@ pub(super) mod file {
         pub(in crate::authority) authority: E,
         pub(in crate::authority) tainted: bool,
         /// Seconds since the Unix epoch.
-        pub(in crate::authority) replaced_at: Option<u64>,
+        pub(in crate::authority) replaced_at: Option<i64>,
     }
+}
+
+/// As [`crate::from_seconds_since_epoch`] reads it.
+pub(super) fn file_time(time: SystemTime) -> i64 {
+    i64::try_from(crate::seconds_since_epoch(time)).unwrap_or(i64::MAX)
 }
 
 /// How one kind of authority is written and read.
@@ -217,7 +222,7 @@ impl<A: Stored> Rotation<A> {
         let entry = |held: &Held<A>| file::Entry {
             authority: held.authority.to_entry(),
             tainted: held.tainted,
-            replaced_at: held.replaced_at.map(crate::seconds_since_epoch),
+            replaced_at: held.replaced_at.map(file_time),
         };
         let content = file::KeyFile {
             version: file::VERSION,
@@ -229,6 +234,18 @@ impl<A: Stored> Rotation<A> {
         };
         let content = zeroize::Zeroizing::new(serde_json::to_vec_pretty(&content).expect("strings and numbers are always JSON"));
         Ok(crate::secret_file::write(path, &content)?)
+    }
+
+    /// `None` where there is no such file.
+    pub(super) fn load_if_present(
+        path: &std::path::Path,
+        trust_domain: &cofide_core::TrustDomain,
+    ) -> Result<Option<Self>, super::AuthorityError> {
+        match Self::load(path, trust_domain) {
+            Ok(rotation) => Ok(Some(rotation)),
+            Err(super::AuthorityError::File(error)) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn load(path: &std::path::Path, trust_domain: &cofide_core::TrustDomain) -> Result<Self, super::AuthorityError> {
@@ -251,7 +268,7 @@ impl<A: Stored> Rotation<A> {
             Ok(Held {
                 authority: A::from_entry(entry.authority).map_err(content)?,
                 tainted: entry.tainted,
-                replaced_at: entry.replaced_at.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+                replaced_at: entry.replaced_at.map(crate::from_seconds_since_epoch),
             })
         };
         Ok(Self {

@@ -101,8 +101,8 @@ impl X509CertificateAuthority {
 
     /// Reads the key file, or creates it where there is none.
     pub fn load_or_create(path: &Path, trust_domain: TrustDomain, settings: X509Settings, now: SystemTime) -> Result<Self, AuthorityError> {
-        if path.exists() {
-            return Self::load(path, trust_domain, settings);
+        if let Some(rotation) = Rotation::load_if_present(path, &trust_domain)? {
+            return Ok(Self { trust_domain, settings, rotation });
         }
         let authority = Self::create(trust_domain, settings, now)?;
         authority.save(path)?;

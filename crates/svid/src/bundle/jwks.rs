@@ -129,3 +129,6 @@ pub fn to_jwks(bundle: &Bundle) -> String {
         KeySet { keys: Some(keys), spiffe_sequence: nonzero(bundle.sequence_number), spiffe_refresh_hint: nonzero(bundle.refresh_hint) };
     serde_json::to_string_pretty(&set).expect("strings and numbers are always JSON")
 }
+
+#[cfg(test)]
+mod tests;

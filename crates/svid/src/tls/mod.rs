@@ -80,12 +80,37 @@ impl std::fmt::Display for Authorizer {
     }
 }
 
-/// The server verified, but it is another one than the client asked for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server is {found}, expected {expected}")]
-pub struct UnexpectedServer {
-    pub expected: Authorizer,
-    pub found: SpiffeId,
+/// Why a client refused a server.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServerRefused {
+    #[error(transparent)]
+    NotVerified(#[from] X509SvidError),
+    #[error("the server is {found}, expected {expected}")]
+    Unexpected { expected: Authorizer, found: SpiffeId },
+}
+
+// rustls prints the reasons of others in their debug form, to people.
+impl std::fmt::Debug for ServerRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl ServerRefused {
+    /// Finds the refusal in what a connection attempt failed with: an error of rustls, possibly within I/O errors and
+    /// those of other libraries.
+    pub fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) = error.downcast_ref() {
+                return other.0.downcast_ref();
+            }
+            // An I/O error skips the error that it wraps when it is asked for its source.
+            let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            next = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+        }
+        None
+    }
 }
 
 /// A server configuration: TLS 1.2 and 1.3, no ALPN (the caller's matter), no resumption.
@@ -140,3 +165,6 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(rustl
 pub(crate) fn provider() -> &'static CryptoProvider {
     &PROVIDER
 }
+
+#[cfg(test)]
+mod tests;

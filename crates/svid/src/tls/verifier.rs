@@ -9,7 +9,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{Authorizer, UnexpectedServer, provider};
+use super::{Authorizer, ServerRefused, provider};
 use crate::bundle::BundleSource;
 use crate::x509::{self, KeyUsage, X509SvidError};
 
@@ -111,11 +111,10 @@ impl ServerCertVerifier for Servers {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let refuse =
-            |error: Arc<dyn std::error::Error + Send + Sync>| Error::InvalidCertificate(CertificateError::Other(OtherError(error)));
-        let found = verify(leaf, intermediates, self.bundles.as_ref(), now, KeyUsage::Server).map_err(|error| refuse(Arc::new(error)))?;
+        let refuse = |reason: ServerRefused| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))));
+        let found = verify(leaf, intermediates, self.bundles.as_ref(), now, KeyUsage::Server).map_err(|error| refuse(error.into()))?;
         if !self.authorizer.admits(&found) {
-            return Err(refuse(Arc::new(UnexpectedServer { expected: self.authorizer.clone(), found })));
+            return Err(refuse(ServerRefused::Unexpected { expected: self.authorizer.clone(), found }));
         }
         Ok(ServerCertVerified::assertion())
     }

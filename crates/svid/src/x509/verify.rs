@@ -211,3 +211,6 @@ fn build_path(
 fn system_time(time: UnixTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs())
 }
+
+#[cfg(test)]
+mod tests;
