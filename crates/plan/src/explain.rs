@@ -196,7 +196,7 @@ fn gateways(services: &Merged<'_>) -> Finding {
 
 fn clusters<'a>(services: impl Iterator<Item = &'a FederatedService>) -> String {
     let names: Vec<_> = services.map(|service| service.cluster_name.as_str()).collect();
-    format!("cluster {}", listed(&names))
+    format!("cluster{} {}", if names.len() == 1 { "" } else { "s" }, listed(&names))
 }
 
 /// `one`, `one and two`, `one, two and three`.
