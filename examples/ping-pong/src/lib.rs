@@ -1,1 +1,35 @@
-//! A server and a client that call each other across trust domains
+//! What the ping-pong server and client share.
+//!
+//! The pair stands for any two applications: it knows SPIFFE's Workload API (through the published `spiffe` and
+//! `spiffe-rustls` crates) and nothing of the product. In mode `mtls` it speaks TLS with its own SVID; in mode `plain` it
+//! speaks plain text and leaves identity to a proxy.
+//!
+//! The protocol is lines over TCP: the client sends `ping`, the server answers `...pong from <who>`.
+
+pub mod discovery;
+pub mod failure;
+pub mod peers;
+
+/// How the application speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// TLS with the application's own SVID, both sides verified.
+    Mtls,
+    /// Plain text; a proxy does the rest.
+    Plain,
+}
+
+/// Opens the Workload API at `endpoint`, or where SPIFFE_ENDPOINT_SOCKET points, and waits for the first SVID.
+pub async fn workload_identity(endpoint: Option<&str>) -> anyhow::Result<spiffe::X509Source> {
+    let builder = spiffe::X509Source::builder();
+    let builder = match endpoint {
+        Some(endpoint) => builder.endpoint(endpoint),
+        None => builder,
+    };
+    builder.build().await.map_err(|error| {
+        let place = endpoint.unwrap_or("the socket named by SPIFFE_ENDPOINT_SOCKET");
+        anyhow::anyhow!(
+            "no identity from the Workload API at {place}: {error}; is the server up, and does a registration entry match this process?"
+        )
+    })
+}
