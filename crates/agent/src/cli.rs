@@ -1,0 +1,118 @@
+//! The command line: a flag and an environment variable for every key of the configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use cofide_runtime::logging::Format;
+use serde::Serialize;
+
+#[derive(Parser)]
+#[command(
+    name = "cofide-agent",
+    about = "Exports local services, imports remote ones, and keeps the trust zone's SPIRE server in step",
+    version = cofide_runtime::build_info::VERSION,
+    after_help = "To join: cofidectl agent join-token create --trust-zone ZONE --cluster CLUSTER --output-file bootstrap.yaml\n\
+                  and then: cofide-agent run --bootstrap-file bootstrap.yaml --manifest-dir manifests"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the agent until SIGINT or SIGTERM
+    Run(Box<RunArgs>),
+    /// Show configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the version
+    Version,
+}
+
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Print a configuration file with every key at its default
+    PrintDefault,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// Configuration file (YAML); flags and environment variables win over it
+    #[arg(long, env = "COFIDE_AGENT_CONFIG", value_name = "FILE", alias = "config-file")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// The keys of [`crate::config::Config`], each unset unless given.
+#[derive(Args, Default, Serialize)]
+pub struct Overrides {
+    /// What surrounds the agent [default: host]
+    #[arg(long, env = "AGENT_PROFILE", value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Folder for everything that is kept [default: agent-data]
+    #[arg(long, env = "COFIDE_AGENT_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Folder with FederatedService and WorkloadEntry manifests [default: manifests]
+    #[arg(long, env = "COFIDE_AGENT_MANIFEST_DIR", value_name = "FOLDER")]
+    pub manifest_dir: Option<PathBuf>,
+    /// File from `cofidectl agent join-token create`; needed once [default: none]
+    #[arg(long, env = "COFIDE_AGENT_BOOTSTRAP_FILE", value_name = "FILE")]
+    pub bootstrap_file: Option<PathBuf>,
+    /// Join token; no flag, because command lines are visible to every process
+    #[arg(skip = std::env::var("AGENT_TOKEN").ok())]
+    pub agent_token: Option<String>,
+    /// Cluster of this agent [default: from the bootstrap file]
+    #[arg(long, env = "CLUSTER_ID", value_name = "ID")]
+    pub cluster_id: Option<String>,
+    /// Name of that cluster [default: from the bootstrap file]
+    #[arg(long, env = "COFIDE_AGENT_CLUSTER_NAME", value_name = "NAME")]
+    pub cluster_name: Option<String>,
+    /// Trust zone of the cluster [default: from the bootstrap file]
+    #[arg(long, env = "TRUST_ZONE_ID", value_name = "ID")]
+    pub trust_zone_id: Option<String>,
+    /// Trust domain of the trust zone [default: from the bootstrap file]
+    #[arg(long, env = "TRUST_DOMAIN", value_name = "NAME")]
+    pub trust_domain: Option<String>,
+    /// Where Connect is [default: from the bootstrap file]
+    #[arg(long, env = "COFIDE_CONNECT_URL", value_name = "HOST:PORT")]
+    pub connect_url: Option<String>,
+    /// Connect's own trust domain [default: from the bootstrap file]
+    #[arg(long, env = "COFIDE_CONNECT_TRUST_DOMAIN", value_name = "NAME")]
+    pub connect_trust_domain: Option<String>,
+    /// SPIFFE Workload API, as unix:///path [default: unix:///tmp/spire-agent/public/api.sock]
+    #[arg(long, env = "SPIFFE_ENDPOINT_SOCKET", value_name = "URI")]
+    pub spiffe_endpoint_socket: Option<String>,
+    /// Unix socket of the SPIRE server API [default: /tmp/spire-server/private/api.sock]
+    #[arg(long, env = "COFIDE_AGENT_SPIRE_SERVER_SOCKET", value_name = "PATH")]
+    pub spire_server_socket: Option<PathBuf>,
+    /// Where local Envoys and SDKs fetch their configuration [default: 127.0.0.1:18001]
+    #[arg(long, env = "COFIDE_AGENT_XDS_ADDRESS", value_name = "IP:PORT")]
+    pub xds_address: Option<SocketAddr>,
+    /// Where the resolver listens, UDP and TCP [default: 127.0.0.1:10053]
+    #[arg(long, env = "COFIDE_AGENT_DNS_ADDRESS", value_name = "IP:PORT")]
+    pub dns_address: Option<SocketAddr>,
+    /// Resolvers for what is not imported, comma-separated or repeated [default: those of the machine]
+    #[arg(long, env = "COFIDE_AGENT_DNS_UPSTREAMS", value_name = "IP:PORT", value_delimiter = ',')]
+    pub dns_upstreams: Option<Vec<SocketAddr>>,
+    /// Where the gateway Envoy listens [default: 127.0.0.1:15443]
+    #[arg(long, env = "COFIDE_AGENT_GATEWAY_LISTEN_ADDRESS", value_name = "IP:PORT")]
+    pub gateway_listen_address: Option<SocketAddr>,
+    /// How remote zones reach the gateway, comma-separated or repeated [default: the listen address]
+    #[arg(long, env = "COFIDE_AGENT_GATEWAY_ADDRESSES", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub gateway_addresses: Option<Vec<String>>,
+    /// Health, readiness and metrics over HTTP [default: nowhere]
+    #[arg(long, env = "COFIDE_AGENT_ADMIN_ADDRESS", value_name = "IP:PORT")]
+    pub admin_address: Option<SocketAddr>,
+    /// How often to look again without being told [default: 30]
+    #[arg(long, env = "COFIDE_AGENT_RESYNC_SECONDS", value_name = "SECONDS")]
+    pub resync_seconds: Option<u64>,
+    /// error, warn, info, debug, trace, or directives such as info,cofide_xds=debug [default: info]
+    #[arg(long, env = "COFIDE_AGENT_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Form of the log lines [default: text]
+    #[arg(long, env = "COFIDE_AGENT_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<Format>,
+}

@@ -1,0 +1,335 @@
+//! The configuration: every key with its meaning, its default and its bounds.
+//!
+//! One struct serves the file, the environment and the flags (see [`crate::cli`]), so a key has one name everywhere.
+//! What can be checked without touching the machine is checked in [`Config::check`], before anything is created.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cofide_core::{
+    ClusterId, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, SpiffeId, TrustDomain, TrustZoneId, parse_trust_domain,
+};
+use cofide_runtime::logging::Format;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What surrounds the agent: `host`.
+    pub profile: String,
+    /// The folder for everything that is kept. One process at a time.
+    pub data_dir: PathBuf,
+    /// The folder with FederatedService and WorkloadEntry manifests; their status is written beside them.
+    pub manifest_dir: PathBuf,
+    /// What `cofidectl agent join-token create --output-file` wrote. Each of the next seven keys wins over what it says.
+    pub bootstrap_file: Option<PathBuf>,
+    /// The join token; needed once.
+    pub agent_token: Option<String>,
+    /// The cluster that the token was made for.
+    pub cluster_id: Option<String>,
+    /// The name of that cluster.
+    pub cluster_name: Option<String>,
+    /// The trust zone of the cluster.
+    pub trust_zone_id: Option<String>,
+    /// The trust domain of that zone.
+    pub trust_domain: Option<String>,
+    /// Where Connect is, as `host:port`.
+    pub connect_url: Option<String>,
+    /// Connect's own trust domain.
+    pub connect_trust_domain: Option<String>,
+    /// Where the SPIFFE Workload API is, as `unix:///path`.
+    pub spiffe_endpoint_socket: String,
+    /// The Unix socket of the SPIRE server API.
+    pub spire_server_socket: PathBuf,
+    /// Where local Envoys and SDKs fetch their configuration (xDS, plain text). Port 0 takes a free port.
+    pub xds_address: SocketAddr,
+    /// Where the resolver listens, UDP and TCP. Port 0 takes a free port.
+    pub dns_address: SocketAddr,
+    /// Resolvers for everything that is not imported; empty for those of the machine.
+    pub dns_upstreams: Vec<SocketAddr>,
+    /// Where the gateway Envoy listens for remote trust zones.
+    pub gateway_listen_address: SocketAddr,
+    /// How remote trust zones reach the gateway, as `host:port` or `ip:port`; empty for `gateway_listen_address` itself.
+    pub gateway_addresses: Vec<String>,
+    /// Health, readiness and metrics over HTTP; unset for nowhere.
+    pub admin_address: Option<SocketAddr>,
+    /// How often to look again without being told: manifests, the SPIRE server, Connect's list of services. Seconds.
+    pub resync_seconds: u64,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cofide_xds=debug`.
+    pub log_level: String,
+    /// `text` or `json`.
+    pub log_format: Format,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            profile: Profile::Host.as_str().into(),
+            data_dir: "agent-data".into(),
+            manifest_dir: "manifests".into(),
+            bootstrap_file: None,
+            agent_token: None,
+            cluster_id: None,
+            cluster_name: None,
+            trust_zone_id: None,
+            trust_domain: None,
+            connect_url: None,
+            connect_trust_domain: None,
+            spiffe_endpoint_socket: "unix:///tmp/spire-agent/public/api.sock".into(),
+            spire_server_socket: "/tmp/spire-server/private/api.sock".into(),
+            xds_address: local(18001),
+            dns_address: local(10053),
+            dns_upstreams: Vec::new(),
+            gateway_listen_address: local(15443),
+            gateway_addresses: Vec::new(),
+            admin_address: None,
+            resync_seconds: 30,
+            log_level: "info".into(),
+            log_format: Format::default(),
+        }
+    }
+}
+
+/// What is wrong with a configuration that is well-formed: the key, the reason and the way out.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("configuration key {key}: {reason}")]
+pub struct ConfigError {
+    pub key: &'static str,
+    pub reason: String,
+}
+
+/// A configuration that is free of contradictions, in the types that the rest of the agent uses.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub manifest_dir: PathBuf,
+    pub join: JoinSettings,
+    /// As `unix:///path`.
+    pub spiffe_endpoint_socket: String,
+    pub spire_server_socket: PathBuf,
+    pub xds_address: SocketAddr,
+    pub dns_address: SocketAddr,
+    pub dns_upstreams: Vec<SocketAddr>,
+    pub gateway_listen_address: SocketAddr,
+    /// What remote zones are told: sorted, without duplicates; empty where no address can be told.
+    pub gateway_entries: Vec<Gateway>,
+    pub admin_address: Option<SocketAddr>,
+    pub resync: Duration,
+}
+
+/// What the configuration says about joining; the bootstrap file says the rest.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct JoinSettings {
+    pub bootstrap_file: Option<PathBuf>,
+    pub agent_token: Option<String>,
+    pub cluster_id: Option<ClusterId>,
+    pub cluster_name: Option<Name>,
+    pub trust_zone_id: Option<TrustZoneId>,
+    pub trust_domain: Option<TrustDomain>,
+    pub connect_url: Option<String>,
+    pub connect_trust_domain: Option<TrustDomain>,
+}
+
+impl std::fmt::Debug for JoinSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { bootstrap_file, cluster_id, trust_zone_id, connect_url, .. } = self;
+        write!(f, "JoinSettings({bootstrap_file:?}, {cluster_id:?}, {trust_zone_id:?}, {connect_url:?})")
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { data_dir, manifest_dir, bootstrap_file, .. } = self;
+        write!(f, "Config({data_dir:?}, {manifest_dir:?}, {bootstrap_file:?})")
+    }
+}
+
+fn refuse<T>(key: &'static str, reason: String) -> Result<T, ConfigError> {
+    Err(ConfigError { key, reason })
+}
+
+impl Config {
+    /// Checks what needs no look at the machine.
+    pub fn check(self) -> Result<Settings, ConfigError> {
+        match self.profile.parse() {
+            Ok(Profile::Host) => {}
+            Ok(other) => return refuse("profile", format!("the profile {other} is not part of this program yet; use host")),
+            Err(error) => return refuse("profile", error.to_string()),
+        }
+        if !(1..=3600).contains(&self.resync_seconds) {
+            return refuse("resync_seconds", format!("{} is out of bounds; use a number from 1 to 3600", self.resync_seconds));
+        }
+        if !self.spiffe_endpoint_socket.starts_with("unix:") {
+            let reason = format!("{:?} is not of the form unix:///path/to/socket", self.spiffe_endpoint_socket);
+            return refuse("spiffe_endpoint_socket", reason);
+        }
+        if let Some(url) = &self.connect_url
+            && (url.contains("://") || !url.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()))
+        {
+            return refuse("connect_url", format!("{url:?} is not of the form host:port, as in connect.example.com:8443"));
+        }
+        let gateway_entries = self.gateway_entries()?;
+        Ok(Settings {
+            data_dir: self.data_dir,
+            manifest_dir: self.manifest_dir,
+            join: JoinSettings {
+                bootstrap_file: self.bootstrap_file,
+                // The chart of the field sets unused variables to the empty string.
+                agent_token: self.agent_token.filter(|token| !token.is_empty()),
+                cluster_id: parsed("cluster_id", self.cluster_id.as_deref(), str::parse)?,
+                cluster_name: parsed("cluster_name", self.cluster_name.as_deref(), str::parse)?,
+                trust_zone_id: parsed("trust_zone_id", self.trust_zone_id.as_deref(), str::parse)?,
+                trust_domain: parsed("trust_domain", self.trust_domain.as_deref(), parse_trust_domain)?,
+                connect_url: self.connect_url.filter(|url| !url.is_empty()),
+                connect_trust_domain: parsed("connect_trust_domain", self.connect_trust_domain.as_deref(), parse_trust_domain)?,
+            },
+            spiffe_endpoint_socket: self.spiffe_endpoint_socket,
+            spire_server_socket: self.spire_server_socket,
+            xds_address: self.xds_address,
+            dns_address: self.dns_address,
+            dns_upstreams: self.dns_upstreams,
+            gateway_listen_address: self.gateway_listen_address,
+            gateway_entries,
+            admin_address: self.admin_address,
+            resync: Duration::from_secs(self.resync_seconds),
+        })
+    }
+
+    fn gateway_entries(&self) -> Result<Vec<Gateway>, ConfigError> {
+        let listen = self.gateway_listen_address;
+        if listen.port() == 0 {
+            return refuse("gateway_listen_address", "remote clients need to know the port; give one from 1 to 65535".into());
+        }
+        let mut addresses = self.gateway_addresses.clone();
+        if addresses.is_empty() && !listen.ip().is_unspecified() {
+            addresses.push(listen.to_string());
+        }
+        let mut entries = addresses.iter().map(|address| gateway(address)).collect::<Result<Vec<_>, _>>()?;
+        entries.sort();
+        entries.dedup();
+        Ok(entries)
+    }
+}
+
+fn parsed<T, E: std::fmt::Display>(
+    key: &'static str,
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, ConfigError> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => match parse(text) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => refuse(key, format!("{text:?}: {error}")),
+        },
+    }
+}
+
+fn gateway(address: &str) -> Result<Gateway, ConfigError> {
+    let wrong = |reason: String| ConfigError { key: "gateway_addresses", reason: format!("{address:?}: {reason}") };
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("write host:port, as in gateway.example.com:15443".into()))?;
+    let port = port.parse::<i64>().map_err(|_| wrong(format!("{port:?} is not a port")))?;
+    let port = Port::try_from(port).map_err(|error| wrong(error.to_string()))?;
+    let ip = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let address = match ip.parse() {
+        Ok(ip) => GatewayAddress::Ip(ip),
+        Err(_) => GatewayAddress::from_fields(host, "").map_err(|error| wrong(error.to_string()))?,
+    };
+    Ok(Gateway { kind: GatewayKind::Ingress, address, port })
+}
+
+/// The SPIFFE ID that Connect has unless it says otherwise.
+pub fn default_connect_spiffe_id(connect_trust_domain: &TrustDomain) -> SpiffeId {
+    SpiffeId::new(format!("spiffe://{connect_trust_domain}{}", cofide_core::CONNECT_SPIFFE_ID_PATH))
+        .expect("a checked trust domain and a constant path make a SPIFFE ID")
+}
+
+/// The configuration file with every key at its default, commented: what `config print-default` prints.
+pub const DEFAULT_FILE: &str = include_str!("default-config.yaml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Config)) -> Result<Settings, ConfigError> {
+        let mut config = Config::default();
+        change(&mut config);
+        config.check()
+    }
+
+    #[test]
+    fn the_default_is_valid_and_stays_on_loopback() {
+        let settings = Config::default().check().unwrap();
+        for address in [settings.xds_address, settings.dns_address, settings.gateway_listen_address] {
+            assert!(address.ip().is_loopback(), "{address}");
+        }
+        assert_eq!(settings.gateway_entries[0].to_string(), "istio-ingressgateway 127.0.0.1:15443");
+    }
+
+    #[test]
+    fn the_printed_default_is_the_default() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), DEFAULT_FILE).unwrap();
+        let read: Config = cofide_runtime::config::load(Some(file.path()), &serde_json::json!({})).unwrap();
+        assert!(read == Config::default());
+        let keys = serde_json::to_value(Config::default()).unwrap();
+        for key in keys.as_object().unwrap().keys() {
+            assert!(DEFAULT_FILE.contains(&format!("\n{key}:")), "{key} is not in the printed default");
+        }
+    }
+
+    #[test]
+    fn remote_zones_are_told_an_address_that_they_can_dial() {
+        let entries = |listen: &str, told: &[&str]| {
+            let settings = with(|config| {
+                config.gateway_listen_address = listen.parse().unwrap();
+                config.gateway_addresses = told.iter().map(|&address| address.to_owned()).collect();
+            });
+            settings.unwrap().gateway_entries.iter().map(|gateway| gateway.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(entries("0.0.0.0:15443", &[]), [""; 0], "nobody can dial 0.0.0.0");
+        assert_eq!(entries("127.0.1.1:15443", &[]), ["istio-ingressgateway 127.0.1.1:15443"]);
+        assert_eq!(
+            entries("0.0.0.0:15443", &["gw.example.com:443", "[2001:db8::1]:443", "gw.example.com:443"]),
+            ["istio-ingressgateway gw.example.com:443", "istio-ingressgateway [2001:db8::1]:443"]
+        );
+    }
+
+    #[test]
+    fn each_wrong_value_is_named_with_its_key() {
+        type Change = fn(&mut Config);
+        let wrong: [(&str, Change); 10] = [
+            ("profile", |config| config.profile = "kubernetes".into()),
+            ("profile", |config| config.profile = "laptop".into()),
+            ("resync_seconds", |config| config.resync_seconds = 0),
+            ("spiffe_endpoint_socket", |config| config.spiffe_endpoint_socket = "/tmp/api.sock".into()),
+            ("connect_url", |config| config.connect_url = Some("https://connect.example.com".into())),
+            ("trust_domain", |config| config.trust_domain = Some("A.test".into())),
+            ("cluster_id", |config| config.cluster_id = Some("a b".into())),
+            ("gateway_addresses", |config| config.gateway_addresses = vec!["gw.example.com".into()]),
+            ("gateway_addresses", |config| config.gateway_addresses = vec!["gw.example.com:0".into()]),
+            ("gateway_listen_address", |config| config.gateway_listen_address.set_port(0)),
+        ];
+        for (key, change) in wrong {
+            assert_eq!(with(change).unwrap_err().key, key);
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let settings = with(|config| {
+            config.agent_token = Some(String::new());
+            config.cluster_id = Some(String::new());
+        });
+        assert_eq!(settings.unwrap().join, JoinSettings::default());
+    }
+
+    #[test]
+    fn a_token_does_not_reach_the_log() {
+        let config = Config { agent_token: Some("s3cret".into()), ..Config::default() };
+        assert!(!format!("{config:?}").contains("s3cret"));
+        assert!(!format!("{:?}", config.check().unwrap()).contains("s3cret"));
+    }
+}

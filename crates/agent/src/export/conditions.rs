@@ -1,0 +1,210 @@
+//! What the owner of a FederatedService is told. Pure.
+//!
+//! Reasons are words for programs and messages are sentences for people, each with what to do next. Both are listed in
+//! `docs/agent-host.md`; a reason, once released, keeps its meaning.
+
+use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, Gateway};
+
+use super::{Decision, Export, Offer};
+use crate::uplink::Registration;
+
+/// `status` of a condition, as Kubernetes spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    True,
+    False,
+    Unknown,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// A condition without its time, which is the writer's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub kind: ConditionKind,
+    pub status: Status,
+    /// CamelCase.
+    pub reason: &'static str,
+    pub message: String,
+}
+
+fn condition(kind: ConditionKind, status: Status, reason: &'static str, message: impl Into<String>) -> Condition {
+    Condition { kind, status, reason, message: message.into() }
+}
+
+/// What is known about a service beyond the local objects.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// Absent while the service has not been looked at.
+    pub registration: Option<&'a Registration>,
+    /// What became of each exported trust domain; absent until Connect has said so.
+    pub targets: Option<&'a [ExportTarget]>,
+    /// Whether an Envoy takes its configuration as this host's gateway.
+    pub gateway_connected: bool,
+}
+
+/// The conditions of one export, in the order of [`ConditionKind::ALL`].
+pub fn conditions(export: &Export, around: Surroundings<'_>) -> Vec<Condition> {
+    let accepted = accepted(export);
+    let Some(offer) = export.offer() else {
+        let not_offered = |kind| condition(kind, Status::Unknown, "NotAccepted", "nothing is done for a service that is not accepted");
+        let ready = condition(ConditionKind::Ready, Status::False, accepted.reason, accepted.message.clone());
+        return vec![
+            accepted,
+            not_offered(ConditionKind::GatewayReady),
+            not_offered(ConditionKind::BackendsReady),
+            not_offered(ConditionKind::Registered),
+            ready,
+        ];
+    };
+    let parts = [accepted, gateway_ready(offer, around), backends_ready(offer), registered(around.registration)];
+    let ready = ready(&parts, offer, around);
+    parts.into_iter().chain([ready]).collect()
+}
+
+fn accepted(export: &Export) -> Condition {
+    let problems: Vec<_> = export.problems.iter().map(ToString::to_string).collect();
+    let problems = problems.join("; ");
+    let (status, reason, message) = match &export.decision {
+        Decision::Offered(_) if problems.is_empty() => (Status::True, "Valid", "the manifest is valid".to_owned()),
+        Decision::Offered(_) => (
+            Status::False,
+            "InvalidKeptLastValid",
+            format!("{problems}. The last valid version stays in force; correct the manifest, or delete it to withdraw the service"),
+        ),
+        Decision::Invalid => (Status::False, "Invalid", format!("{problems}. Correct the manifest")),
+        Decision::NoHostname(error) => (
+            Status::False,
+            "NoHostname",
+            format!("spec.name, spec.namespace and the trust domain make no DNS name: it {error}. Choose shorter names"),
+        ),
+        Decision::Conflict { hostname, with } => (
+            Status::False,
+            "Conflict",
+            format!("{hostname} belongs to {with}, which is older. Change spec.name or spec.namespace, or delete the other"),
+        ),
+    };
+    condition(ConditionKind::Accepted, status, reason, message)
+}
+
+fn list(gateways: &[Gateway]) -> String {
+    gateways.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
+    let kind = ConditionKind::GatewayReady;
+    let service = &offer.service;
+    if !service.gateway_specs.is_empty() {
+        let message = format!("as spec.gateways says: {}", list(&service.gateway_specs));
+        return condition(kind, Status::True, "ManualGateways", message);
+    }
+    if service.gateway_entries.is_empty() {
+        let message = "no address is known at which remote clients could enter. Set the agent's gateway_addresses, or spec.gateways";
+        return condition(kind, Status::False, "NoGateway", message);
+    }
+    if !around.gateway_connected {
+        let message = format!(
+            "no gateway Envoy takes its configuration from this agent, so nothing listens at {}. Start one: cofide-agent envoy-bootstrap \
+             gateway",
+            list(&service.gateway_entries)
+        );
+        return condition(kind, Status::False, "GatewayNotConnected", message);
+    }
+    condition(kind, Status::True, "GatewayConnected", list(&service.gateway_entries))
+}
+
+fn backends_ready(offer: &Offer) -> Condition {
+    let kind = ConditionKind::BackendsReady;
+    let service = &offer.service;
+    if !offer.backends.is_empty() {
+        let mut message = match offer.backends.len() {
+            1 => "1 workload".to_owned(),
+            count => format!("{count} workloads"),
+        };
+        for problem in &offer.unusable {
+            message = format!("{message}; not used: {problem}");
+        }
+        return condition(kind, Status::True, "WorkloadsFound", message);
+    }
+    if !offer.unusable.is_empty() {
+        return condition(kind, Status::False, "NoUsablePort", offer.unusable.join("; "));
+    }
+    let labels: Vec<_> = service.workload_labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let message = format!(
+        "no WorkloadEntry in namespace {} carries the labels {}. Add one that says where the workload listens, or correct \
+         spec.workloadLabels",
+        service.name.namespace,
+        labels.join(",")
+    );
+    condition(kind, Status::False, "NoWorkload", message)
+}
+
+fn registered(registration: Option<&Registration>) -> Condition {
+    let kind = ConditionKind::Registered;
+    match registration {
+        Some(Registration::Registered) => condition(kind, Status::True, "Registered", "Connect knows the service in its present form"),
+        Some(Registration::Outdated(reason)) => {
+            let message = format!("Connect knows an earlier form of the service; the present one follows when Connect answers: {reason}");
+            condition(kind, Status::False, "Outdated", message)
+        }
+        Some(Registration::Refused(reason)) => condition(kind, Status::False, "Refused", format!("Connect refused the service: {reason}")),
+        Some(Registration::Unreachable(reason)) => {
+            condition(kind, Status::Unknown, "ConnectUnreachable", format!("it is tried again until Connect answers: {reason}"))
+        }
+        None => condition(kind, Status::Unknown, "Pending", "not yet told to Connect"),
+    }
+}
+
+fn ready(parts: &[Condition], offer: &Offer, around: Surroundings<'_>) -> Condition {
+    let kind = ConditionKind::Ready;
+    if let Some(first) = parts.iter().find(|part| part.status != Status::True) {
+        let message = format!("{}: {}", first.kind.as_str(), first.message);
+        return condition(kind, Status::False, first.reason, message);
+    }
+    let Some(targets) = around.targets else {
+        return condition(kind, Status::Unknown, "AwaitingConnect", "Connect has not said yet which trust domains may import the service");
+    };
+    // What was asked for decides, not what Connect listed: its answer may be about the version before.
+    let wanted = &offer.service.exported_trust_domains;
+    let answered: std::collections::BTreeSet<_> = targets.iter().map(|target| target.trust_domain.as_str()).collect();
+    if !wanted.iter().map(|domain| domain.as_str()).eq(answered) {
+        return condition(
+            kind,
+            Status::Unknown,
+            "AwaitingConnect",
+            "Connect has not answered to the present list of exported trust domains",
+        );
+    }
+    let mut refusals = targets.iter().filter_map(|target| Some((target.trust_domain.as_str(), target.refusal.as_ref()?)));
+    let Some((trust_domain, refusal)) = refusals.next() else {
+        let names: Vec<_> = targets.iter().map(|target| target.trust_domain.as_str()).collect();
+        return condition(kind, Status::True, "Exported", format!("{} can be reached from {}", offer.service.hostname, names.join(", ")));
+    };
+    let reason = match refusal {
+        ExportRefusal::UnknownTrustDomain => "UnknownTrustDomain",
+        ExportRefusal::FederationMissing(_) => "FederationMissing",
+    };
+    let message = std::iter::once((trust_domain, refusal)).chain(refusals).map(|(domain, refusal)| sentence(domain, refusal));
+    condition(kind, Status::False, reason, message.collect::<Vec<_>>().join(". "))
+}
+
+fn sentence(trust_domain: &str, refusal: &ExportRefusal) -> String {
+    match refusal {
+        ExportRefusal::UnknownTrustDomain => {
+            format!("no trust zone has the trust domain {trust_domain}. Correct spec.exportedTrustDomains, or add the zone")
+        }
+        ExportRefusal::FederationMissing(directions) => {
+            let missing: Vec<_> = directions.iter().map(ToString::to_string).collect();
+            let remedies: Vec<_> = directions.iter().map(Direction::remedy).collect();
+            format!("{trust_domain} cannot import it, the federation {} is missing. Run: {}", missing.join(" and "), remedies.join("; "))
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What this cluster offers to others. Pure: the view and the zone's identity in, decisions out.
+//!
+//! ```text
+//!  FederatedService ─┐                      ┌─ registration ──> Connect
+//!  WorkloadEntry ────┼─> export ─> Export ──┼─ route ─────────> gateway
+//!  gateways ─────────┘                      └─ conditions ────> status beside the manifest
+//! ```
+//!
+//! Everything here follows from the local objects alone: with Connect gone, the gateway goes on serving what the
+//! manifests say. What Connect answers only appears in the conditions ([`conditions`]).
+
+mod backends;
+pub mod conditions;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use cofide_core::{
+    ClusterId, FederatedService, FederatedServiceId, Gateway, Hostname, Name, ServiceName, Timestamp, TrustDomain, TrustZoneId,
+};
+use uuid::Uuid;
+
+use crate::desired::{Backend, GatewayRoute};
+use crate::view::{ClusterView, ObjectKey, Problem, ServiceObject, ServiceSpec};
+
+/// Who this agent acts for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    pub trust_domain: TrustDomain,
+    pub trust_zone_id: TrustZoneId,
+    pub cluster_id: ClusterId,
+    pub cluster_name: Name,
+}
+
+impl Zone {
+    /// The id under which this cluster registers a service: the same whenever it is computed, so that registering twice
+    /// is registering once, also by an agent that has lost its memory.
+    pub fn service_id(&self, service: &ServiceName) -> FederatedServiceId {
+        let Self { trust_domain, cluster_id, .. } = self;
+        let text = format!("{trust_domain}/{cluster_id}/{}/{}", service.namespace, service.name);
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).to_string();
+        id.parse().expect("a UUID is a valid id")
+    }
+}
+
+/// The decision about one FederatedService.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    pub key: ObjectKey,
+    pub file: PathBuf,
+    pub generation: u64,
+    /// What is wrong with the present text. If the service is offered all the same, it is its last valid version.
+    pub problems: Vec<Problem>,
+    pub decision: Decision,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Offered(Box<Offer>),
+    /// There is no valid version of it.
+    Invalid,
+    /// An older service of this cluster has the hostname.
+    Conflict {
+        hostname: Hostname,
+        with: ObjectKey,
+    },
+    /// Name, namespace and trust domain make no DNS name.
+    NoHostname(String),
+}
+
+/// A service that remote clients may reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// As Connect should know it. The times are Connect's and zero here.
+    pub service: FederatedService,
+    pub backends: BTreeSet<Backend>,
+    /// Workloads that carry the labels but cannot be used, and why.
+    pub unusable: Vec<String>,
+}
+
+impl Offer {
+    pub fn route(&self) -> GatewayRoute {
+        GatewayRoute {
+            hostname: self.service.hostname.clone(),
+            port: self.service.port,
+            mode: self.service.tls_mode,
+            admitted: self.service.exported_trust_domains.clone(),
+            backends: self.backends.clone(),
+        }
+    }
+}
+
+impl Export {
+    pub fn offer(&self) -> Option<&Offer> {
+        match &self.decision {
+            Decision::Offered(offer) => Some(offer),
+            _ => None,
+        }
+    }
+}
+
+/// Decides about every FederatedService of the view; the result is in the view's order, oldest first.
+///
+/// `gateways` are those of this host; they are what clients use unless the service names its own.
+pub fn export(zone: &Zone, gateways: &[Gateway], view: &ClusterView) -> Vec<Export> {
+    let mut taken: BTreeMap<Hostname, ObjectKey> = BTreeMap::new();
+    view.services
+        .iter()
+        .map(|object| Export {
+            key: object.key.clone(),
+            file: object.file.clone(),
+            generation: object.generation,
+            problems: object.problems.clone(),
+            decision: decide(zone, gateways, view, object, &mut taken),
+        })
+        .collect()
+}
+
+fn decide(
+    zone: &Zone,
+    gateways: &[Gateway],
+    view: &ClusterView,
+    object: &ServiceObject,
+    taken: &mut BTreeMap<Hostname, ObjectKey>,
+) -> Decision {
+    let Some(spec) = &object.spec else { return Decision::Invalid };
+    let hostname = match spec.name.hostname(&zone.trust_domain) {
+        Ok(hostname) => hostname,
+        Err(error) => return Decision::NoHostname(error.to_string()),
+    };
+    if let Some(with) = taken.get(&hostname) {
+        return Decision::Conflict { hostname, with: with.clone() };
+    }
+    taken.insert(hostname.clone(), object.key.clone());
+    let (backends, unusable) = backends::backends(spec, &view.workloads);
+    Decision::Offered(Box::new(Offer { service: service(zone, gateways, spec, hostname), backends, unusable }))
+}
+
+fn service(zone: &Zone, gateways: &[Gateway], spec: &ServiceSpec, hostname: Hostname) -> FederatedService {
+    let sorted = |gateways: &[Gateway]| {
+        let mut gateways = gateways.to_vec();
+        gateways.sort();
+        gateways.dedup();
+        gateways
+    };
+    FederatedService {
+        id: zone.service_id(&spec.name),
+        name: spec.name.clone(),
+        trust_zone_id: zone.trust_zone_id.clone(),
+        cluster_id: zone.cluster_id.clone(),
+        cluster_name: zone.cluster_name.clone(),
+        trust_domain: zone.trust_domain.clone(),
+        hostname,
+        workload_labels: spec.workload_labels.clone(),
+        exported_trust_domains: spec.exported_trust_domains.clone(),
+        port: spec.port,
+        tls_mode: spec.tls_mode,
+        // What was discovered is told even where the manual ones win: it is what the status shows.
+        gateway_entries: sorted(gateways),
+        gateway_specs: sorted(&spec.gateways),
+        spiffe_id_paths: spec.spiffe_id_paths.clone(),
+        created_at: Timestamp::default(),
+        updated_at: Timestamp::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

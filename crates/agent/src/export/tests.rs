@@ -1,0 +1,235 @@
+//! Decisions and conditions, from views that are written down.
+
+use super::conditions::{Condition, Status, Surroundings, conditions};
+use super::*;
+use crate::uplink::Registration;
+use crate::view::{Kind, Workload};
+use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, GatewayAddress, GatewayKind, Port, TlsMode};
+
+fn zone() -> Zone {
+    Zone {
+        trust_domain: TrustDomain::new("a.test").unwrap(),
+        trust_zone_id: "tz-a".parse().unwrap(),
+        cluster_id: "c-a".parse().unwrap(),
+        cluster_name: "one".parse().unwrap(),
+    }
+}
+
+fn port(port: i64) -> Port {
+    Port::try_from(port).unwrap()
+}
+
+fn gateway() -> Gateway {
+    Gateway { kind: GatewayKind::Ingress, address: GatewayAddress::Ip("127.0.1.1".parse().unwrap()), port: port(15443) }
+}
+
+fn spec(name: &str) -> ServiceSpec {
+    ServiceSpec {
+        name: ServiceName { name: name.parse().unwrap(), namespace: "demo".parse().unwrap() },
+        exported_trust_domains: [TrustDomain::new("b.test").unwrap()].into(),
+        workload_labels: BTreeMap::from([("app".to_owned(), "server".to_owned())]),
+        port: port(8443),
+        tls_mode: TlsMode::Mtls,
+        spiffe_id_paths: vec![],
+        gateways: vec![],
+    }
+}
+
+fn object(name: &str, age: u64, spec: Option<ServiceSpec>) -> ServiceObject {
+    let key = ObjectKey { kind: Kind::FederatedService, namespace: "demo".to_owned(), name: name.to_owned() };
+    ServiceObject { key, file: format!("{name}.yaml").into(), age, generation: 1, spec, problems: vec![] }
+}
+
+fn workload(name: &str, namespace: &str, labels: &[(&str, &str)]) -> Workload {
+    Workload {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        address: GatewayAddress::Ip("127.0.0.9".parse().unwrap()),
+        ports: BTreeMap::new(),
+        labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+fn view(services: Vec<ServiceObject>) -> ClusterView {
+    let workloads = vec![workload("server", "demo", &[("app", "server"), ("version", "1")])];
+    ClusterView { services, workloads, problems: BTreeMap::new() }
+}
+
+fn exports(view: &ClusterView) -> Vec<Export> {
+    export(&zone(), &[gateway()], view)
+}
+
+fn of(conditions: &[Condition], kind: ConditionKind) -> (Status, &'static str) {
+    let found = conditions.iter().find(|condition| condition.kind == kind).unwrap();
+    (found.status, found.reason)
+}
+
+fn target(trust_domain: &str, refusal: Option<ExportRefusal>) -> ExportTarget {
+    ExportTarget { trust_domain: trust_domain.to_owned(), refusal }
+}
+
+const REGISTERED: Registration = Registration::Registered;
+
+fn all_is_well(targets: &[ExportTarget]) -> Surroundings<'_> {
+    Surroundings { registration: Some(&REGISTERED), targets: Some(targets), gateway_connected: true }
+}
+
+#[test]
+fn a_service_is_offered_under_its_hostname_to_the_listed_domains_and_no_others() {
+    let exports = exports(&view(vec![object("ping-pong", 1, Some(spec("server")))]));
+    let route = exports[0].offer().unwrap().route();
+    assert_eq!(route.hostname.as_str(), "server.demo.a.test");
+    assert_eq!(route.admitted, [TrustDomain::new("b.test").unwrap()].into());
+    assert_eq!(route.backends.len(), 1);
+    let service = &exports[0].offer().unwrap().service;
+    assert_eq!(service.gateway_entries, [gateway()]);
+    assert_eq!(service.id, zone().service_id(&spec("server").name));
+}
+
+#[test]
+fn only_workloads_of_the_namespace_with_all_labels_stand_behind_a_service() {
+    let mut view = view(vec![object("ping-pong", 1, Some(spec("server")))]);
+    view.workloads = vec![
+        workload("here", "demo", &[("app", "server")]),
+        workload("elsewhere", "production", &[("app", "server")]),
+        workload("other", "demo", &[("app", "client")]),
+        workload("bare", "demo", &[]),
+    ];
+    assert_eq!(exports(&view)[0].offer().unwrap().backends.len(), 1);
+}
+
+#[test]
+fn the_older_of_two_services_with_one_hostname_wins_whatever_their_names() {
+    let exports = exports(&view(vec![object("zebra", 1, Some(spec("server"))), object("ant", 2, Some(spec("server")))]));
+    assert!(exports[0].offer().is_some());
+    let conditions = conditions(&exports[1], all_is_well(&[]));
+    assert_eq!(of(&conditions, ConditionKind::Accepted), (Status::False, "Conflict"));
+    assert_eq!(of(&conditions, ConditionKind::Ready), (Status::False, "Conflict"));
+    assert!(conditions[0].message.contains("demo/zebra"), "{}", conditions[0].message);
+}
+
+#[test]
+fn a_service_that_was_never_valid_takes_no_hostname() {
+    let exports = exports(&view(vec![object("broken", 1, None), object("good", 2, Some(spec("server")))]));
+    assert_eq!(exports[0].decision, Decision::Invalid);
+    assert!(exports[1].offer().is_some());
+}
+
+#[test]
+fn a_name_that_makes_no_dns_name_is_refused_with_the_reason() {
+    let mut zone = zone();
+    zone.trust_domain = TrustDomain::new("under_score").unwrap();
+    let exports = export(&zone, &[gateway()], &view(vec![object("ping-pong", 1, Some(spec("server")))]));
+    let conditions = conditions(&exports[0], all_is_well(&[]));
+    assert_eq!(of(&conditions, ConditionKind::Accepted), (Status::False, "NoHostname"));
+}
+
+#[test]
+fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() {
+    let well = [target("b.test", None)];
+    let missing = Direction { trust_zone: "zone-b".parse().unwrap(), remote_trust_zone: "zone-a".parse().unwrap() };
+    let unfederated = [target("b.test", Some(ExportRefusal::FederationMissing(vec![missing])))];
+    let unknown = [target("b.test", Some(ExportRefusal::UnknownTrustDomain))];
+    let earlier = [target("c.test", None)];
+    let refused = Registration::Refused("no".to_owned());
+    let unreachable = Registration::Unreachable("connection refused".to_owned());
+
+    let mut no_workload = view(vec![object("ping-pong", 1, Some(spec("server")))]);
+    let whole = no_workload.clone();
+    no_workload.workloads.clear();
+    let mut wrong_port = whole.clone();
+    wrong_port.workloads[0].ports = BTreeMap::from([("a".to_owned(), port(1)), ("b".to_owned(), port(2))]);
+    let mut kept = whole.clone();
+    kept.services[0].problems = vec![Problem { at: "spec.port".to_owned(), reason: "a port is a number from 1 to 65535".to_owned() }];
+    let mut manual = whole.clone();
+    manual.services[0].spec.as_mut().unwrap().gateways = vec![gateway()];
+
+    use ConditionKind::{Accepted, BackendsReady, GatewayReady, Ready, Registered};
+    use Status::{False, True, Unknown};
+    type Case<'a> = (&'a str, &'a ClusterView, &'a [Gateway], Surroundings<'a>, ConditionKind, Status, &'a str, (Status, &'a str));
+    let here = [gateway()];
+    let cases: [Case<'_>; 14] = [
+        ("all is well", &whole, &here, all_is_well(&well), Ready, True, "Exported", (True, "Exported")),
+        ("no workload", &no_workload, &here, all_is_well(&well), BackendsReady, False, "NoWorkload", (False, "NoWorkload")),
+        ("no port fits", &wrong_port, &here, all_is_well(&well), BackendsReady, False, "NoUsablePort", (False, "NoUsablePort")),
+        ("no gateway", &whole, &[], all_is_well(&well), GatewayReady, False, "NoGateway", (False, "NoGateway")),
+        ("manual gateway", &manual, &[], all_is_well(&well), GatewayReady, True, "ManualGateways", (True, "Exported")),
+        (
+            "no gateway Envoy",
+            &whole,
+            &here,
+            Surroundings { gateway_connected: false, ..all_is_well(&well) },
+            GatewayReady,
+            False,
+            "GatewayNotConnected",
+            (False, "GatewayNotConnected"),
+        ),
+        ("kept", &kept, &here, all_is_well(&well), Accepted, False, "InvalidKeptLastValid", (False, "InvalidKeptLastValid")),
+        (
+            "not told yet",
+            &whole,
+            &here,
+            Surroundings { registration: None, ..all_is_well(&well) },
+            Registered,
+            Unknown,
+            "Pending",
+            (False, "Pending"),
+        ),
+        (
+            "refused",
+            &whole,
+            &here,
+            Surroundings { registration: Some(&refused), ..all_is_well(&well) },
+            Registered,
+            False,
+            "Refused",
+            (False, "Refused"),
+        ),
+        (
+            "unreachable",
+            &whole,
+            &here,
+            Surroundings { registration: Some(&unreachable), ..all_is_well(&well) },
+            Registered,
+            Unknown,
+            "ConnectUnreachable",
+            (False, "ConnectUnreachable"),
+        ),
+        (
+            "no answer",
+            &whole,
+            &here,
+            Surroundings { targets: None, ..all_is_well(&well) },
+            Registered,
+            True,
+            "Registered",
+            (Unknown, "AwaitingConnect"),
+        ),
+        ("an old answer", &whole, &here, all_is_well(&earlier), Registered, True, "Registered", (Unknown, "AwaitingConnect")),
+        ("no federation", &whole, &here, all_is_well(&unfederated), Registered, True, "Registered", (False, "FederationMissing")),
+        ("no such domain", &whole, &here, all_is_well(&unknown), Registered, True, "Registered", (False, "UnknownTrustDomain")),
+    ];
+    for (name, view, gateways, around, kind, status, reason, ready) in cases {
+        let exports = export(&zone(), gateways, view);
+        let conditions = conditions(&exports[0], around);
+        assert_eq!(conditions.iter().map(|condition| condition.kind).collect::<Vec<_>>(), ConditionKind::ALL, "{name}");
+        assert_eq!(of(&conditions, kind), (status, reason), "{name}");
+        assert_eq!(of(&conditions, Ready), ready, "{name}");
+        for condition in conditions {
+            assert!(!condition.message.is_empty(), "{name}: {condition:?}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_federation_comes_with_the_command_that_adds_it() {
+    let direction = |from: &str, to: &str| Direction { trust_zone: from.parse().unwrap(), remote_trust_zone: to.parse().unwrap() };
+    let missing = ExportRefusal::FederationMissing(vec![direction("zone-a", "zone-b"), direction("zone-b", "zone-a")]);
+    let exports = exports(&view(vec![object("ping-pong", 1, Some(spec("server")))]));
+    let targets = [target("b.test", Some(missing))];
+    let conditions = conditions(&exports[0], all_is_well(&targets));
+    let message = &conditions.last().unwrap().message;
+    for part in ["zone-a -> zone-b", "cofidectl federation add --trust-zone zone-b --remote-trust-zone zone-a"] {
+        assert!(message.contains(part), "{message}");
+    }
+}

@@ -1,0 +1,152 @@
+//! What to change in the server, and in which order. Pure.
+//!
+//! SPIRE refuses an entry that federates with a domain whose bundle it does not hold, and refuses to drop a bundle that
+//! an entry still names. Hence three lists, applied one after the other:
+//!
+//! ```text
+//!  trust_changes    bundles, then relationships: set or mended
+//!  entry_changes    create, update, delete; federates_with limited to bundles that are there by now
+//!  trust_removals   relationships, then bundles that nothing wants any more
+//! ```
+//!
+//! Stopping after any change leaves a state from which the next run goes on: each list is made from what the server
+//! holds, never from what an earlier run meant to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cofide_core::{AttestationPolicyBindingId, Bundle, TrustDomain};
+
+use super::model::{BundleMark, Desired, DesiredEntry, Entry, EntryContent, EntryKey, OwnedTrust, Relationship, State};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustChange {
+    SetBundle(Bundle),
+    CreateRelationship(Relationship),
+    UpdateRelationship(Relationship),
+}
+
+impl TrustChange {
+    pub fn trust_domain(&self) -> &TrustDomain {
+        match self {
+            Self::SetBundle(bundle) => &bundle.trust_domain,
+            Self::CreateRelationship(relationship) | Self::UpdateRelationship(relationship) => &relationship.trust_domain,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryChange {
+    Create { key: EntryKey, content: EntryContent, bindings: BTreeSet<AttestationPolicyBindingId> },
+    Update { id: String, content: EntryContent, bindings: BTreeSet<AttestationPolicyBindingId> },
+    Delete { id: String, spiffe_id: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustRemoval {
+    Relationship(TrustDomain),
+    Bundle(TrustDomain),
+}
+
+impl TrustRemoval {
+    pub fn trust_domain(&self) -> &TrustDomain {
+        match self {
+            Self::Relationship(trust_domain) | Self::Bundle(trust_domain) => trust_domain,
+        }
+    }
+}
+
+/// The entries to change, and why some cannot be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryChanges {
+    pub changes: Vec<EntryChange>,
+    pub conflicts: BTreeMap<AttestationPolicyBindingId, String>,
+    /// Domains that a binding asks for and that have no bundle in the server yet.
+    pub waiting: BTreeMap<AttestationPolicyBindingId, BTreeSet<TrustDomain>>,
+}
+
+pub fn trust_changes(desired: &Desired, state: &State, owned: &OwnedTrust) -> Vec<TrustChange> {
+    let bundles = desired.trust.iter().filter_map(|(trust_domain, trust)| {
+        let bundle = trust.bundle.as_ref()?;
+        let written = owned.get(trust_domain);
+        should_set(bundle, state.bundles.get(trust_domain), written).then(|| TrustChange::SetBundle(bundle.clone()))
+    });
+    let relationships = desired.trust.iter().filter_map(|(trust_domain, trust)| {
+        let wanted = trust.relationship.as_ref()?;
+        match state.relationships.get(trust_domain) {
+            None => Some(TrustChange::CreateRelationship(wanted.clone())),
+            Some(held) if held != wanted => Some(TrustChange::UpdateRelationship(wanted.clone())),
+            Some(_) => None,
+        }
+    });
+    bundles.chain(relationships).collect()
+}
+
+/// Whether the bundle that Connect delivered takes the place of the one in the server.
+///
+/// Two hands write there: this agent, and the server's own polling of the bundle endpoint, and either can be ahead. The
+/// sequence number decides where the issuer counts. Where it does not, a bundle is written once: if the server's
+/// differs after that, then its polling has found something newer than what was delivered.
+fn should_set(delivered: &Bundle, held: Option<&Bundle>, written: Option<&BundleMark>) -> bool {
+    let Some(held) = held else { return true };
+    if delivered.same_authorities(held) {
+        return false;
+    }
+    if delivered.sequence_number != held.sequence_number && delivered.sequence_number != 0 && held.sequence_number != 0 {
+        return delivered.sequence_number > held.sequence_number;
+    }
+    written != Some(&BundleMark::of(delivered))
+}
+
+/// `bundles` are the domains whose bundles the server holds once the trust changes are in.
+pub fn entry_changes(desired: &Desired, state: &State, bundles: &BTreeSet<TrustDomain>) -> EntryChanges {
+    let mut result = EntryChanges::default();
+    let held: BTreeMap<&EntryKey, &Entry> = state.entries.iter().map(|entry| (&entry.key, entry)).collect();
+    let wanted: BTreeSet<&EntryKey> = desired.entries.iter().map(|entry| &entry.key).collect();
+    let usable = |trust_domain: &TrustDomain| bundles.contains(trust_domain) && desired.trust.contains_key(trust_domain);
+
+    let mut updates = Vec::new();
+    for DesiredEntry { key, content, bindings } in &desired.entries {
+        let (federates_with, missing): (BTreeSet<_>, BTreeSet<_>) = content.federates_with.iter().cloned().partition(usable);
+        if !missing.is_empty() {
+            result.waiting.extend(bindings.iter().map(|binding| (binding.clone(), missing.clone())));
+        }
+        let content = EntryContent { federates_with, ..content.clone() };
+        match held.get(key) {
+            None => result.changes.push(EntryChange::Create { key: key.clone(), content, bindings: bindings.clone() }),
+            Some(entry) if !entry.is_ours() => {
+                let reason = format!(
+                    "entry {} has the same SPIFFE ID {}, parent and selectors and is not this agent's; delete it to let the binding \
+                     take its place",
+                    entry.id, key.spiffe_id
+                );
+                result.conflicts.extend(bindings.iter().map(|binding| (binding.clone(), reason.clone())));
+            }
+            Some(entry) if entry.content != content => {
+                updates.push(EntryChange::Update { id: entry.id.clone(), content, bindings: bindings.clone() });
+            }
+            Some(_) => {}
+        }
+    }
+    result.changes.append(&mut updates);
+    // Last, so that a workload whose entry is replaced by another is never without an identity.
+    let obsolete = state.entries.iter().filter(|entry| entry.is_ours() && !wanted.contains(&entry.key));
+    result.changes.extend(obsolete.map(|entry| EntryChange::Delete { id: entry.id.clone(), spiffe_id: entry.key.spiffe_id.clone() }));
+    result
+}
+
+/// Only domains that the agent set up itself are taken down again.
+pub fn trust_removals(desired: &Desired, state: &State, owned: &OwnedTrust) -> Vec<TrustRemoval> {
+    let unwanted_relationship = |trust_domain: &TrustDomain| {
+        let wanted = desired.trust.get(trust_domain).is_some_and(|trust| trust.relationship.is_some());
+        !wanted && state.relationships.contains_key(trust_domain)
+    };
+    let relationships = owned.keys().filter(|trust_domain| unwanted_relationship(trust_domain)).cloned().map(TrustRemoval::Relationship);
+    let unwanted_bundle =
+        |trust_domain: &TrustDomain| !desired.trust.contains_key(trust_domain) && state.bundles.contains_key(trust_domain);
+    let bundles = owned.keys().filter(|trust_domain| unwanted_bundle(trust_domain)).cloned().map(TrustRemoval::Bundle);
+    relationships.chain(bundles).collect()
+}
+
+#[cfg(test)]
+#[path = "diff_tests.rs"]
+mod tests;

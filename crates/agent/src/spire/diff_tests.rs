@@ -1,0 +1,299 @@
+//! A server that keeps SPIRE's rules, and every way of stopping half way.
+
+use super::*;
+use crate::spire::model::{DesiredTrust, RelationshipProfile};
+use cofide_core::X509Authority;
+use proptest::prelude::*;
+
+const DOMAINS: [&str; 4] = ["b.test", "c.test", "d.test", "e.test"];
+
+fn domain(name: &str) -> TrustDomain {
+    TrustDomain::new(name).unwrap()
+}
+
+fn bundle(name: &str, authority: u8, sequence_number: u64) -> Bundle {
+    let x509_authorities = vec![X509Authority { der: vec![authority], tainted: false }];
+    Bundle { x509_authorities, sequence_number, ..Bundle::empty(domain(name)) }
+}
+
+fn key(name: &str) -> EntryKey {
+    EntryKey {
+        spiffe_id: format!("spiffe://a.test/{name}"),
+        parent_id: "spiffe://a.test/agent".to_owned(),
+        selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
+    }
+}
+
+fn content(hint: &str, federates_with: &[&str]) -> EntryContent {
+    let federates_with = federates_with.iter().map(|name| domain(name)).collect();
+    EntryContent { dns_names: Vec::new(), federates_with, store_svid: false, hint: hint.to_owned() }
+}
+
+fn desired_entry(name: &str, federates_with: &[&str]) -> DesiredEntry {
+    let binding: AttestationPolicyBindingId = format!("b-{name}").parse().unwrap();
+    let content = content(&format!("cofide:{binding}"), federates_with);
+    DesiredEntry { key: key(name), content, bindings: BTreeSet::from([binding]) }
+}
+
+fn relationship(name: &str, url: &str) -> Relationship {
+    Relationship { trust_domain: domain(name), endpoint_url: url.to_owned(), profile: RelationshipProfile::HttpsWeb }
+}
+
+/// The rules of SPIRE that make order matter.
+#[derive(Clone, Debug, Default)]
+struct Server {
+    state: State,
+    owned: OwnedTrust,
+    next_id: u32,
+}
+
+impl Server {
+    fn check_federation(&self, content: &EntryContent) {
+        for trust_domain in &content.federates_with {
+            assert!(self.state.bundles.contains_key(trust_domain), "SPIRE refuses an entry that names {trust_domain} without its bundle");
+        }
+    }
+
+    fn trust(&mut self, change: TrustChange) {
+        let trust_domain = change.trust_domain().clone();
+        let mark = self.owned.entry(trust_domain.clone()).or_default();
+        match change {
+            TrustChange::SetBundle(bundle) => {
+                *mark = BundleMark::of(&bundle);
+                self.state.bundles.insert(trust_domain, bundle);
+            }
+            TrustChange::CreateRelationship(relationship) => {
+                assert!(self.state.relationships.insert(trust_domain, relationship).is_none(), "created twice");
+            }
+            TrustChange::UpdateRelationship(relationship) => {
+                assert!(self.state.relationships.insert(trust_domain, relationship).is_some(), "nothing to update");
+            }
+        }
+    }
+
+    fn entry(&mut self, change: EntryChange) {
+        match change {
+            EntryChange::Create { key, content, .. } => {
+                self.check_federation(&content);
+                assert!(self.state.entries.iter().all(|entry| entry.key != key), "SPIRE refuses a second entry like this");
+                self.next_id += 1;
+                self.state.entries.push(Entry { id: format!("id-{}", self.next_id), key, content });
+            }
+            EntryChange::Update { id, content, .. } => {
+                self.check_federation(&content);
+                self.state.entries.iter_mut().find(|entry| entry.id == id).unwrap().content = content;
+            }
+            EntryChange::Delete { id, .. } => self.state.entries.retain(|entry| entry.id != id),
+        }
+    }
+
+    fn remove(&mut self, removal: TrustRemoval) {
+        match removal {
+            TrustRemoval::Relationship(trust_domain) => {
+                self.state.relationships.remove(&trust_domain);
+            }
+            TrustRemoval::Bundle(trust_domain) => {
+                let foreign = |entry: &Entry| !entry.is_ours() && entry.content.federates_with.contains(&trust_domain);
+                if self.state.entries.iter().any(foreign) {
+                    return; // Refused, and rightly: somebody else still needs it.
+                }
+                let ours = self.state.entries.iter().find(|entry| entry.content.federates_with.contains(&trust_domain));
+                assert_eq!(ours, None, "SPIRE refuses to drop a bundle that an entry names");
+                self.state.bundles.remove(&trust_domain);
+            }
+        }
+    }
+
+    /// Runs a reconciliation and stops after `budget` changes; answers how many there were.
+    fn reconcile(&mut self, desired: &Desired, mut budget: usize) -> usize {
+        let mut done = 0;
+        let mut spend = || {
+            let may = budget > 0;
+            budget = budget.saturating_sub(1);
+            done += usize::from(may);
+            may
+        };
+        let removals;
+        {
+            for change in trust_changes(desired, &self.state, &self.owned) {
+                if !spend() {
+                    return done;
+                }
+                self.trust(change);
+            }
+            let bundles = self.state.bundles.keys().cloned().collect();
+            for change in entry_changes(desired, &self.state, &bundles).changes {
+                if !spend() {
+                    return done;
+                }
+                self.entry(change);
+            }
+            removals = trust_removals(desired, &self.state, &self.owned);
+        }
+        for removal in removals {
+            if !spend() {
+                return done;
+            }
+            self.remove(removal);
+        }
+        done
+    }
+}
+
+fn desired_of(entries: Vec<DesiredEntry>, trust: Vec<(&str, Option<Bundle>, Option<Relationship>)>) -> Desired {
+    let trust = trust.into_iter().map(|(name, bundle, relationship)| (domain(name), DesiredTrust { bundle, relationship })).collect();
+    Desired { entries, trust, refused: BTreeMap::new() }
+}
+
+#[test]
+fn an_entry_waits_for_a_bundle_but_not_to_exist() {
+    let mut server = Server::default();
+    let entries = vec![desired_entry("client", &["b.test"])];
+    let waiting = desired_of(entries.clone(), vec![("b.test", None, None)]);
+    server.reconcile(&waiting, usize::MAX);
+    assert_eq!(server.state.entries[0].content.federates_with, BTreeSet::new(), "the identity is there without the foreign bundle");
+    let changes = entry_changes(&waiting, &server.state, &BTreeSet::new());
+    assert_eq!(changes.waiting.values().next(), Some(&BTreeSet::from([domain("b.test")])));
+
+    server.reconcile(&desired_of(entries, vec![("b.test", Some(bundle("b.test", 1, 1)), None)]), usize::MAX);
+    assert_eq!(server.state.entries[0].content.federates_with, BTreeSet::from([domain("b.test")]));
+}
+
+#[test]
+fn a_foreign_entry_is_neither_changed_nor_deleted_and_a_clash_is_told() {
+    let mut server = Server::default();
+    let foreign = Entry { id: "foreign".to_owned(), key: key("client"), content: content("", &[]) };
+    server.state.entries.push(foreign.clone());
+    let desired = desired_of(vec![desired_entry("client", &[])], vec![]);
+    let changes = entry_changes(&desired, &server.state, &BTreeSet::new());
+    assert_eq!(changes.changes, []);
+    assert!(changes.conflicts.values().next().unwrap().contains("entry foreign"), "{changes:?}");
+    server.reconcile(&Desired::default(), usize::MAX);
+    assert_eq!(server.state.entries, [foreign]);
+}
+
+#[test]
+fn trust_that_others_set_up_outlives_the_agents_wishes() {
+    let mut server = Server::default();
+    server.state.bundles.insert(domain("b.test"), bundle("b.test", 1, 1));
+    server.state.relationships.insert(domain("b.test"), relationship("b.test", "https://b"));
+    server.reconcile(&Desired::default(), usize::MAX);
+    assert_eq!((server.state.bundles.len(), server.state.relationships.len()), (1, 1));
+}
+
+#[test]
+fn a_new_parent_or_selector_makes_the_new_entry_before_the_old_one_goes() {
+    let mut server = Server::default();
+    let mut entry = desired_entry("client", &[]);
+    server.reconcile(&desired_of(vec![entry.clone()], vec![]), usize::MAX);
+    entry.key.parent_id = "spiffe://a.test/other-agent".to_owned();
+    let desired = desired_of(vec![entry], vec![]);
+    let changes = entry_changes(&desired, &server.state, &BTreeSet::new()).changes;
+    assert!(matches!(changes[..], [EntryChange::Create { .. }, EntryChange::Delete { .. }]), "{changes:?}");
+}
+
+#[test]
+fn the_newer_of_two_bundles_wins_whichever_hand_brought_it() {
+    let old = bundle("b.test", 1, 4);
+    let new = bundle("b.test", 2, 5);
+    assert!(should_set(&new, Some(&old), None));
+    assert!(!should_set(&old, Some(&new), None), "the server's own polling was faster");
+    let uncounted = bundle("b.test", 3, 0);
+    assert!(should_set(&uncounted, Some(&old), Some(&BundleMark::of(&old))), "delivered since the last write");
+    assert!(!should_set(&uncounted, Some(&old), Some(&BundleMark::of(&uncounted))), "written before, so the server found another since");
+    assert!(should_set(&old, None, Some(&BundleMark::of(&old))), "somebody deleted it");
+}
+
+#[test]
+fn a_relationship_follows_its_endpoint() {
+    let mut server = Server::default();
+    let with = |url: &str| desired_of(vec![], vec![("b.test", Some(bundle("b.test", 1, 1)), Some(relationship("b.test", url)))]);
+    server.reconcile(&with("https://one"), usize::MAX);
+    server.reconcile(&with("https://two"), usize::MAX);
+    assert_eq!(server.state.relationships[&domain("b.test")].endpoint_url, "https://two");
+    server.reconcile(&desired_of(vec![], vec![("b.test", None, None)]), usize::MAX);
+    assert!(server.state.relationships.is_empty(), "no endpoint, no polling");
+    assert!(server.state.bundles.contains_key(&domain("b.test")), "but a bundle is not thrown away for want of news");
+    server.reconcile(&Desired::default(), usize::MAX);
+    assert!(server.state.bundles.is_empty());
+}
+
+prop_compose! {
+    fn any_desired()(
+        entries in proptest::collection::btree_map(0..4usize, proptest::sample::subsequence(DOMAINS.to_vec(), 0..=4), 0..4),
+        trust in proptest::collection::btree_map(0..4usize, (any::<Option<u8>>(), any::<Option<bool>>()), 0..4),
+    ) -> Desired {
+        let entries = entries.into_iter().map(|(index, federates_with)| desired_entry(&format!("w{index}"), &federates_with)).collect();
+        let trust = trust.into_iter().map(|(index, (authority, endpoint))| {
+            let name = DOMAINS[index];
+            let bundle = authority.map(|authority| bundle(name, authority % 3, u64::from(authority % 3)));
+            let endpoint = endpoint.map(|first| relationship(name, if first { "https://one" } else { "https://two" }));
+            (name, bundle, endpoint)
+        }).collect();
+        desired_of(entries, trust)
+    }
+}
+
+prop_compose! {
+    /// A server in which others have been before: entries without our hint, bundles and relationships of theirs.
+    fn any_server()(
+        entries in proptest::collection::btree_map(0..4usize, any::<bool>(), 0..3),
+        bundles in proptest::sample::subsequence(DOMAINS.to_vec(), 0..=2),
+    ) -> Server {
+        let mut server = Server::default();
+        for name in bundles {
+            server.state.bundles.insert(domain(name), bundle(name, 1, 0));
+            server.state.relationships.insert(domain(name), relationship(name, "https://theirs"));
+        }
+        for (index, federates) in entries {
+            let federates_with: Vec<&str> = server.state.bundles.keys().filter(|_| federates).map(|domain| domain.as_str()).collect();
+            let entry = Entry { id: format!("foreign-{index}"), key: key(&format!("w{index}")), content: content("", &federates_with) };
+            server.state.entries.push(entry);
+        }
+        server
+    }
+}
+
+fn foreign(state: &State) -> Vec<Entry> {
+    state.entries.iter().filter(|entry| !entry.is_ours()).cloned().collect()
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_there_and_wherever_it_stops_the_next_run_ends_in_the_same_place(
+        server in any_server(), before in any_desired(), after in any_desired(), stop in 0..12usize,
+    ) {
+        let foreign_before = foreign(&server.state);
+        let mut through = server.clone();
+        through.reconcile(&before, usize::MAX);
+        through.reconcile(&after, usize::MAX);
+
+        let mut killed = server;
+        killed.reconcile(&before, stop);
+        killed.reconcile(&after, stop);
+        killed.reconcile(&after, usize::MAX);
+
+        prop_assert_eq!(foreign(&through.state), foreign_before.clone());
+        prop_assert_eq!(foreign(&killed.state), foreign_before);
+        // Bundles without a counter are written once per delivery, so their content may depend on the path; all else may not.
+        let shape = |server: &Server| {
+            let mut entries: Vec<_> = server.state.entries.iter().map(|entry| (entry.key.clone(), entry.content.federates_with.clone())).collect();
+            entries.sort();
+            let wanted = after.trust.iter().filter(|(_, trust)| trust.relationship.is_some());
+            (entries, wanted.map(|(name, _)| server.state.relationships.get(name).cloned()).collect::<Vec<_>>())
+        };
+        let wanted = |server: &Server| after.entries.iter().all(|entry| server.state.entries.iter().any(|held| held.key == entry.key));
+        prop_assert!(wanted(&through) && wanted(&killed));
+        if killed.state.bundles.keys().eq(through.state.bundles.keys()) {
+            prop_assert_eq!(shape(&through), shape(&killed));
+        }
+    }
+
+    #[test]
+    fn applying_twice_changes_nothing(server in any_server(), desired in any_desired()) {
+        let mut server = server;
+        server.reconcile(&desired, usize::MAX);
+        let refused_by_foreign = trust_removals(&desired, &server.state, &server.owned).len();
+        prop_assert_eq!(server.reconcile(&desired, usize::MAX), refused_by_foreign);
+    }
+}

@@ -1,0 +1,163 @@
+//! Brings the server to what the plan asks for, and says what became of each part.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cofide_core::{AttestationPolicyBindingId, TrustDomain};
+
+use super::client::{ItemResult, SpireClient, SpireError};
+use super::diff::{EntryChange, TrustChange, TrustRemoval, entry_changes, trust_changes, trust_removals};
+use super::model::{BundleMark, Desired, OwnedTrust};
+
+/// What became of one registration or one federated trust domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Applied,
+    /// Nothing is wrong here; somebody else has to deliver first.
+    Waiting(String),
+    /// The server refused, or the agent saw that it would.
+    Failed(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub registrations: BTreeMap<AttestationPolicyBindingId, Outcome>,
+    pub trust: BTreeMap<TrustDomain, Outcome>,
+}
+
+impl Report {
+    /// The things that the server refused, for retry and for status.
+    pub fn failures(&self) -> Vec<String> {
+        let failed = |outcome: &Outcome| match outcome {
+            Outcome::Failed(reason) => Some(reason.clone()),
+            _ => None,
+        };
+        let registrations = self.registrations.iter().filter_map(|(id, outcome)| Some(format!("binding {id}: {}", failed(outcome)?)));
+        let trust = self.trust.iter().filter_map(|(domain, outcome)| Some(format!("trust domain {domain}: {}", failed(outcome)?)));
+        registrations.chain(trust).collect()
+    }
+
+    fn fail_trust(&mut self, trust_domain: &TrustDomain, reason: String) {
+        self.trust.insert(trust_domain.clone(), Outcome::Failed(reason));
+    }
+}
+
+/// Reads the server, applies what differs, and reports.
+///
+/// `keep` is called with the list of owned trust domains before the server is touched and after: a crash between the
+/// two leaves the domain on the list, where the next run finds it again. If it fails, no trust is changed, for what
+/// the agent does not remember it could never take down again.
+///
+/// # Errors
+///
+/// When the server cannot be read or stops answering. What was applied until then stays; run again.
+pub async fn reconcile<E: std::fmt::Display>(
+    server: &SpireClient,
+    desired: &Desired,
+    owned: &mut OwnedTrust,
+    mut keep: impl FnMut(&OwnedTrust) -> Result<(), E>,
+) -> Result<Report, SpireError> {
+    let state = server.read().await?;
+    let mut report = first_report(desired);
+
+    let mut bundles: BTreeSet<TrustDomain> = state.bundles.keys().cloned().collect();
+    let changes = trust_changes(desired, &state, owned);
+    for change in &changes {
+        owned.entry(change.trust_domain().clone()).or_default();
+    }
+    let kept = if changes.is_empty() { Ok(()) } else { keep(owned) };
+    for change in &changes {
+        let trust_domain = change.trust_domain();
+        if let Err(error) = &kept {
+            report.fail_trust(trust_domain, format!("the agent's state cannot be kept: {error}"));
+            continue;
+        }
+        match server.change_trust(change).await? {
+            Ok(()) => {
+                tracing::info!(%trust_domain, change = name(change), "federated trust changed in the SPIRE server");
+                if let TrustChange::SetBundle(bundle) = change {
+                    bundles.insert(trust_domain.clone());
+                    owned.insert(trust_domain.clone(), BundleMark::of(bundle));
+                }
+            }
+            Err(status) => report.fail_trust(trust_domain, format!("{}: {}", name(change), status.message())),
+        }
+    }
+
+    let entries = entry_changes(desired, &state, &bundles);
+    report.registrations.extend(entries.conflicts.into_iter().map(|(binding, reason)| (binding, Outcome::Failed(reason))));
+    for (binding, domains) in entries.waiting {
+        let names: Vec<_> = domains.iter().map(ToString::to_string).collect();
+        let reason = format!("the bundle of {} has not arrived; the identity is issued without it until then", names.join(", "));
+        report.registrations.entry(binding).or_insert(Outcome::Waiting(reason));
+    }
+    let results = server.change_entries(&entries.changes).await?;
+    for (change, result) in entries.changes.iter().zip(results) {
+        report_entry(&mut report, change, result);
+    }
+
+    let mut still_there = BTreeSet::new();
+    for removal in trust_removals(desired, &state, owned) {
+        let trust_domain = removal.trust_domain().clone();
+        let (what, result) = match &removal {
+            TrustRemoval::Relationship(domain) => ("delete the federation relationship", server.delete_relationship(domain).await?),
+            TrustRemoval::Bundle(domain) => ("delete the federated bundle", server.delete_bundle(domain).await?),
+        };
+        match result {
+            Ok(()) => tracing::info!(%trust_domain, change = what, "federated trust removed from the SPIRE server"),
+            Err(status) => {
+                still_there.insert(trust_domain.clone());
+                report.fail_trust(&trust_domain, format!("{what}: {}", status.message()));
+            }
+        }
+    }
+    let before = owned.len();
+    owned.retain(|trust_domain, _| desired.trust.contains_key(trust_domain) || still_there.contains(trust_domain));
+    if (!changes.is_empty() || owned.len() != before)
+        && let Err(error) = keep(owned)
+    {
+        tracing::error!(%error, "cannot keep the list of federated trust domains; it is tried again with the next change");
+    }
+    // Everything that nothing was said about is as it should be.
+    let all = desired.entries.iter().flat_map(|entry| &entry.bindings);
+    for binding in all {
+        report.registrations.entry(binding.clone()).or_insert(Outcome::Applied);
+    }
+    Ok(report)
+}
+
+fn first_report(desired: &Desired) -> Report {
+    let refused = desired.refused.iter().map(|(binding, reason)| (binding.clone(), Outcome::Failed(reason.clone()))).collect();
+    let trust = desired.trust.iter().map(|(trust_domain, trust)| {
+        let outcome = match trust.bundle {
+            Some(_) => Outcome::Applied,
+            None => Outcome::Waiting(format!("the trust zone of {trust_domain} has not delivered its bundle")),
+        };
+        (trust_domain.clone(), outcome)
+    });
+    Report { registrations: refused, trust: trust.collect() }
+}
+
+fn report_entry(report: &mut Report, change: &EntryChange, result: ItemResult) {
+    let (what, bindings) = match change {
+        EntryChange::Create { key, bindings, .. } => (format!("create the entry {}", key.spiffe_id), bindings.clone()),
+        EntryChange::Update { id, bindings, .. } => (format!("update the entry {id}"), bindings.clone()),
+        EntryChange::Delete { id, spiffe_id } => (format!("delete the entry {id} ({spiffe_id})"), BTreeSet::new()),
+    };
+    match result {
+        Ok(()) => tracing::info!(change = what, "registration changed in the SPIRE server"),
+        Err(status) => {
+            tracing::warn!(change = what, reason = status.message(), "the SPIRE server refused a registration");
+            for binding in bindings {
+                report.registrations.insert(binding, Outcome::Failed(format!("{what}: {}", status.message())));
+            }
+        }
+    }
+}
+
+fn name(change: &TrustChange) -> &'static str {
+    match change {
+        TrustChange::SetBundle(_) => "set the federated bundle",
+        TrustChange::CreateRelationship(_) => "create the federation relationship",
+        TrustChange::UpdateRelationship(_) => "update the federation relationship",
+    }
+}

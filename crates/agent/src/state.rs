@@ -1,0 +1,172 @@
+//! The agent's data folder: what survives a restart.
+//!
+//! | file | what | if it is lost |
+//! |---|---|---|
+//! | `identity` | the agent's id, and who Connect is | join again with a fresh token |
+//! | `plan` | the last plan from Connect | nothing is imported until Connect answers |
+//! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew |
+//! | `registrations` | what was registered with Connect | orphans stay in Connect |
+//! | `trust` | federated trust set up in the SPIRE server | it stays there when a federation goes |
+//! | `addresses` | the loopback address of each import | clients with a cached answer reach another service |
+//!
+//! Each is written whole or not at all, begins with a format version, and carries a checksum. A file that fails the
+//! check is set aside, reported, and treated as lost; it never stops the agent.
+
+use std::path::{Path, PathBuf};
+
+use cofide_runtime::files::{self, FileError, FolderLock, Mode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+const MAGIC: &str = "cofide-agent-state";
+const FORMAT: u32 = 1;
+
+/// An open data folder; one process at a time.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: FolderLock,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Damage {
+    #[error("it does not begin with {MAGIC:?}")]
+    Magic,
+    #[error("its format is {0:?}, this agent reads {FORMAT}")]
+    Format(String),
+    #[error("its checksum does not match its content")]
+    Checksum,
+    #[error("its content is not valid: {0}")]
+    Content(#[from] serde_json::Error),
+}
+
+impl DataFolder {
+    /// Creates the folder where it is missing and locks it.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        files::create_private_folder(path)?;
+        Ok(Self { path: path.to_owned(), _lock: FolderLock::acquire(path)? })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}.state"))
+    }
+
+    /// The value kept under `name`; `None` where there is none, or where what is there is damaged.
+    ///
+    /// # Errors
+    ///
+    /// When the file exists and cannot be read: going on without it would be forgetting on ignorance.
+    pub fn load<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, FileError> {
+        let path = self.file(name);
+        let bytes = match files::read_secret(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match decode(&bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(damage) => {
+                let aside = self.path.join(format!("{name}.damaged"));
+                let kept = std::fs::rename(&path, &aside).is_ok();
+                let aside = if kept { aside.display().to_string() } else { "nowhere".to_owned() };
+                tracing::error!(file = %path.display(), reason = %damage, set_aside = aside, "a state file is damaged and is ignored");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Replaces the value kept under `name`.
+    pub fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), FileError> {
+        files::write_atomic(&self.file(name), &encode(value), Mode::Secret)
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let body = serde_json::to_vec(value).expect("state types have string keys and no fallible serialisers");
+    let mut bytes = format!("{MAGIC} {FORMAT} {}\n", checksum(&body)).into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damage> {
+    let end = bytes.iter().position(|&byte| byte == b'\n').ok_or(Damage::Magic)?;
+    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| Damage::Magic)?;
+    let mut words = header.split(' ');
+    if words.next() != Some(MAGIC) {
+        return Err(Damage::Magic);
+    }
+    match words.next() {
+        Some(format) if format == FORMAT.to_string() => {}
+        other => return Err(Damage::Format(other.unwrap_or_default().to_owned())),
+    }
+    let body = &bytes[end + 1..];
+    if words.next() != Some(checksum(body).as_str()) {
+        return Err(Damage::Checksum);
+    }
+    Ok(serde_json::from_slice(body)?)
+}
+
+fn checksum(body: &[u8]) -> String {
+    hex::encode(Sha256::digest(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_value_survives_a_restart_and_the_folder_has_one_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(&folder.path().join("agent")).unwrap();
+        data.save("plan", &vec![1, 2, 3]).unwrap();
+        assert!(matches!(DataFolder::open(data.path()), Err(FileError::Locked { .. })));
+        let path = data.path().to_owned();
+        drop(data);
+        assert_eq!(DataFolder::open(&path).unwrap().load::<Vec<u32>>("plan").unwrap(), Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_counts_as_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(folder.path()).unwrap();
+        assert_eq!(data.load::<Vec<u32>>("plan").unwrap(), None);
+        data.save("plan", &vec![1, 2, 3]).unwrap();
+        let mut bytes = std::fs::read(data.file("plan")).unwrap();
+        *bytes.last_mut().unwrap() = b'!';
+        files::write_atomic(&data.file("plan"), &bytes, Mode::Secret).unwrap();
+        assert_eq!(data.load::<Vec<u32>>("plan").unwrap(), None);
+        assert!(folder.path().join("plan.damaged").exists());
+        assert!(!data.file("plan").exists());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error_and_not_a_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(folder.path()).unwrap();
+        files::write_atomic(&data.file("plan"), b"x", Mode::Public).unwrap();
+        assert!(matches!(data.load::<Vec<u32>>("plan"), Err(FileError::Exposed { .. })));
+    }
+
+    #[test]
+    fn another_format_is_named() {
+        let error = decode::<u32>(b"cofide-agent-state 2 00\n1").unwrap_err().to_string();
+        assert!(error.contains("\"2\""), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_single_damage_is_noticed(value in proptest::collection::vec(any::<u32>(), 0..20), at in any::<prop::sample::Index>(), bit in 0..8u8) {
+            let mut bytes = encode(&value);
+            prop_assert_eq!(decode::<Vec<u32>>(&bytes).unwrap(), value);
+            let index = at.index(bytes.len());
+            bytes[index] ^= 1 << bit;
+            prop_assert!(decode::<Vec<u32>>(&bytes).is_err());
+        }
+    }
+}

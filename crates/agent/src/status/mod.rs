@@ -1,0 +1,32 @@
+//! Tells the owners of objects what became of them.
+//!
+//! On a host the status of the objects in `demo.yaml` is `demo.status.yaml` beside it: one document per object in the
+//! shape that the Kubernetes API server would show, so that the same tools read both. [`render`] is pure; [`writer`] is
+//! the executor.
+
+pub mod render;
+pub mod writer;
+
+use std::path::{Path, PathBuf};
+
+/// Ends the name of every status file; the source passes such files over.
+pub const STATUS_SUFFIX: &str = ".status.yaml";
+
+/// `demo.yaml` has its status in `demo.status.yaml`, and `demo.yml`, which may lie beside it, in `demo.yml.status.yaml`.
+pub fn status_file(manifest: &Path) -> PathBuf {
+    let name = manifest.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".yaml").unwrap_or(&name);
+    manifest.with_file_name(format!("{stem}{STATUS_SUFFIX}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_manifest_has_a_status_file_of_its_own() {
+        assert_eq!(status_file(Path::new("m/demo.yaml")), Path::new("m/demo.status.yaml"));
+        assert_eq!(status_file(Path::new("m/demo.yml")), Path::new("m/demo.yml.status.yaml"));
+        assert_eq!(status_file(Path::new("m/a.b.yaml")), Path::new("m/a.b.status.yaml"));
+    }
+}

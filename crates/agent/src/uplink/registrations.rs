@@ -1,0 +1,190 @@
+//! Which calls make Connect's list of this cluster's services what the manifests say. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cofide_api::types::federated_service as proto;
+use cofide_core::{FederatedService, FederatedServiceId};
+
+use crate::export::Zone;
+
+/// What the local objects ask for, by id.
+pub type Wanted = BTreeMap<FederatedServiceId, FederatedService>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistrationChange {
+    Register(FederatedService),
+    Update(FederatedService),
+    Deregister(FederatedServiceId),
+}
+
+impl RegistrationChange {
+    pub fn id(&self) -> &FederatedServiceId {
+        match self {
+            Self::Register(service) | Self::Update(service) => &service.id,
+            Self::Deregister(id) => id,
+        }
+    }
+}
+
+/// The changes from what Connect lists to what is wanted, withdrawals first: a service may take over a hostname that
+/// another one gives up.
+///
+/// `listed` is Connect's answer; what in it belongs to other clusters is none of ours. `registered` are the ids that
+/// this agent has registered itself: nothing else is ever withdrawn, because a service that the agent does not know may
+/// well be wanted by whoever put it there.
+pub fn changes(
+    zone: &Zone,
+    wanted: &Wanted,
+    listed: &[proto::FederatedService],
+    registered: &BTreeSet<FederatedServiceId>,
+) -> Vec<RegistrationChange> {
+    let own: BTreeMap<&str, &proto::FederatedService> =
+        listed.iter().filter(|service| is_own(zone, service)).map(|service| (service.id.as_str(), service)).collect();
+    let withdrawn = registered
+        .iter()
+        .filter(|id| !wanted.contains_key(*id) && own.contains_key(id.as_str()))
+        .map(|id| RegistrationChange::Deregister(id.clone()));
+    let changed = wanted.iter().filter_map(|(id, service)| match own.get(id.as_str()) {
+        None => Some(RegistrationChange::Register(service.clone())),
+        Some(listed) if comparable((*listed).clone()) != comparable(service.into()) => Some(RegistrationChange::Update(service.clone())),
+        Some(_) => None,
+    });
+    withdrawn.chain(changed).collect()
+}
+
+/// The services of this cluster that Connect lists and that neither the manifests nor the agent's memory know. They are
+/// left alone; whoever runs the cluster should hear of them.
+pub fn strangers<'a>(
+    zone: &'a Zone,
+    wanted: &'a Wanted,
+    listed: &'a [proto::FederatedService],
+    registered: &'a BTreeSet<FederatedServiceId>,
+) -> impl Iterator<Item = &'a proto::FederatedService> {
+    let known = |id: &str| id.parse::<FederatedServiceId>().is_ok_and(|id| wanted.contains_key(&id) || registered.contains(&id));
+    listed.iter().filter(move |service| is_own(zone, service) && !known(&service.id))
+}
+
+pub(super) fn is_own(zone: &Zone, service: &proto::FederatedService) -> bool {
+    service.trust_domain == zone.trust_domain.as_str() && service.cluster_name == zone.cluster_name.as_str()
+}
+
+/// Without what Connect fills in, and with every list in one order.
+fn comparable(mut service: proto::FederatedService) -> proto::FederatedService {
+    service.created_at = None;
+    service.last_updated_at = None;
+    service.exported_trust_domains.sort();
+    service.spiffe_id_paths.sort();
+    let address = |hostname: &str, ip: &str, port: i32, kind: &str| (kind.to_owned(), hostname.to_owned(), ip.to_owned(), port);
+    service.gateway_entries.sort_by_key(|entry| address(&entry.hostname, &entry.ip, entry.port, &entry.r#type));
+    service.gateway_specs.sort_by_key(|spec| address(&spec.hostname, &spec.ip, spec.port, &spec.r#type));
+    service
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofide_core::{Port, ServiceName, SpiffeIdPath, Timestamp, TlsMode, TrustDomain};
+    use proptest::prelude::*;
+
+    fn zone() -> Zone {
+        Zone {
+            trust_domain: TrustDomain::new("a.test").unwrap(),
+            trust_zone_id: "tz-a".parse().unwrap(),
+            cluster_id: "c-a".parse().unwrap(),
+            cluster_name: "one".parse().unwrap(),
+        }
+    }
+
+    fn service(name: &str, port: i64) -> FederatedService {
+        let zone = zone();
+        let name = ServiceName { name: name.parse().unwrap(), namespace: "demo".parse().unwrap() };
+        FederatedService {
+            id: zone.service_id(&name),
+            hostname: name.hostname(&zone.trust_domain).unwrap(),
+            name,
+            trust_zone_id: zone.trust_zone_id,
+            cluster_id: zone.cluster_id,
+            cluster_name: zone.cluster_name,
+            trust_domain: zone.trust_domain,
+            workload_labels: BTreeMap::from([("app".to_owned(), "server".to_owned())]),
+            exported_trust_domains: [TrustDomain::new("b.test").unwrap()].into(),
+            port: Port::try_from(port).unwrap(),
+            tls_mode: TlsMode::Mtls,
+            gateway_entries: vec![],
+            gateway_specs: vec![],
+            spiffe_id_paths: ["/b", "/a"].iter().map(|path| path.parse::<SpiffeIdPath>().unwrap()).collect(),
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+        }
+    }
+
+    fn wanted(services: &[FederatedService]) -> Wanted {
+        services.iter().map(|service| (service.id.clone(), service.clone())).collect()
+    }
+
+    /// As Connect lists it: with times, and with lists in an order of its own.
+    fn listed(service: &FederatedService) -> proto::FederatedService {
+        let mut message: proto::FederatedService = FederatedService { updated_at: Timestamp(7), ..service.clone() }.into();
+        message.spiffe_id_paths.reverse();
+        message
+    }
+
+    #[test]
+    fn what_connect_knows_already_is_not_told_again() {
+        let one = service("one", 1);
+        assert_eq!(changes(&zone(), &wanted(&[one.clone()]), &[listed(&one)], &BTreeSet::new()), []);
+    }
+
+    #[test]
+    fn a_changed_service_is_updated_and_a_new_one_registered() {
+        let (old, new, other) = (service("one", 1), service("one", 2), service("two", 1));
+        let found = changes(&zone(), &wanted(&[new.clone(), other.clone()]), &[listed(&old)], &BTreeSet::new());
+        assert!(found.contains(&RegistrationChange::Update(new)) && found.contains(&RegistrationChange::Register(other)), "{found:?}");
+    }
+
+    #[test]
+    fn only_what_the_agent_registered_itself_is_withdrawn() {
+        let (mine, other) = (service("mine", 1), service("other", 1));
+        let mut elsewhere = listed(&service("elsewhere", 1));
+        elsewhere.cluster_name = "two".to_owned();
+        let registered = BTreeSet::from([mine.id.clone(), elsewhere.id.parse().unwrap()]);
+        let answer = [listed(&mine), listed(&other), elsewhere];
+        assert_eq!(changes(&zone(), &Wanted::new(), &answer, &registered), [RegistrationChange::Deregister(mine.id)]);
+        let strangers: Vec<_> = strangers(&zone(), &Wanted::new(), &answer, &registered).map(|service| service.id.clone()).collect();
+        assert_eq!(strangers, [other.id.to_string()]);
+    }
+
+    #[test]
+    fn an_id_says_which_service_of_which_cluster_it_is() {
+        let name = |text: &str| ServiceName { name: text.parse().unwrap(), namespace: "demo".parse().unwrap() };
+        let (zone, other) = (zone(), Zone { cluster_id: "c-b".parse().unwrap(), ..zone() });
+        assert_eq!(zone.service_id(&name("one")), zone.service_id(&name("one")));
+        assert_ne!(zone.service_id(&name("one")), zone.service_id(&name("two")));
+        assert_ne!(zone.service_id(&name("one")), other.service_id(&name("one")));
+    }
+
+    proptest! {
+        #[test]
+        fn after_the_changes_nothing_is_left_to_change(
+            before in proptest::collection::btree_map(0..5u8, 1..4i64, 0..5),
+            after in proptest::collection::btree_map(0..5u8, 1..4i64, 0..5),
+        ) {
+            let services = |map: &BTreeMap<u8, i64>| map.iter().map(|(name, port)| service(&format!("s{name}"), *port)).collect::<Vec<_>>();
+            let registered: BTreeSet<_> = services(&before).into_iter().map(|service| service.id).collect();
+            let mut connect: BTreeMap<_, _> = services(&before).into_iter().map(|service| (service.id.clone(), service)).collect();
+            let wanted = wanted(&services(&after));
+            let answer: Vec<_> = connect.values().map(listed).collect();
+            for change in changes(&zone(), &wanted, &answer, &registered) {
+                match change {
+                    RegistrationChange::Register(service) => prop_assert!(connect.insert(service.id.clone(), service).is_none()),
+                    RegistrationChange::Update(service) => prop_assert!(connect.insert(service.id.clone(), service).is_some()),
+                    RegistrationChange::Deregister(id) => prop_assert!(connect.remove(&id).is_some()),
+                }
+            }
+            let answer: Vec<_> = connect.values().map(listed).collect();
+            let registered = connect.keys().cloned().chain(registered).collect();
+            prop_assert_eq!(changes(&zone(), &wanted, &answer, &registered), []);
+            prop_assert_eq!(connect, wanted);
+        }
+    }
+}
