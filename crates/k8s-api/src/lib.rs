@@ -1,1 +1,28 @@
-//! Our custom resources and the Istio kinds that we read and write
+//! Our custom resources, the Istio kinds that we read and write, and manifests of them.
+//!
+//! ```text
+//!  manifest text ─ documents ─ read ──> Read<FederatedService> ─ check(own trust domain) ──> ServiceSpec
+//!                               │                                      │
+//!                               └─────────── every Problem ────────────┘
+//! ```
+//!
+//! Objects have the shape that Kubernetes gives them; what they mean is checked against the nouns afterwards. Reading is
+//! tolerant on purpose: a wrong type, an unknown field and a broken rule are collected side by side, each with the path
+//! of its field, a reason and a remedy, so that one attempt tells an owner everything. One bad document of a file says
+//! nothing about the others.
+
+mod condition;
+pub mod federated_service;
+mod fields;
+pub mod manifest;
+mod metadata;
+mod problem;
+pub mod workload_entry;
+
+pub use condition::{Condition, ConditionStatus, set_condition};
+pub use federated_service::{FederatedService, FederatedServiceSpec, FederatedServiceStatus, GatewaySpec, ServiceSpec};
+pub use fields::Read;
+pub use manifest::{Document, Manifest, ManifestError, Object, documents, read_manifests};
+pub use metadata::ObjectMeta;
+pub use problem::Problem;
+pub use workload_entry::{Workload, WorkloadEntry, WorkloadEntrySpec};

@@ -1,0 +1,255 @@
+use cofide_core::{GatewayKind, TrustDomain, parse_trust_domain};
+
+use super::*;
+use crate::manifest::{Manifest, Object, read_manifests};
+
+/// The two examples of the product's documentation.
+const EXAMPLES: &str = "\
+---
+apiVersion: registry.cofide.io/v1alpha1
+kind: FederatedService
+metadata:
+  name: ping-pong
+  namespace: demo
+spec:
+  name: server
+  namespace: demo
+  exportedTrustDomains:
+    - other1.domain
+    - other2.domain
+  workloadLabels:
+    app: ping-pong-server
+  port: 8443
+  tlsMode: Mtls
+---
+apiVersion: registry.cofide.io/v1alpha1
+kind: FederatedService
+metadata:
+  name: ping-pong
+  namespace: demo
+spec:
+  name: server
+  namespace: demo
+  exportedTrustDomains:
+  - other1.domain
+  - other2.domain
+  workloadLabels:
+    app: ping-pong-server
+  port: 8443
+  tlsMode: Mtls
+  gateways:
+  - type: istio-ingressgateway
+    hostname: gw.example.com
+    port: 5432
+  - type: istio-eastwestgateway
+    ip: 1.2.3.4
+    port: 4321
+";
+
+fn own() -> TrustDomain {
+    parse_trust_domain("local.domain").unwrap()
+}
+
+fn service(text: &str) -> Read<FederatedService> {
+    match read_manifests(text).remove(0) {
+        Ok(Manifest { object: Object::FederatedService(read), .. }) => *read,
+        other => panic!("no FederatedService: {other:?}"),
+    }
+}
+
+fn problems(text: &str) -> Vec<String> {
+    service(text).check(&own()).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+/// The second example with one piece of text replaced.
+fn spoiled(from: &str, to: &str) -> String {
+    let second = EXAMPLES.split("---\n").nth(2).unwrap();
+    assert!(second.contains(from), "{from:?} is not in the example");
+    second.replacen(from, to, 1)
+}
+
+#[test]
+fn the_documented_examples_are_valid() {
+    let manifests = read_manifests(EXAMPLES);
+    assert_eq!(manifests.len(), 2);
+    for manifest in manifests {
+        let Ok(Manifest { object: Object::FederatedService(read), .. }) = manifest else { panic!("{manifest:?}") };
+        let spec = read.check(&own()).unwrap();
+        assert_eq!(spec.hostname.as_str(), "server.demo.local.domain");
+        assert_eq!(spec.exported_trust_domains.len(), 2);
+        assert_eq!((spec.port.get(), spec.tls_mode.as_str()), (8443, "Mtls"));
+    }
+    let spec = service(&spoiled("Mtls", "IstioMtls")).check(&own()).unwrap();
+    let gateways: Vec<_> = spec.gateways.iter().map(ToString::to_string).collect();
+    assert_eq!(gateways, ["istio-ingressgateway gw.example.com:5432", "istio-eastwestgateway 1.2.3.4:4321"]);
+    assert_eq!(spec.gateways[0].kind, GatewayKind::Ingress);
+}
+
+#[test]
+fn an_object_is_written_as_it_is_read() {
+    let read = service(&spoiled("port: 8443", "port: 8443\n  spiffeIDPaths: [ns/demo/sa/server]"));
+    let written = serde_saphyr::to_string(&read.object).unwrap();
+    assert!(written.contains("spiffeIDPaths") && written.contains("exportedTrustDomains"), "{written}");
+    let again: FederatedService = serde_saphyr::from_str(&written).unwrap();
+    assert_eq!(again, read.object);
+    assert_eq!(again.check(&own()).unwrap().spiffe_id_paths[0].as_str(), "/ns/demo/sa/server");
+}
+
+#[test]
+fn each_field_is_checked_with_a_reason_and_a_remedy() {
+    let cases = [
+        ("\n  name: server", "", "spec.name: must be set; it is a part of the hostname that clients use"),
+        ("name: server", "name: a.b", "spec.name: contains '.'; allowed are lower-case letters, digits and '-'"),
+        ("name: server", "name: 7", "spec.name: must be a text, not a number; put it in quotes: \"7\""),
+        ("  namespace: demo\n  exp", "  exp", "spec.namespace: must be set; it is a part of the hostname that clients use"),
+        (
+            "- other1.domain",
+            "- Other1.domain",
+            "spec.exportedTrustDomains[0]: \"Other1.domain\" contains 'O'; allowed are lower-case letters, digits, '.', '-' and '_'; write a trust domain's name, as in other.example",
+        ),
+        (
+            "- other1.domain",
+            "- \"\"",
+            "spec.exportedTrustDomains[0]: \"\" must not be empty; write a trust domain's name, as in other.example",
+        ),
+        ("- other1.domain", "- other2.domain", "spec.exportedTrustDomains[1]: other2.domain is listed twice; remove one of them"),
+        (
+            "- other1.domain",
+            "- local.domain",
+            "spec.exportedTrustDomains[0]: local.domain is the service's own trust domain; remove it: workloads of the same trust domain need no export",
+        ),
+        (
+            "exportedTrustDomains:\n  - other1.domain\n  - other2.domain",
+            "exportedTrustDomains: []",
+            "spec.exportedTrustDomains: must name at least one trust domain; list the trust domains whose workloads may use the service, or delete the object",
+        ),
+        (
+            "exportedTrustDomains:\n  - other1.domain\n  - other2.domain",
+            "exportedTrustDomains: other1.domain",
+            "spec.exportedTrustDomains: must be a list, not a text; begin each entry with \"- \" on a line of its own",
+        ),
+        (
+            "app: ping-pong-server",
+            "app: \"a b\"",
+            "spec.workloadLabels[\"app\"]: a label's value has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; \"a b\" does not",
+        ),
+        ("app: ping-pong-server", "version: 1", "spec.workloadLabels[\"version\"]: must be a text, not a number; put it in quotes: \"1\""),
+        (
+            "workloadLabels:\n    app: ping-pong-server",
+            "workloadLabels: {}",
+            "spec.workloadLabels: must name at least one label; name the labels of the workloads behind the service, as in app: my-server",
+        ),
+        ("port: 8443", "port: 0", "spec.port: a port is a number from 1 to 65535"),
+        ("port: 8443", "port: 65536", "spec.port: a port is a number from 1 to 65535"),
+        ("port: 8443", "port: \"8443\"", "spec.port: must be a number, not a text; write 8443 without quotes"),
+        ("port: 8443", "port: 84.43", "spec.port: must be a whole number, not 84.43"),
+        ("port: 8443", "port: 99999999999", "spec.port: 99999999999 is out of range"),
+        (
+            "  tlsMode: Mtls\n",
+            "",
+            "spec.tlsMode: must be set, there is no default; use Mtls where the application terminates TLS, IstioMtls where a proxy does",
+        ),
+        ("tlsMode: Mtls", "tlsMode: mtls", "spec.tlsMode: \"mtls\" is not a TLS mode; did you mean Mtls?"),
+        (
+            "tlsMode: Mtls",
+            "tlsMode: Plain",
+            "spec.tlsMode: \"Plain\" is not a TLS mode; use Mtls where the application terminates TLS, IstioMtls where a proxy does",
+        ),
+        ("tlsMode: Mtls", "tlsmode: Mtls", "spec.tlsmode: unknown field; did you mean tlsMode?"),
+        (
+            "tlsMode: Mtls",
+            "tlsMode: Mtls\n  ip: 1.2.3.4",
+            "spec.ip: unknown field; it belongs into an entry of gateways; check the indentation",
+        ),
+        (
+            "type: istio-ingressgateway",
+            "type: ingress",
+            "spec.gateways[0].type: unknown gateway type \"ingress\"; use istio-ingressgateway or istio-eastwestgateway",
+        ),
+        ("port: 4321", "port: 70000", "spec.gateways[1].port: a port is a number from 1 to 65535"),
+        ("ip: 1.2.3.4", "ip: 1.2.3", "spec.gateways[1].ip: \"1.2.3\" is not an IP address"),
+        ("ip: 1.2.3.4", "weight: 4", "spec.gateways[1].weight: unknown field; known are type, port, hostname, ip"),
+        ("    ip: 1.2.3.4\n", "", "spec.gateways[1]: a gateway needs a hostname or an ip"),
+        ("ip: 1.2.3.4", "ip: 1.2.3.4\n    hostname: b.example.com", "spec.gateways[1]: a gateway has a hostname or an ip, not both"),
+        (
+            "hostname: gw.example.com",
+            "hostname: GW",
+            "spec.gateways[0].hostname: the hostname \"GW\" contains 'G'; allowed are lower-case letters, digits and '-'",
+        ),
+        ("  name: ping-pong\n", "", "metadata.name: must be set; give the object a name of its own"),
+        ("metadata:\n  name: ping-pong\n  namespace: demo", "metadata: ping-pong", "metadata: must be a map with name and namespace"),
+    ];
+    for (from, to, expected) in cases {
+        let found = problems(&spoiled(from, to));
+        assert!(found.iter().any(|problem| problem == expected), "{from:?} -> {to:?}\nexpected {expected}\nfound {found:#?}");
+    }
+    for path in ["/", "a//b", "a b", "../a"] {
+        let found = problems(&spoiled("port: 8443", &format!("port: 8443\n  spiffeIDPaths: [ok, \"{path}\"]")));
+        assert!(found.len() == 1 && found[0].starts_with("spec.spiffeIDPaths[1]: "), "{path}: {found:?}");
+    }
+}
+
+#[test]
+fn long_names_are_told_what_the_limit_is() {
+    let label = "a".repeat(64);
+    assert_eq!(problems(&spoiled("name: server", &format!("name: {label}"))), ["spec.name: has 64 characters, at most 63 are allowed"]);
+    let own = parse_trust_domain(&vec!["abcdefgh"; 28].join(".")).unwrap();
+    let found = service(&spoiled("name: server", "name: server")).check(&own).unwrap_err();
+    assert!(found[0].reason.contains("at most 253 are allowed"), "{}", found[0]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let text = "apiVersion: registry.cofide.io/v1alpha1\nkind: FederatedService\nmetadata: {name: Bad}\nspec:\n  name: a.b\n  port: eight\n  tlsMode: none\n  gateway: []\n";
+    insta::assert_snapshot!(problems(text).join("\n"));
+}
+
+#[test]
+fn a_wrong_indent_is_recognised() {
+    let text = "apiVersion: registry.cofide.io/v1alpha1\nkind: FederatedService\nmetadata:\nname: ping-pong\nspec:\ntlsMode: Mtls\n";
+    let found = problems(text);
+    for expected in [
+        "name: unknown field; it belongs into metadata; check the indentation",
+        "tlsMode: unknown field; it belongs into spec; check the indentation",
+    ] {
+        assert!(found.iter().any(|problem| problem == expected), "{found:#?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_reported_as_missing_too() {
+    let found = problems(&spoiled("port: 8443", "port: {}"));
+    assert_eq!(found, ["spec.port: must be a number, not a map"]);
+    let text = "apiVersion: registry.cofide.io/v1alpha1\nkind: FederatedService\nmetadata: {name: a}\nspec: []\n";
+    assert_eq!(problems(text), ["spec: must be a map, not a list"]);
+}
+
+#[test]
+fn half_a_file_is_never_a_valid_service() {
+    let whole = EXAMPLES.split("---\n").nth(1).unwrap().trim_end();
+    assert!(problems(whole).is_empty());
+    for cut in 0..whole.len() {
+        for result in read_manifests(&whole[..cut]) {
+            if let Ok(Manifest { object: Object::FederatedService(read), .. }) = result {
+                assert!(read.check(&own()).is_err(), "{}", &whole[..cut]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_status_has_the_shape_that_kubernetes_gives_it() {
+    let status = FederatedServiceStatus {
+        gateway_entries: service(EXAMPLES.split("---\n").nth(2).unwrap()).check(&own()).unwrap().gateways.iter().map(Into::into).collect(),
+        conditions: vec![Condition {
+            kind: "Ready".into(),
+            status: crate::ConditionStatus::True,
+            observed_generation: Some(3),
+            last_transition_time: "2026-01-01T00:00:00Z".into(),
+            reason: "Exported".into(),
+            message: "every exported trust domain can import the service".into(),
+        }],
+        observed_generation: Some(3),
+    };
+    insta::assert_json_snapshot!(status);
+}
