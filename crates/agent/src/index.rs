@@ -7,19 +7,28 @@
 //! - An object whose present text is not valid keeps its last valid version in force, and says so.
 //! - While any document of a file is not valid, nothing that came from this file counts as deleted: what cannot be read
 //!   may well be the object that seems to be missing.
-//! - A file without any document is one that somebody is about to write. To withdraw an object, delete it or its file.
+//! - A file without any text is one that somebody is about to write. To withdraw an object, delete it or its file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use cofide_core::TrustDomain;
+use cofide_k8s_api::manifest::{self, ManifestErrorReason};
+use cofide_k8s_api::{Manifest, Object, ObjectMeta, ServiceSpec, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::sources::manifest::{self, Header, Parsed};
-use crate::view::{ClusterView, Kind, ObjectKey, Problem, ServiceObject};
+use crate::view::{ClusterView, Kind, ObjectKey, ServiceObject};
 
 /// What a source saw: the text of each file, or why it could not be read.
 pub type Scan = BTreeMap<PathBuf, Result<String, String>>;
+
+/// See the module's page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    next_age: u64,
+    /// A list, because JSON has no keys that are not text.
+    objects: Vec<(ObjectKey, Remembered)>,
+}
 
 /// What is remembered of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,123 +42,152 @@ struct Remembered {
     valid: Option<String>,
 }
 
-/// See the module's page.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Index {
-    next_age: u64,
-    objects: Vec<(ObjectKey, Remembered)>,
+/// A valid object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Valid {
+    Service(Box<ServiceSpec>),
+    Workload(Workload),
 }
+
+type Outcome = Result<Valid, Vec<String>>;
 
 /// One document of one file that claims to describe an object.
 struct Claim<'a> {
     file: &'a Path,
-    place: String,
+    document: usize,
     text: &'a str,
+    outcome: Outcome,
 }
 
 /// What was found in one reading, before it is compared with what is remembered.
 #[derive(Default)]
 struct Found<'a> {
     claims: BTreeMap<ObjectKey, Vec<Claim<'a>>>,
-    problems: BTreeMap<PathBuf, Vec<Problem>>,
+    problems: BTreeMap<PathBuf, Vec<String>>,
     /// Files of which not every document is valid.
     doubtful: BTreeSet<PathBuf>,
 }
 
-impl<'a> Found<'a> {
-    fn problem(&mut self, file: &Path, at: String, reason: String) {
-        self.problems.entry(file.to_owned()).or_default().push(Problem { at, reason });
-        self.doubtful.insert(file.to_owned());
+fn check(manifest: &Manifest, own: &TrustDomain) -> (ObjectKey, Outcome) {
+    let key = |kind, metadata: &ObjectMeta| ObjectKey { kind, namespace: metadata.namespace.clone(), name: metadata.name.clone() };
+    let texts = |problems: Vec<cofide_k8s_api::Problem>| problems.iter().map(ToString::to_string).collect();
+    match &manifest.object {
+        Object::FederatedService(read) => {
+            let outcome = read.check(own).map(|spec| Valid::Service(Box::new(spec))).map_err(texts);
+            (key(Kind::FederatedService, &read.object.metadata), outcome)
+        }
+        Object::WorkloadEntry(read) => {
+            let outcome = read.check().map(Valid::Workload).map_err(texts);
+            (key(Kind::WorkloadEntry, &read.object.metadata), outcome)
+        }
     }
+}
 
-    fn read(scan: &'a Scan) -> Self {
+/// Whether a document is of somebody else's kind, and not one of ours of which half is written.
+fn is_foreign(reason: &ManifestErrorReason) -> bool {
+    let is_half_of = |ours: Kind, kind: &str| ours.as_str().starts_with(kind);
+    match reason {
+        ManifestErrorReason::OtherKind { meant: None, kind, .. } => {
+            !is_half_of(Kind::FederatedService, kind) && !is_half_of(Kind::WorkloadEntry, kind)
+        }
+        _ => false,
+    }
+}
+
+/// Reads again what was read before; `None` where it is not valid any more, as after an update of the agent.
+fn outcome_of(text: &str, own: &TrustDomain) -> Option<Outcome> {
+    let document = *manifest::documents(text).first()?;
+    let manifest = manifest::read(document)?.ok()?;
+    Some(check(&manifest, own).1)
+}
+
+impl<'a> Found<'a> {
+    fn read(scan: &'a Scan, own: &TrustDomain) -> Self {
         let mut found = Self::default();
         for (file, text) in scan {
             match text {
-                Err(reason) => found.problem(file, String::new(), format!("the file cannot be read: {reason}")),
+                Err(reason) => found.doubt(file, format!("the file cannot be read: {reason}")),
                 Ok(text) if text.trim().is_empty() => {
-                    found.problem(file, String::new(), "the file is empty; write a manifest into it or delete it".to_owned());
+                    found.doubt(file, "the file is empty; write a manifest into it, or delete it".to_owned());
                 }
-                Ok(text) => found.read_file(file, text),
+                Ok(text) => found.read_file(file, text, own),
             }
         }
         found
     }
 
-    fn read_file(&mut self, file: &'a Path, text: &'a str) {
-        for (number, document) in manifest::documents(text) {
-            let place = format!("document {number}");
-            match manifest::header(document) {
-                Header::Object(key) => {
-                    self.claims.entry(key).or_default().push(Claim { file, place, text: document });
+    fn read_file(&mut self, file: &'a Path, text: &'a str, own: &TrustDomain) {
+        for document in manifest::documents(text) {
+            match manifest::read(document) {
+                None => {}
+                Some(Ok(manifest)) => {
+                    let (key, outcome) = check(&manifest, own);
+                    if outcome.is_err() {
+                        self.doubtful.insert(file.to_owned());
+                    }
+                    let claim = Claim { file, document: document.number, text: document.text, outcome };
+                    self.claims.entry(key).or_default().push(claim);
                 }
-                // Somebody else's kind is none of our business, and says nothing about the rest of the file.
-                Header::OtherKind(what) => {
-                    let reason = format!("{what} is not a kind that this agent reads; it is ignored");
-                    self.problems.entry(file.to_owned()).or_default().push(Problem { at: place, reason });
+                Some(Err(error)) => {
+                    // Somebody else's kind is none of our business, and casts no doubt on the rest of the file.
+                    if is_foreign(&error.reason) {
+                        self.problem(file, format!("{error}; it is ignored"));
+                    } else {
+                        self.doubt(file, error.to_string());
+                    }
                 }
-                Header::Unreadable(reason) => self.problem(file, place, reason),
             }
         }
+    }
+
+    fn problem(&mut self, file: &Path, problem: String) {
+        self.problems.entry(file.to_owned()).or_default().push(problem);
+    }
+
+    fn doubt(&mut self, file: &Path, problem: String) {
+        self.problem(file, problem);
+        self.doubtful.insert(file.to_owned());
     }
 }
 
 impl Index {
     /// Takes in a reading of all files and answers how the cluster looks now.
     pub fn update(&mut self, own: &TrustDomain, scan: &Scan) -> ClusterView {
-        let mut found = Found::read(scan);
+        let mut found = Found::read(scan, own);
         let mut remembered: BTreeMap<ObjectKey, Remembered> = std::mem::take(&mut self.objects).into_iter().collect();
-        let mut view = ClusterView::default();
-        let mut parsed = BTreeMap::new();
-
+        let mut outcomes: BTreeMap<ObjectKey, Outcome> = BTreeMap::new();
         for (key, claims) in std::mem::take(&mut found.claims) {
-            let known = remembered.get(&key);
-            // The one that was there first stays; a copy elsewhere is reported where it is.
-            let chosen = known.and_then(|known| claims.iter().position(|claim| claim.file == known.file)).unwrap_or(0);
-            for (_, other) in claims.iter().enumerate().filter(|(at, _)| *at != chosen) {
-                let first = claims[chosen].file.display();
-                let reason = format!("{key} is already described in {first} ({}); delete one of them", claims[chosen].place);
-                found.problem(other.file, other.place.clone(), reason);
-            }
-            let claim = &claims[chosen];
-            let outcome = manifest::parse(key.kind, claim.text, own);
-            if let Err(problems) = &outcome {
-                found.doubtful.insert(claim.file.to_owned());
-                if key.kind == Kind::WorkloadEntry {
-                    let named = problems.iter().map(|problem| Problem { at: format!("{key} {}", problem.at), ..problem.clone() });
-                    found.problems.entry(claim.file.to_owned()).or_default().extend(named);
-                }
-            }
-            let next = self.remember(own, known, &key, claim, &outcome);
+            let claim = choose(&key, claims, remembered.get(&key), &mut found);
+            let next = self.remember(own, remembered.get(&key), &claim);
             remembered.insert(key.clone(), next);
-            parsed.insert(key, outcome);
+            outcomes.insert(key, claim.outcome);
         }
+        remembered.retain(|key, object| outcomes.contains_key(key) || found.doubtful.contains(&object.file));
 
-        remembered.retain(|key, object| parsed.contains_key(key) || found.doubtful.contains(&object.file));
+        let mut view = ClusterView::default();
         for (key, object) in &remembered {
-            let problems = match parsed.get(key) {
-                Some(Ok(_)) => Vec::new(),
-                Some(Err(problems)) => problems.clone(),
-                None => vec![Problem {
-                    at: String::new(),
-                    reason: format!("not found in {}, which is not valid as a whole", object.file.display()),
-                }],
+            let missing = || Err(vec![format!("it is not found in {}, which is not valid as a whole", object.file.display())]);
+            let (now, problems) = match outcomes.remove(key).unwrap_or_else(missing) {
+                Ok(valid) => (Some(valid), Vec::new()),
+                Err(problems) => (None, problems),
             };
-            let valid = match (parsed.remove(key), &object.valid) {
-                (Some(Ok(now)), _) => Some(now),
-                (_, Some(text)) => manifest::parse(key.kind, text, own).ok(),
-                _ => None,
-            };
-            match (key.kind, valid) {
-                (Kind::WorkloadEntry, Some(Parsed::Workload(workload))) => view.workloads.push(workload),
-                (Kind::WorkloadEntry, _) => {}
+            let in_force = now.or_else(|| outcome_of(object.valid.as_deref()?, own)?.ok());
+            match (key.kind, in_force) {
                 (Kind::FederatedService, valid) => {
                     let spec = match valid {
-                        Some(Parsed::Service(spec)) => Some(spec),
+                        Some(Valid::Service(spec)) => Some(*spec),
                         _ => None,
                     };
                     let (file, age, generation) = (object.file.clone(), object.age, object.generation);
                     view.services.push(ServiceObject { key: key.clone(), file, age, generation, spec, problems });
+                }
+                (Kind::WorkloadEntry, valid) => {
+                    for problem in problems {
+                        found.problem(&object.file, format!("{key}: {problem}"));
+                    }
+                    if let Some(Valid::Workload(workload)) = valid {
+                        view.workloads.push(workload);
+                    }
                 }
             }
         }
@@ -160,31 +198,35 @@ impl Index {
         view
     }
 
-    fn remember(
-        &mut self,
-        own: &TrustDomain,
-        known: Option<&Remembered>,
-        key: &ObjectKey,
-        claim: &Claim<'_>,
-        outcome: &Result<Parsed, Vec<Problem>>,
-    ) -> Remembered {
-        let valid = outcome.is_ok().then(|| claim.text.to_owned());
+    fn remember(&mut self, own: &TrustDomain, known: Option<&Remembered>, claim: &Claim<'_>) -> Remembered {
+        let (file, text) = (claim.file.to_owned(), claim.text.to_owned());
+        let valid = claim.outcome.is_ok().then(|| text.clone());
         match known {
             None => {
                 self.next_age += 1;
-                Remembered { age: self.next_age, generation: 1, file: claim.file.to_owned(), text: claim.text.to_owned(), valid }
+                Remembered { age: self.next_age, generation: 1, file, text, valid }
             }
             Some(known) => {
                 // A comment or a reordered key asks for nothing new.
-                let changed = known.text != claim.text && manifest::parse(key.kind, &known.text, own) != *outcome;
-                Remembered {
-                    age: known.age,
-                    generation: known.generation + u64::from(changed),
-                    file: claim.file.to_owned(),
-                    text: claim.text.to_owned(),
-                    valid: valid.or_else(|| known.valid.clone()),
-                }
+                let changed = known.text != text && outcome_of(&known.text, own).as_ref() != Some(&claim.outcome);
+                let valid = valid.or_else(|| known.valid.clone());
+                Remembered { age: known.age, generation: known.generation + u64::from(changed), file, text, valid }
             }
         }
     }
 }
+
+/// An object is described once. The description that was there first stays; a copy elsewhere is reported where it is.
+fn choose<'a>(key: &ObjectKey, mut claims: Vec<Claim<'a>>, known: Option<&Remembered>, found: &mut Found<'_>) -> Claim<'a> {
+    let first = known.and_then(|known| claims.iter().position(|claim| claim.file == known.file)).unwrap_or(0);
+    let chosen = claims.swap_remove(first);
+    for other in claims {
+        let place = format!("{}, document {}", chosen.file.display(), chosen.document);
+        found.doubt(other.file, format!("document {}: {key} is described in {place} already; delete one of them", other.document));
+    }
+    chosen
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cofide_core::Port;
+use cofide_k8s_api::{ServiceSpec, Workload};
 
 use crate::desired::Backend;
-use crate::view::{ServiceSpec, Workload};
 
 /// The places where the workloads of a service listen: the WorkloadEntries of its namespace that carry all its labels.
 /// Beside them, what speaks against the ones that cannot be used.

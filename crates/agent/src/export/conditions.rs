@@ -4,27 +4,10 @@
 //! `docs/agent-host.md`; a reason, once released, keeps its meaning.
 
 use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, Gateway};
+use cofide_k8s_api::ConditionStatus as Status;
 
 use super::{Decision, Export, Offer};
 use crate::uplink::Registration;
-
-/// `status` of a condition, as Kubernetes spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    True,
-    False,
-    Unknown,
-}
-
-impl Status {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-}
 
 /// A condition without its time, which is the writer's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,26 +54,18 @@ pub fn conditions(export: &Export, around: Surroundings<'_>) -> Vec<Condition> {
 }
 
 fn accepted(export: &Export) -> Condition {
-    let problems: Vec<_> = export.problems.iter().map(ToString::to_string).collect();
-    let problems = problems.join("; ");
+    let problems = export.problems.join(". ");
     let (status, reason, message) = match &export.decision {
         Decision::Offered(_) if problems.is_empty() => (Status::True, "Valid", "the manifest is valid".to_owned()),
-        Decision::Offered(_) => (
-            Status::False,
-            "InvalidKeptLastValid",
-            format!("{problems}. The last valid version stays in force; correct the manifest, or delete it to withdraw the service"),
-        ),
-        Decision::Invalid => (Status::False, "Invalid", format!("{problems}. Correct the manifest")),
-        Decision::NoHostname(error) => (
-            Status::False,
-            "NoHostname",
-            format!("spec.name, spec.namespace and the trust domain make no DNS name: it {error}. Choose shorter names"),
-        ),
-        Decision::Conflict { hostname, with } => (
-            Status::False,
-            "Conflict",
-            format!("{hostname} belongs to {with}, which is older. Change spec.name or spec.namespace, or delete the other"),
-        ),
+        Decision::Offered(_) => {
+            let message = format!("{problems}. Until that is corrected, the last valid version stays in force; to withdraw the service, delete the manifest");
+            (Status::False, "InvalidKeptLastValid", message)
+        }
+        Decision::Invalid => (Status::False, "Invalid", problems),
+        Decision::Conflict { hostname, with } => {
+            let message = format!("{hostname} belongs to {with}, which is older. Change spec.name or spec.namespace, or delete the other");
+            (Status::False, "Conflict", message)
+        }
     };
     condition(ConditionKind::Accepted, status, reason, message)
 }
@@ -112,8 +87,8 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
     }
     if !around.gateway_connected {
         let message = format!(
-            "no gateway Envoy takes its configuration from this agent, so nothing listens at {}. Start one: cofide-agent envoy-bootstrap \
-             gateway",
+            "no Envoy takes its configuration from this agent as the gateway, so nothing listens at {}. Start one with the node cluster \
+             cofide-gateway",
             list(&service.gateway_entries)
         );
         return condition(kind, Status::False, "GatewayNotConnected", message);

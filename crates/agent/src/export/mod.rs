@@ -18,10 +18,11 @@ use std::path::PathBuf;
 use cofide_core::{
     ClusterId, FederatedService, FederatedServiceId, Gateway, Hostname, Name, ServiceName, Timestamp, TrustDomain, TrustZoneId,
 };
+use cofide_k8s_api::ServiceSpec;
 use uuid::Uuid;
 
 use crate::desired::{Backend, GatewayRoute};
-use crate::view::{ClusterView, ObjectKey, Problem, ServiceObject, ServiceSpec};
+use crate::view::{ClusterView, ObjectKey, ServiceObject};
 
 /// Who this agent acts for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub struct Export {
     pub file: PathBuf,
     pub generation: u64,
     /// What is wrong with the present text. If the service is offered all the same, it is its last valid version.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<String>,
     pub decision: Decision,
 }
 
@@ -64,8 +65,6 @@ pub enum Decision {
         hostname: Hostname,
         with: ObjectKey,
     },
-    /// Name, namespace and trust domain make no DNS name.
-    NoHostname(String),
 }
 
 /// A service that remote clients may reach.
@@ -124,19 +123,15 @@ fn decide(
     taken: &mut BTreeMap<Hostname, ObjectKey>,
 ) -> Decision {
     let Some(spec) = &object.spec else { return Decision::Invalid };
-    let hostname = match spec.name.hostname(&zone.trust_domain) {
-        Ok(hostname) => hostname,
-        Err(error) => return Decision::NoHostname(error.to_string()),
-    };
-    if let Some(with) = taken.get(&hostname) {
-        return Decision::Conflict { hostname, with: with.clone() };
+    if let Some(with) = taken.get(&spec.hostname) {
+        return Decision::Conflict { hostname: spec.hostname.clone(), with: with.clone() };
     }
-    taken.insert(hostname.clone(), object.key.clone());
+    taken.insert(spec.hostname.clone(), object.key.clone());
     let (backends, unusable) = backends::backends(spec, &view.workloads);
-    Decision::Offered(Box::new(Offer { service: service(zone, gateways, spec, hostname), backends, unusable }))
+    Decision::Offered(Box::new(Offer { service: service(zone, gateways, spec), backends, unusable }))
 }
 
-fn service(zone: &Zone, gateways: &[Gateway], spec: &ServiceSpec, hostname: Hostname) -> FederatedService {
+fn service(zone: &Zone, gateways: &[Gateway], spec: &ServiceSpec) -> FederatedService {
     let sorted = |gateways: &[Gateway]| {
         let mut gateways = gateways.to_vec();
         gateways.sort();
@@ -150,7 +145,7 @@ fn service(zone: &Zone, gateways: &[Gateway], spec: &ServiceSpec, hostname: Host
         cluster_id: zone.cluster_id.clone(),
         cluster_name: zone.cluster_name.clone(),
         trust_domain: zone.trust_domain.clone(),
-        hostname,
+        hostname: spec.hostname.clone(),
         workload_labels: spec.workload_labels.clone(),
         exported_trust_domains: spec.exported_trust_domains.clone(),
         port: spec.port,

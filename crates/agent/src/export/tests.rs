@@ -1,9 +1,10 @@
 //! Decisions and conditions, from views that are written down.
 
-use super::conditions::{Condition, Status, Surroundings, conditions};
+use super::conditions::{Condition, Surroundings, conditions};
 use super::*;
 use crate::uplink::Registration;
-use crate::view::{Kind, Workload};
+use crate::view::Kind;
+use cofide_k8s_api::{ConditionStatus as Status, Workload};
 use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, GatewayAddress, GatewayKind, Port, TlsMode};
 
 fn zone() -> Zone {
@@ -24,8 +25,10 @@ fn gateway() -> Gateway {
 }
 
 fn spec(name: &str) -> ServiceSpec {
+    let name = ServiceName { name: name.parse().unwrap(), namespace: "demo".parse().unwrap() };
     ServiceSpec {
-        name: ServiceName { name: name.parse().unwrap(), namespace: "demo".parse().unwrap() },
+        hostname: name.hostname(&zone().trust_domain).unwrap(),
+        name,
         exported_trust_domains: [TrustDomain::new("b.test").unwrap()].into(),
         workload_labels: BTreeMap::from([("app".to_owned(), "server".to_owned())]),
         port: port(8443),
@@ -116,15 +119,6 @@ fn a_service_that_was_never_valid_takes_no_hostname() {
 }
 
 #[test]
-fn a_name_that_makes_no_dns_name_is_refused_with_the_reason() {
-    let mut zone = zone();
-    zone.trust_domain = TrustDomain::new("under_score").unwrap();
-    let exports = export(&zone, &[gateway()], &view(vec![object("ping-pong", 1, Some(spec("server")))]));
-    let conditions = conditions(&exports[0], all_is_well(&[]));
-    assert_eq!(of(&conditions, ConditionKind::Accepted), (Status::False, "NoHostname"));
-}
-
-#[test]
 fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() {
     let well = [target("b.test", None)];
     let missing = Direction { trust_zone: "zone-b".parse().unwrap(), remote_trust_zone: "zone-a".parse().unwrap() };
@@ -140,7 +134,7 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
     let mut wrong_port = whole.clone();
     wrong_port.workloads[0].ports = BTreeMap::from([("a".to_owned(), port(1)), ("b".to_owned(), port(2))]);
     let mut kept = whole.clone();
-    kept.services[0].problems = vec![Problem { at: "spec.port".to_owned(), reason: "a port is a number from 1 to 65535".to_owned() }];
+    kept.services[0].problems = vec!["spec.port: a port is a number from 1 to 65535".to_owned()];
     let mut manual = whole.clone();
     manual.services[0].spec.as_mut().unwrap().gateways = vec![gateway()];
 

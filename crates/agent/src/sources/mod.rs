@@ -1,4 +1,3 @@
 //! Where objects come from. Each source yields what it read; [`crate::index`] makes one view of it.
 
 pub mod host;
-pub mod manifest;

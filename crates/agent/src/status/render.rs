@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cofide_core::Gateway;
+use cofide_k8s_api::{Condition, FederatedServiceStatus, federated_service, set_condition};
 use serde::{Deserialize, Serialize};
 
 use super::status_file;
 use crate::export::Export;
-use crate::export::conditions::Condition;
-use crate::view::{ObjectKey, Problem};
+use crate::export::conditions;
+use crate::view::{Kind, ObjectKey};
 
 /// Begins every status file. A file that does not begin with it is not the agent's and is never removed.
 pub const HEADER: &str = "# Written by cofide-agent; do not edit.\n";
@@ -17,9 +17,9 @@ pub const HEADER: &str = "# Written by cofide-agent; do not edit.\n";
 /// Content by status file.
 pub type StatusFiles = BTreeMap<PathBuf, String>;
 
-/// When each condition last changed its status: what a rendering needs from the one before.
+/// What was said last, for the times at which conditions changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Transitions(BTreeMap<(ObjectKey, String), (String, String)>);
+pub struct History(BTreeMap<ObjectKey, Vec<Condition>>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +27,7 @@ struct Document {
     api_version: String,
     kind: String,
     metadata: Metadata,
-    status: Status,
+    status: FederatedServiceStatus,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,104 +36,57 @@ struct Metadata {
     namespace: String,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    conditions: Vec<WrittenCondition>,
-    gateway_entries: Vec<WrittenGateway>,
-    observed_generation: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenCondition {
-    r#type: String,
-    status: String,
-    reason: String,
-    message: String,
-    last_transition_time: String,
-    observed_generation: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WrittenGateway {
-    r#type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hostname: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ip: Option<String>,
-    port: u16,
-}
-
-impl From<&Gateway> for WrittenGateway {
-    fn from(gateway: &Gateway) -> Self {
-        Self {
-            r#type: gateway.kind.to_string(),
-            hostname: gateway.address.hostname().map(ToString::to_string),
-            ip: gateway.address.ip().map(|ip| ip.to_string()),
-            port: gateway.port.get(),
-        }
-    }
-}
-
 /// The part of a file that belongs to no FederatedService.
 #[derive(Serialize)]
-struct FileProblems {
+struct ManifestProblems<'a> {
     kind: &'static str,
     file: String,
-    problems: Vec<String>,
+    problems: &'a [String],
 }
 
 /// The status files for these exports and problems. A manifest about which there is nothing to say has none.
 ///
-/// `now` is RFC 3339 in UTC; it becomes the transition time of the conditions whose status differs from `transitions`.
+/// `now` is RFC 3339 in UTC; it becomes the transition time of the conditions whose status differs from `history`.
 pub fn render(
-    exports: &[(&Export, Vec<Condition>)],
-    problems: &BTreeMap<PathBuf, Vec<Problem>>,
-    transitions: &mut Transitions,
+    exports: &[(&Export, Vec<conditions::Condition>)],
+    problems: &BTreeMap<PathBuf, Vec<String>>,
+    history: &mut History,
     now: &str,
 ) -> StatusFiles {
-    let mut documents: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    let mut documents: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
     for (file, problems) in problems {
-        let about =
-            FileProblems { kind: "ManifestProblems", file: file_name(file), problems: problems.iter().map(ToString::to_string).collect() };
-        documents.entry(file.clone()).or_default().push(yaml(&about));
+        documents.entry(file).or_default().push(yaml(&ManifestProblems { kind: "ManifestProblems", file: file_name(file), problems }));
     }
-    let before = std::mem::take(transitions);
+    let mut before = std::mem::take(history);
     for (export, conditions) in exports {
-        let written = conditions.iter().map(|condition| {
-            let slot = (export.key.clone(), condition.kind.as_str().to_owned());
-            let status = condition.status.as_str().to_owned();
-            let since = match before.0.get(&slot) {
-                Some((held, since)) if *held == status => since.clone(),
-                _ => now.to_owned(),
-            };
-            transitions.0.insert(slot, (status.clone(), since.clone()));
-            WrittenCondition {
-                r#type: condition.kind.as_str().to_owned(),
-                status,
+        let generation = i64::try_from(export.generation).ok();
+        let mut written = before.0.remove(&export.key).unwrap_or_default();
+        for condition in conditions {
+            let condition = Condition {
+                kind: condition.kind.as_str().to_owned(),
+                status: condition.status,
+                observed_generation: generation,
+                last_transition_time: now.to_owned(),
                 reason: condition.reason.to_owned(),
                 message: condition.message.clone(),
-                last_transition_time: since,
-                observed_generation: export.generation,
-            }
-        });
+            };
+            set_condition(&mut written, condition);
+        }
+        history.0.insert(export.key.clone(), written.clone());
+        let gateway_entries = export.offer().map(|offer| offer.service.gateway_entries.iter().map(Into::into).collect());
         let document = Document {
-            api_version: "registry.cofide.io/v1alpha1".to_owned(),
-            kind: export.key.kind.to_string(),
+            api_version: federated_service::API_VERSION.to_owned(),
+            kind: export.key.kind.as_str().to_owned(),
             metadata: Metadata { name: export.key.name.clone(), namespace: export.key.namespace.clone() },
-            status: Status {
-                conditions: written.collect(),
-                gateway_entries: export
-                    .offer()
-                    .map(|offer| offer.service.gateway_entries.iter().map(Into::into).collect())
-                    .unwrap_or_default(),
-                observed_generation: export.generation,
+            status: FederatedServiceStatus {
+                gateway_entries: gateway_entries.unwrap_or_default(),
+                conditions: written,
+                observed_generation: generation,
             },
         };
-        documents.entry(export.file.clone()).or_default().push(yaml(&document));
+        documents.entry(&export.file).or_default().push(yaml(&document));
     }
-    documents.into_iter().map(|(manifest, documents)| (status_file(&manifest), format!("{HEADER}{}", documents.join("---\n")))).collect()
+    documents.into_iter().map(|(manifest, documents)| (status_file(manifest), format!("{HEADER}{}", documents.join("---\n")))).collect()
 }
 
 fn file_name(file: &Path) -> String {
@@ -144,19 +97,60 @@ fn yaml(value: &impl Serialize) -> String {
     serde_saphyr::to_string(value).expect("plain structs of strings and numbers serialise")
 }
 
-impl Transitions {
+impl History {
     /// Takes over what an earlier process wrote into a status file, so that a restart changes no transition time.
     pub fn remember(&mut self, text: &str) {
-        for (_, document) in crate::sources::manifest::documents(text) {
-            let Ok(document) = serde_saphyr::from_str::<Document>(document) else { continue };
-            let kind = match document.kind.as_str() {
-                "FederatedService" => crate::view::Kind::FederatedService,
-                _ => continue,
-            };
-            let key = ObjectKey { kind, namespace: document.metadata.namespace, name: document.metadata.name };
-            for condition in document.status.conditions {
-                self.0.insert((key.clone(), condition.r#type), (condition.status, condition.last_transition_time));
+        for document in cofide_k8s_api::documents(text) {
+            let Ok(Document { kind, metadata, status, .. }) = serde_saphyr::from_str(document.text) else { continue };
+            if kind == Kind::FederatedService.as_str() {
+                let key = ObjectKey { kind: Kind::FederatedService, namespace: metadata.namespace, name: metadata.name };
+                self.0.insert(key, status.conditions);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::Decision;
+    use cofide_core::ConditionKind;
+    use cofide_k8s_api::ConditionStatus;
+
+    fn export(name: &str, file: &str, generation: u64) -> Export {
+        let key = ObjectKey { kind: Kind::FederatedService, namespace: "demo".to_owned(), name: name.to_owned() };
+        Export { key, file: file.into(), generation, problems: vec![], decision: Decision::Invalid }
+    }
+
+    fn accepted(status: ConditionStatus, message: &str) -> Vec<conditions::Condition> {
+        vec![conditions::Condition { kind: ConditionKind::Accepted, status, reason: "Reason", message: message.to_owned() }]
+    }
+
+    #[test]
+    fn one_file_tells_of_all_its_objects_and_of_what_is_none() {
+        let one = export("one", "m/demo.yaml", 3);
+        let two = export("two", "m/demo.yaml", 1);
+        let long = "a sentence of many words: with a colon, 'quotes' and enough length that a writer might want to fold it";
+        let exports = [(&one, accepted(ConditionStatus::True, "fine")), (&two, accepted(ConditionStatus::False, long))];
+        let problems = BTreeMap::from([(PathBuf::from("m/demo.yaml"), vec!["document 3: it is broken".to_owned()])]);
+        let files = render(&exports, &problems, &mut History::default(), "2026-01-01T00:00:00Z");
+        insta::assert_snapshot!(files[Path::new("m/demo.status.yaml")]);
+        assert_eq!(files.len(), 1);
+    }
+
+    #[test]
+    fn a_time_of_transition_outlives_the_process_and_changes_with_the_status_alone() {
+        let first = "2026-01-01T00:00:00Z";
+        let render_at = |generation: u64, status: ConditionStatus, history: &mut History, now: &str| {
+            let one = export("one", "demo.yaml", generation);
+            render(&[(&one, accepted(status, "fine"))], &BTreeMap::new(), history, now).remove(Path::new("demo.status.yaml")).unwrap()
+        };
+        let written = render_at(1, ConditionStatus::True, &mut History::default(), first);
+        let mut history = History::default();
+        history.remember(&written);
+        let again = render_at(2, ConditionStatus::True, &mut history, "2026-02-02T00:00:00Z");
+        assert!(again.contains(first) && again.contains("observedGeneration: 2"), "{again}");
+        let changed = render_at(2, ConditionStatus::False, &mut history, "2026-03-03T00:00:00Z");
+        assert!(changed.contains("2026-03-03") && !changed.contains(first), "{changed}");
     }
 }

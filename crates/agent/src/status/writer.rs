@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cofide_runtime::files::{FileError, Mode, write_atomic};
 
 use super::STATUS_SUFFIX;
-use super::render::{HEADER, StatusFiles, Transitions};
+use super::render::{HEADER, StatusFiles, History};
 
 /// Writes what differs, removes what is of no object any more.
 #[derive(Debug)]
@@ -18,20 +18,20 @@ pub struct StatusWriter {
 
 impl StatusWriter {
     /// Takes over the status files that an earlier process left in `folder`.
-    pub fn open(folder: &Path) -> (Self, Transitions) {
+    pub fn open(folder: &Path) -> (Self, History) {
         let mut written = BTreeMap::new();
-        let mut transitions = Transitions::default();
+        let mut history = History::default();
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().ends_with(STATUS_SUFFIX)) {
             match std::fs::read_to_string(&path) {
                 Ok(text) if text.starts_with(HEADER) => {
-                    transitions.remember(&text);
+                    history.remember(&text);
                     written.insert(path, text);
                 }
                 _ => {}
             }
         }
-        (Self { folder: folder.to_owned(), written }, transitions)
+        (Self { folder: folder.to_owned(), written }, history)
     }
 
     /// Makes the files say `wanted`. A file that cannot be written does not keep the others from it; the first error is
