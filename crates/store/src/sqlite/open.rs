@@ -1,0 +1,127 @@
+//! Opening a file without harming it.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
+
+use crate::{Result, StoreError};
+
+/// Marks a file as ours: "cofi" in ASCII (SQLite file format, section 1.3.17, application id).
+const APPLICATION_ID: u32 = 0x636f_6669;
+
+const READERS: u32 = 8;
+
+/// How long another process may hold the lock before we give up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) struct Pools {
+    pub(super) readers: SqlitePool,
+    pub(super) writer: SqlitePool,
+}
+
+pub(super) async fn file(path: &Path) -> Result<Pools> {
+    if is_occupied(path)? {
+        inspect(path).await?;
+    }
+    let options = options()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // NORMAL would keep the file sound, but lose the last commits when the power goes.
+        .synchronous(SqliteSynchronous::Full);
+    let writer = lasting_pool().max_connections(1).connect_with(options.clone()).await.map_err(|error| failed_to_open(path, &error))?;
+    migrate(&writer, path).await?;
+    let readers = lasting_pool().max_connections(READERS).connect_with(options.pragma("query_only", "ON"));
+    Ok(Pools { readers: readers.await.map_err(|error| failed_to_open(path, &error))?, writer })
+}
+
+pub(super) async fn memory() -> Result<SqlitePool> {
+    let pool = lasting_pool().min_connections(1).max_connections(1).connect_with(options().in_memory(true)).await?;
+    migrate(&pool, Path::new(":memory:")).await?;
+    Ok(pool)
+}
+
+fn options() -> SqliteConnectOptions {
+    SqliteConnectOptions::new().foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
+}
+
+/// There is no server at the other end that would tire of a connection, and one in memory must not be lost.
+fn lasting_pool() -> PoolOptions<Sqlite> {
+    SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None)
+}
+
+/// Whether there is something in the file. Creates it where it is not there, so that nobody else can read what follows;
+/// SQLite gives the files beside it the same rights.
+fn is_occupied(path: &Path) -> Result<bool> {
+    let unusable = |error: io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
+    let create = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
+    Ok(create.and_then(|file| file.metadata()).map_err(unusable)?.len() > 0)
+}
+
+/// Looks at a file through a connection that cannot write.
+async fn inspect(path: &Path) -> Result<()> {
+    let failed = |error: sqlx::Error| failed_to_open(path, &error);
+    let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT).connect().await.map_err(failed)?;
+    let checked = check_contents(&mut connection, path).await;
+    connection.close().await.map_err(failed)?;
+    checked
+}
+
+async fn check_contents(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let failed = |error: sqlx::Error| failed_to_open(path, &error);
+    let application_id: i32 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed)?;
+    let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master").fetch_one(&mut *connection).await.map_err(failed)?;
+    let application_id = application_id.cast_unsigned();
+    if tables == 0 && application_id == 0 {
+        return Ok(());
+    }
+    if application_id != APPLICATION_ID {
+        return Err(StoreError::OtherApplication { path: path.to_owned(), application_id });
+    }
+    let finding: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
+    if finding != "ok" {
+        return Err(StoreError::Damaged { path: path.to_owned(), reason: finding });
+    }
+    if tables == 0 {
+        return Ok(());
+    }
+    let newest = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations";
+    let found: i64 = sqlx::query_scalar(newest).fetch_one(connection).await.map_err(failed)?;
+    let known = migrator().iter().map(|migration| migration.version).max().unwrap_or(0);
+    if found > known { Err(StoreError::NewerSchema { path: path.to_owned(), found, known }) } else { Ok(()) }
+}
+
+async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {
+    // A number that is our own; a pragma takes no parameters.
+    let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
+    sqlx::query(mark).execute(pool).await.map_err(|error| failed_to_open(path, &error))?;
+    migrator().run(pool).await.map_err(|source| StoreError::Migration { path: path.to_owned(), source })
+}
+
+fn migrator() -> Migrator {
+    let migration = |version, description: &'static str, sql: &'static str| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![migration(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql"))])
+}
+
+/// Result codes of SQLite say what kind of file this is.
+fn failed_to_open(path: &Path, error: &sqlx::Error) -> StoreError {
+    const CORRUPT: i32 = 11;
+    const NOT_A_DATABASE: i32 = 26;
+    let path = path.to_owned();
+    let database_error = error.as_database_error();
+    let primary_code = database_error.and_then(|error| error.code()).and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+    let reason = database_error.map_or_else(|| error.to_string(), |error| error.message().to_owned());
+    match primary_code {
+        Some(CORRUPT) => StoreError::Damaged { path, reason },
+        Some(NOT_A_DATABASE) => StoreError::NotADatabase { path },
+        _ => StoreError::Open { path, reason },
+    }
+}

@@ -1,0 +1,75 @@
+//! Reading and writing transactions: one type in two states, so that what reads is written once.
+
+use async_trait::async_trait;
+use cofide_core::{AuditEvent, Change, Revision};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
+use tokio::sync::watch;
+
+use super::{audit_event, change};
+use crate::{Result, Writer};
+
+/// Sees the state as it was when it began.
+pub type ReadTransaction = Transaction<ReadOnly>;
+
+/// Holds the database's one right to write, until it is committed or dropped.
+pub type WriteTransaction = Transaction<ReadWrite>;
+
+#[derive(Debug)]
+pub struct Transaction<Access> {
+    inner: sqlx::Transaction<'static, Sqlite>,
+    access: Access,
+}
+
+#[derive(Debug)]
+pub struct ReadOnly(());
+
+#[derive(Debug)]
+pub struct ReadWrite {
+    revisions: watch::Sender<Revision>,
+}
+
+pub(super) async fn begin_read(pool: &SqlitePool) -> Result<ReadTransaction> {
+    let mut transaction = Transaction { inner: pool.begin().await?, access: ReadOnly(()) };
+    // SQLite fixes what a transaction sees at its first read.
+    change::revision(transaction.connection()).await?;
+    Ok(transaction)
+}
+
+pub(super) async fn begin_write(pool: &SqlitePool, revisions: &watch::Sender<Revision>) -> Result<WriteTransaction> {
+    // A transaction that begins as a reader and then wants to write can be refused half-way; this one cannot.
+    let inner = pool.begin_with("BEGIN IMMEDIATE").await?;
+    Ok(Transaction { inner, access: ReadWrite { revisions: revisions.clone() } })
+}
+
+impl<Access> Transaction<Access> {
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.inner
+    }
+}
+
+impl WriteTransaction {
+    /// See [`Writer::commit`].
+    pub async fn commit(mut self, change: Option<Change>, events: Vec<AuditEvent>) -> Result<Revision> {
+        let revision = match &change {
+            Some(change) => change::append(self.connection(), change).await?,
+            None => change::revision(self.connection()).await?,
+        };
+        for event in &events {
+            audit_event::append(self.connection(), event).await?;
+        }
+        self.inner.commit().await?;
+        self.access.revisions.send_if_modified(|newest| {
+            let is_newer = revision > *newest;
+            *newest = revision.max(*newest);
+            is_newer
+        });
+        Ok(revision)
+    }
+}
+
+#[async_trait]
+impl Writer for WriteTransaction {
+    async fn commit(self, change: Option<Change>, events: Vec<AuditEvent>) -> Result<Revision> {
+        self.commit(change, events).await
+    }
+}
