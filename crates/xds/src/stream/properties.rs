@@ -214,9 +214,7 @@ impl Follower for WholeFollower {
         received.retain(|_, (_, content)| !is_bad(*content));
         let mut new_clusters = Vec::new();
         if response.type_url == ENDPOINT {
-            if response.resources.is_empty() && self.endpoints.len() == 1 {
-                held.clear();
-            }
+            // What is missing may not have changed.
             held.extend(received.into_iter().filter(|(name, _)| self.endpoints.contains(name)));
         } else {
             // What is missing is gone; of what is bad the last good state stays.

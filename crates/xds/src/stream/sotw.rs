@@ -32,21 +32,25 @@ impl Dialectic for StateOfTheWorld {
         limits.check_names(&resource_names)?;
         let (subscription, is_first) = session.subscription(&type_url)?;
 
-        // A word spoken before the last response arrived is followed by another one that takes it into account.
+        let mut names: BTreeSet<String> = resource_names.into_iter().collect();
         let is_stale = !is_first && !response_nonce.is_empty() && subscription.last_nonce.as_deref() != Some(&*response_nonce);
         if is_stale {
+            // A word spoken before the last response arrived is followed by another one that takes it into account. But
+            // what is not wanted now has been forgotten, even if it is wanted again then.
+            subscription.let_go.extend(subscription.names.difference(&names).cloned());
             return Ok((false, None));
         }
         let rejection = request.error_detail.map(Rejection::from_status);
         let acknowledgement = subscription.acknowledge(&response_nonce, rejection);
 
-        subscription.explicit |= !resource_names.is_empty();
-        let mut names: BTreeSet<String> = resource_names.into_iter().collect();
+        subscription.explicit |= !names.is_empty();
         let wants_everything = names.remove(WILDCARD) || !(subscription.explicit || subscription.rules.by_name);
         if wants_everything {
             subscription.want_everything();
         }
         subscription.wildcard = wants_everything;
+        let forgotten = std::mem::take(&mut subscription.let_go);
+        subscription.asked.extend(names.intersection(&forgotten).cloned());
         let has_changed = is_first || names != subscription.names;
         if has_changed {
             subscription.asked.extend(names.difference(&subscription.names).cloned());

@@ -33,6 +33,8 @@ pub(crate) struct Subscription {
     pub(crate) holdings: Holdings,
     /// Names to be answered even if the client holds them already, or if there is nothing to send.
     pub(crate) asked: BTreeSet<String>,
+    /// Names that the client stopped wanting in a request that was not acted upon.
+    pub(crate) let_go: BTreeSet<String>,
     /// Names whose content may differ from what the client holds.
     pub(crate) dirty: BTreeSet<Arc<str>>,
     /// Any name may differ.
@@ -70,6 +72,7 @@ impl Subscription {
             explicit: false,
             holdings: Holdings::default(),
             asked: BTreeSet::new(),
+            let_go: BTreeSet::new(),
             dirty: BTreeSet::new(),
             all_dirty: false,
             owed: false,

@@ -94,6 +94,20 @@ async fn a_word_about_an_older_response_is_ignored() {
 }
 
 #[tokio::test]
+async fn a_name_that_was_given_up_in_an_ignored_word_is_sent_anew_when_it_is_wanted_again() {
+    let server = TestServer::start(ready_cache()).await;
+    server.cache.set(ENDPOINT, endpoint("a", 1));
+    let mut stream = server.state_of_the_world().await;
+    stream.ask(ENDPOINT, &["a", "b"]).await;
+    let first = stream.take(&["a", "b"]).await;
+    server.cache.set(ENDPOINT, endpoint("b", 1));
+    let second = stream.next().await;
+    stream.ack(&first, &["b"]).await;
+    stream.ack(&second, &["a", "b"]).await;
+    assert_eq!(describe_whole(&stream.next().await), "ClusterLoadAssignment a");
+}
+
+#[tokio::test]
 async fn a_nonce_of_an_earlier_stream_does_not_matter() {
     let server = TestServer::start(ready_cache()).await;
     server.cache.set(CLUSTER, eds_cluster("a", ""));
