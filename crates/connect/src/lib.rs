@@ -1,1 +1,42 @@
-//! The control plane
+//! The control plane: what exists, who may change it, and what each cluster is told.
+//!
+//! ```text
+//!            users (access token)          agents (X.509-SVID)          agents that join (join token)
+//!                     └──────────────┬─────────────┴──────────────────────────┘
+//!                                    v
+//!  listener ── TLS, limits ──> gate ── who calls? may they? ──> grpc ── messages ──> app ── rules ──> store
+//!     │                          │                               │                                     │
+//!     │                          └── refusals ──> audit log      └── ADS ──> hub <── what changed ──────┘
+//!     │                                                                       │
+//!  management ── own authority and SVID                                       └── one cache per connected cluster
+//! ```
+//!
+//! - [`listener`], [`connections`]: the sockets, who is at the other end, and how a connection is ended that has lost its
+//!   right to exist
+//! - [`gate`], with [`authentication`] and [`authorization`]: the one door that every request passes
+//! - [`grpc`]: messages to nouns and back, one file per service; no rule lives there
+//! - [`app`]: the rules, each once, with the audit event of every change
+//! - [`hub`]: the state in memory, the plan of each connected cluster, receipts
+//! - [`management`]: the control plane's own trust domain
+//! - [`run`]: puts it all together, in reading order
+
+pub mod app;
+pub mod authentication;
+pub mod authorization;
+pub mod caller;
+pub mod cli;
+pub mod config;
+pub mod connections;
+pub mod credential;
+pub mod denials;
+pub mod error;
+pub mod gate;
+pub mod grpc;
+pub mod hub;
+mod id;
+pub mod listener;
+pub mod management;
+pub mod run;
+
+pub use config::Config;
+pub use run::{Bound, run};

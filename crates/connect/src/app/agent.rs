@@ -1,0 +1,209 @@
+//! Agents: how one joins, and how it is known afterwards.
+//!
+//! ```text
+//!  user ── CreateAgentJoinToken(zone, cluster) ──> secret, once; its hash is kept
+//!  agent ── RegisterAgent(secret, zone, cluster, bundle) ──> the token is used up, the bundle is the zone's
+//!  agent ── X.509-SVID, verified with that bundle ──> everything else
+//! ```
+
+use cofide_core::{
+    Agent, AgentId, AgentStatus, Bundle, Change, Cluster, ClusterId, EntityKind, EventKind, JoinToken, JoinTokenHash, JoinTokenSecret,
+    Timestamp, TrustZone, TrustZoneId,
+};
+use cofide_store::{
+    Agents, AgentsMut, ClusterFilter, Clusters, JoinTokenUse, JoinTokensMut, TrustZoneFilter, TrustZones, TrustZonesMut, WriteTransaction,
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::App;
+use super::audit::{event, now};
+use super::{cluster, trust_zone};
+use crate::caller::{CallContext, JoinedAgent};
+use crate::error::{Error, Result};
+use crate::id;
+
+/// How an agent introduces itself.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    pub agent_id: Option<AgentId>,
+    pub trust_zone_id: TrustZoneId,
+    pub cluster_id: ClusterId,
+    pub token: JoinTokenSecret,
+    /// Of the agent's trust zone, as its SPIRE server has it.
+    pub bundle: Bundle,
+}
+
+impl App {
+    /// A secret with which the agent of one cluster can join, once. An older one for the same cluster is no longer valid.
+    pub async fn create_join_token(&self, context: &CallContext, zone: &TrustZoneId, cluster: &ClusterId) -> Result<JoinTokenSecret> {
+        let mut transaction = self.write().await?;
+        let (zone, cluster) = referenced(&mut transaction, ["trust_zone_id", "cluster_id"], zone, cluster).await?;
+        let secret = JoinTokenSecret::new(id::secret("cofide-join"));
+        let created_at = now();
+        let lifetime = i64::try_from(self.settings.join_token_ttl.as_micros()).unwrap_or(i64::MAX);
+        let token = JoinToken {
+            hash: hash(&secret),
+            trust_zone_id: zone.id.clone(),
+            cluster_id: cluster.id.clone(),
+            expires_at: Timestamp(created_at.0.saturating_add(lifetime)),
+            created_at,
+        };
+        transaction.put_join_token(&token).await?;
+        let message = format!("join token for cluster {} of trust zone {} created", cluster.name, zone.name);
+        let data = json!({ "cluster_id": cluster.id, "trust_zone_id": zone.id, "expires_at": token.expires_at.as_seconds() });
+        let event = event(context, EventKind::Other, message, [cluster::link(&cluster), trust_zone::link(&zone)], &data);
+        self.commit(transaction, None, event).await?;
+        Ok(secret)
+    }
+
+    /// An agent joins. The token decides for which zone and cluster; the message may not say otherwise.
+    ///
+    /// A refused introduction leaves the token as it was, so that a mistake can be mended and tried again.
+    pub async fn register_agent(&self, context: &CallContext, introduction: Introduction) -> Result<AgentId> {
+        let mut transaction = self.write().await?;
+        // First of all: whoever has no valid token learns nothing about zones and clusters.
+        let token = use_token(&mut transaction, &introduction.token).await?;
+        let paths = ["agent.trust_zone_id", "agent.cluster_id"];
+        let (zone, cluster) = referenced(&mut transaction, paths, &introduction.trust_zone_id, &introduction.cluster_id).await?;
+        if token.trust_zone_id != zone.id || token.cluster_id != cluster.id {
+            return Err(Error::PermissionDenied(format!(
+                "agent_token: this join token is for another cluster than {} of trust zone {}; create one for it: cofidectl agent \
+                 join-token create --trust-zone {1} --cluster {0}",
+                cluster.name, zone.name
+            )));
+        }
+        trust_zone::check_first("bundle", &zone.trust_domain, &introduction.bundle)?;
+
+        let held = transaction.agent_of_cluster(&cluster.id).await?;
+        let agent_id = match introduction.agent_id {
+            Some(id) => id,
+            None => held.as_ref().map_or_else(id::agent, |agent| agent.id.clone()),
+        };
+        if let Some(other) = transaction.agent(&agent_id).await?
+            && other.cluster_id != cluster.id
+        {
+            return Err(Error::AlreadyExists(format!("agent.agent_id: agent {agent_id} belongs to another cluster; leave the id out")));
+        }
+        let agent = Agent {
+            id: agent_id,
+            cluster_id: cluster.id.clone(),
+            trust_zone_id: zone.id.clone(),
+            status: None,
+            created_at: held.as_ref().map_or_else(now, |agent| agent.created_at),
+            updated_at: now(),
+        };
+        match held {
+            Some(held) if held.id == agent.id => transaction.update_agent(&agent).await?,
+            Some(held) => {
+                transaction.delete_agent(&held.id).await?;
+                transaction.insert_agent(&agent).await?;
+            }
+            None => transaction.insert_agent(&agent).await?,
+        }
+
+        let change = (zone.bundle.as_ref() != Some(&introduction.bundle)).then(|| Change::BundleOf(zone.id.clone()));
+        let zone = TrustZone { bundle: Some(introduction.bundle), updated_at: now(), ..zone };
+        if change.is_some() {
+            transaction.update_trust_zone(&zone).await?;
+        }
+        let message = format!("agent of cluster {} of trust zone {} joined", cluster.name, zone.name);
+        let links = [(EntityKind::CofideAgent, agent.id.to_string()), cluster::link(&cluster), trust_zone::link(&zone)];
+        let data = json!({ "id": agent.id, "cluster_id": cluster.id, "trust_zone_id": zone.id, "bundle_changed": change.is_some() });
+        let event = event(context, EventKind::CofideAgentRegistration, message, links, &data);
+        self.commit(transaction, change, event).await?;
+        Ok(agent.id)
+    }
+
+    /// What an agent says about itself.
+    pub async fn update_agent_status(&self, context: &CallContext, status: AgentStatus) -> Result<()> {
+        let agent = context.agent().ok_or_else(|| Error::PermissionDenied("a status is reported by the agent itself".into()))?;
+        let mut transaction = self.write().await?;
+        let Some(held) = transaction.agent_of_cluster(&agent.cluster_id).await? else {
+            return Err(Error::not_found("agent", &agent.id));
+        };
+        let status = AgentStatus { message: status.message.chars().take(1024).collect(), ..status };
+        transaction.update_agent(&Agent { status: Some(status), updated_at: now(), ..held }).await?;
+        // A status is no change to anybody's configuration, and comes every few seconds: neither revision nor event.
+        transaction.commit(None, Vec::new()).await?;
+        Ok(())
+    }
+
+    /// The agent that speaks for a cluster of a zone, by what its certificate says: the cluster's name, or, in an older
+    /// form of the SPIFFE ID, nothing, which is enough where the zone has one cluster only.
+    pub async fn joined_agent(&self, id: cofide_core::SpiffeId, identity: &cofide_core::AgentIdentity) -> Result<JoinedAgent> {
+        let mut transaction = self.read().await?;
+        let filter = TrustZoneFilter { trust_domain: Some(identity.trust_domain.clone()), ..TrustZoneFilter::default() };
+        let zone = transaction
+            .trust_zones(&filter)
+            .await?
+            .pop()
+            .ok_or_else(|| Error::Unauthenticated(format!("no trust zone has the trust domain of {id}")))?;
+        let filter = ClusterFilter { trust_zone_id: Some(zone.id.clone()), ..ClusterFilter::default() };
+        let clusters = transaction.clusters(&filter).await?;
+        let cluster = match (&identity.cluster_name, clusters.as_slice()) {
+            (Some(name), clusters) => clusters.iter().find(|cluster| cluster.name == *name).ok_or_else(|| {
+                Error::PermissionDenied(format!("{id} names cluster {name}, and trust zone {} has no such cluster", zone.name))
+            })?,
+            (None, [cluster]) => cluster,
+            (None, clusters) => {
+                return Err(Error::PermissionDenied(format!(
+                    "{id} names no cluster, and trust zone {} has {}; the agent's SPIFFE ID must be spiffe://{}/cluster/<cluster>/ns/cofide/sa/cofide-agent",
+                    zone.name,
+                    clusters.len(),
+                    zone.trust_domain
+                )));
+            }
+        };
+        let Some(agent) = transaction.agent_of_cluster(&cluster.id).await? else {
+            return Err(Error::PermissionDenied(format!(
+                "the agent of cluster {} has not joined; create a join token for it: cofidectl agent join-token create --trust-zone {} \
+                 --cluster {0}",
+                cluster.name, zone.name
+            )));
+        };
+        Ok(JoinedAgent {
+            id: agent.id,
+            spiffe_id: id,
+            trust_zone_id: zone.id,
+            trust_domain: zone.trust_domain,
+            cluster_id: cluster.id.clone(),
+            cluster_name: cluster.name.clone(),
+        })
+    }
+}
+
+/// Takes the token out of the store, which holds only if the transaction is committed.
+async fn use_token(transaction: &mut WriteTransaction, secret: &JoinTokenSecret) -> Result<JoinToken> {
+    let remedy = "create a new one: cofidectl agent join-token create";
+    match transaction.consume_join_token(&hash(secret), now()).await? {
+        JoinTokenUse::Valid(token) => Ok(token),
+        JoinTokenUse::Expired(_) => Err(Error::Unauthenticated(format!("agent_token: this join token has expired; {remedy}"))),
+        JoinTokenUse::Unknown => Err(Error::Unauthenticated(format!(
+            "agent_token: this join token is not known: mistyped, replaced by a newer one, or used already; {remedy}"
+        ))),
+    }
+}
+
+/// A zone and one of its clusters, as a message names them.
+async fn referenced(
+    transaction: &mut WriteTransaction,
+    [zone_path, cluster_path]: [&str; 2],
+    zone: &TrustZoneId,
+    cluster: &ClusterId,
+) -> Result<(TrustZone, Cluster)> {
+    let Some(zone) = transaction.trust_zone(zone).await? else {
+        return Err(Error::unknown_reference(zone_path, trust_zone::NOUN, zone.as_str()));
+    };
+    match transaction.cluster(cluster).await? {
+        Some(cluster) if cluster.trust_zone_id == zone.id => Ok((zone, cluster)),
+        Some(cluster) => {
+            Err(Error::invalid(cluster_path, format_args!("cluster {} does not belong to trust zone {}", cluster.name, zone.name)))
+        }
+        None => Err(Error::unknown_reference(cluster_path, cluster::NOUN, cluster.as_str())),
+    }
+}
+
+fn hash(secret: &JoinTokenSecret) -> JoinTokenHash {
+    JoinTokenHash(Sha256::digest(secret.expose()).into())
+}

@@ -1,0 +1,152 @@
+//! The command line: a flag and an environment variable for every key of the configuration.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use cofide_runtime::logging::Format;
+use serde::Serialize;
+
+#[derive(Parser, Debug)]
+#[command(
+    name = "cofide-connect",
+    about = "The control plane: trust zones, federations, policies and federated services, streamed to the agents",
+    version = cofide_runtime::build_info::VERSION,
+    after_help = "With no configuration, `cofide-connect serve` listens on 127.0.0.1:8443, keeps its data in ./connect-data and writes an\n\
+                  admin credential there for cofidectl."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the control plane until SIGINT or SIGTERM
+    Serve(Box<ServeArgs>),
+    /// Show configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the version
+    Version,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ConfigCommand {
+    /// Print a configuration file with every key at its default
+    PrintDefault,
+    /// Print the configuration that `serve` would use with the same file, environment and flags, after checking it
+    Print(Box<ServeArgs>),
+}
+
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Configuration file (YAML); flags and environment variables win over it
+    #[arg(long, env = "COFIDE_CONNECT_CONFIG", value_name = "FILE", alias = "config-file")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// The keys of [`crate::config::Config`], each unset unless given.
+#[derive(Args, Debug, Default, Serialize)]
+pub struct Overrides {
+    /// Folder for database, keys and admin credential [default: connect-data]
+    #[arg(long, env = "COFIDE_CONNECT_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Where users and agents connect, over TLS [default: 127.0.0.1:8443]
+    #[arg(long, env = "COFIDE_CONNECT_LISTEN_ADDRESS", value_name = "IP:PORT")]
+    pub listen_address: Option<SocketAddr>,
+    /// Where users may connect without TLS, loopback only [default: nowhere]
+    #[arg(long, env = "COFIDE_CONNECT_PLAINTEXT_ADDRESS", value_name = "IP:PORT")]
+    pub plaintext_address: Option<SocketAddr>,
+    /// Health, readiness and metrics over HTTP [default: nowhere]
+    #[arg(long, env = "COFIDE_CONNECT_ADMIN_ADDRESS", value_name = "IP:PORT")]
+    pub admin_address: Option<SocketAddr>,
+    /// Address at which clients reach the TLS listener [default: derived]
+    #[arg(long, env = "COFIDE_CONNECT_CONNECT_URL", value_name = "HOST:PORT")]
+    pub connect_url: Option<String>,
+    /// Domain below which connect., connect-agent. and xds. are names of this server [default: none]
+    #[arg(long, env = "COFIDE_CONNECT_URL_BASE", value_name = "DOMAIN")]
+    pub url_base: Option<String>,
+    /// Further DNS names for the server's certificate, comma-separated or repeated
+    #[arg(long, env = "COFIDE_CONNECT_DNS_NAMES", value_name = "NAME", value_delimiter = ',')]
+    pub dns_names: Option<Vec<String>>,
+    /// Further IP addresses for the server's certificate, comma-separated or repeated
+    #[arg(long, env = "COFIDE_CONNECT_IP_ADDRESSES", value_name = "IP", value_delimiter = ',')]
+    pub ip_addresses: Option<Vec<IpAddr>>,
+    /// Trust domain of the control plane itself [default: management.local]
+    #[arg(long, env = "COFIDE_CONNECT_CONNECT_TRUST_DOMAIN", value_name = "NAME")]
+    pub connect_trust_domain: Option<String>,
+    /// Path of the control plane's own SPIFFE ID [default: /ns/connect/sa/cofide-connect-api]
+    #[arg(long, env = "COFIDE_CONNECT_CONNECT_SPIFFE_ID_PATH", value_name = "PATH")]
+    pub connect_spiffe_id_path: Option<String>,
+    /// Organization that owns what is created without naming one [default: default]
+    #[arg(long, env = "COFIDE_CONNECT_ORGANIZATION", value_name = "NAME")]
+    pub organization: Option<String>,
+    /// How long a join token can be used [default: 3600]
+    #[arg(long, env = "COFIDE_CONNECT_JOIN_TOKEN_TTL_SECONDS", value_name = "SECONDS")]
+    pub join_token_ttl_seconds: Option<u64>,
+    /// How long the server's own certificate is valid [default: 86400]
+    #[arg(long, env = "COFIDE_CONNECT_SVID_TTL_SECONDS", value_name = "SECONDS")]
+    pub svid_ttl_seconds: Option<u64>,
+    /// How long an authority of the control plane's own trust domain is valid [default: 315360000]
+    #[arg(long, env = "COFIDE_CONNECT_CA_TTL_SECONDS", value_name = "SECONDS")]
+    pub ca_ttl_seconds: Option<u64>,
+    /// How long a client may take for its TLS handshake [default: 10]
+    #[arg(long, env = "COFIDE_CONNECT_HANDSHAKE_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub handshake_timeout_seconds: Option<u64>,
+    /// How many connections may be open [default: 20000]
+    #[arg(long, env = "COFIDE_CONNECT_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub max_connections: Option<usize>,
+    /// How many connections may come from one IP address [default: 2000]
+    #[arg(long, env = "COFIDE_CONNECT_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    pub max_connections_per_address: Option<usize>,
+    /// error, warn, info, debug, trace, or directives such as info,cofide_xds=debug [default: info]
+    #[arg(long, env = "COFIDE_CONNECT_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Form of the log lines [default: text]
+    #[arg(long, env = "COFIDE_CONNECT_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<Format>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_has_a_flag_and_an_environment_variable() {
+        let config = serde_json::to_value(Config::default()).unwrap();
+        let keys: Vec<_> = config.as_object().unwrap().keys().cloned().collect();
+        let overrides = serde_json::to_value(Overrides::default()).unwrap();
+        assert_eq!(overrides.as_object().unwrap().keys().cloned().collect::<Vec<_>>(), keys);
+
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for key in keys {
+            let flag = key.replace('_', "-");
+            let argument = serve.get_arguments().find(|argument| argument.get_long() == Some(&flag));
+            let argument = argument.unwrap_or_else(|| panic!("no flag --{flag}"));
+            let variable = format!("COFIDE_CONNECT_{}", key.to_uppercase());
+            assert_eq!(argument.get_env().unwrap().to_str(), Some(variable.as_str()));
+            assert!(argument.get_help().is_some(), "--{flag} has no help");
+        }
+    }
+
+    #[test]
+    fn a_flag_reaches_the_configuration() {
+        let cli = Cli::parse_from(["cofide-connect", "serve", "--listen-address", "127.0.0.1:0", "--dns-names", "a.test,b.test"]);
+        let Command::Serve(args) = cli.command else { panic!("not serve") };
+        let config: Config = cofide_runtime::config::load(None, &args.overrides).unwrap();
+        assert_eq!(config.listen_address.port(), 0);
+        assert_eq!(config.dns_names, ["a.test", "b.test"]);
+        assert_eq!(config.organization, "default");
+    }
+}

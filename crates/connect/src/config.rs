@@ -1,0 +1,288 @@
+//! The configuration: every key with its meaning, its default and its bounds.
+//!
+//! One struct serves the file, the environment and the flags (see [`crate::cli`]), so a key has one name everywhere.
+//! What can be checked without touching the machine is checked in [`Config::check`], before anything is created.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cofide_core::{CONNECT_SPIFFE_ID_PATH, Name, SpiffeId, TrustDomain, parse_trust_domain};
+use cofide_runtime::logging::Format;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The folder for everything that is kept: database, keys, admin credential.
+    pub data_dir: PathBuf,
+    /// Where users and agents connect, over TLS. Port 0 takes a free port.
+    pub listen_address: SocketAddr,
+    /// Where users may connect without TLS; a loopback address, or unset for nowhere.
+    pub plaintext_address: Option<SocketAddr>,
+    /// Health, readiness and metrics over HTTP; unset for nowhere.
+    pub admin_address: Option<SocketAddr>,
+    /// `host:port` at which clients reach `listen_address`; written into the admin credential. Derived where unset.
+    pub connect_url: Option<String>,
+    /// Where set, `connect.`, `connect-agent.` and `xds.` before this name are names of this server.
+    pub url_base: Option<String>,
+    /// Further DNS names of this server, for its certificate.
+    pub dns_names: Vec<String>,
+    /// Further IP addresses of this server, for its certificate.
+    pub ip_addresses: Vec<IpAddr>,
+    /// The trust domain of the control plane itself.
+    pub connect_trust_domain: String,
+    /// The path of the control plane's own SPIFFE ID.
+    pub connect_spiffe_id_path: String,
+    /// The organization that owns what is created without naming one.
+    pub organization: String,
+    /// How long a join token can be used, in seconds.
+    pub join_token_ttl_seconds: u64,
+    /// How long the server's own certificate is valid, in seconds; it is replaced at half of that.
+    pub svid_ttl_seconds: u64,
+    /// How long an authority of the control plane's own trust domain is valid, in seconds.
+    pub ca_ttl_seconds: u64,
+    /// How long a client may take for its TLS handshake, in seconds.
+    pub handshake_timeout_seconds: u64,
+    /// How many connections may be open, those in their handshake included.
+    pub max_connections: usize,
+    /// How many of them may come from one IP address.
+    pub max_connections_per_address: usize,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cofide_xds=debug`.
+    pub log_level: String,
+    /// `text` or `json`.
+    pub log_format: Format,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "connect-data".into(),
+            listen_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
+            plaintext_address: None,
+            admin_address: None,
+            connect_url: None,
+            url_base: None,
+            dns_names: Vec::new(),
+            ip_addresses: Vec::new(),
+            connect_trust_domain: "management.local".into(),
+            connect_spiffe_id_path: CONNECT_SPIFFE_ID_PATH.into(),
+            organization: "default".into(),
+            join_token_ttl_seconds: 3600,
+            svid_ttl_seconds: 24 * 3600,
+            ca_ttl_seconds: 3650 * 24 * 3600,
+            handshake_timeout_seconds: 10,
+            max_connections: 20_000,
+            max_connections_per_address: 2_000,
+            log_level: "info".into(),
+            log_format: Format::default(),
+        }
+    }
+}
+
+/// What is wrong with a configuration that is well-formed: the key, the reason and the way out.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("configuration key {key}: {reason}")]
+pub struct ConfigError {
+    pub key: &'static str,
+    pub reason: String,
+}
+
+/// What [`Config::check`] has found valid, in the types that the rest of the program uses.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub config: Config,
+    pub trust_domain: TrustDomain,
+    pub spiffe_id: SpiffeId,
+    pub organization: Name,
+}
+
+impl Config {
+    /// Checks what needs no look at the machine.
+    pub fn check(self) -> Result<Checked, ConfigError> {
+        let refuse = |key, reason: String| Err(ConfigError { key, reason });
+        if let Some(address) = self.plaintext_address
+            && !address.ip().is_loopback()
+        {
+            return refuse(
+                "plaintext_address",
+                format!(
+                    "{address} is no loopback address, and tokens must not cross a network in clear; use 127.0.0.1 or the TLS listener"
+                ),
+            );
+        }
+        let trust_domain = match parse_trust_domain(&self.connect_trust_domain) {
+            Ok(trust_domain) => trust_domain,
+            Err(error) => return refuse("connect_trust_domain", format!("{:?} is no trust domain: {error}", self.connect_trust_domain)),
+        };
+        let path = &self.connect_spiffe_id_path;
+        let spiffe_id = match SpiffeId::new(format!("spiffe://{trust_domain}{path}")) {
+            Ok(id) if path.starts_with('/') => id,
+            Ok(_) => return refuse("connect_spiffe_id_path", format!("{path:?} must begin with a slash")),
+            Err(error) => return refuse("connect_spiffe_id_path", format!("{path:?} is no SPIFFE ID path: {error}")),
+        };
+        let organization = match self.organization.parse() {
+            Ok(name) => name,
+            Err(error) => return refuse("organization", format!("{:?} is no name: it {error}", self.organization)),
+        };
+        for (key, seconds, least, most) in [
+            ("join_token_ttl_seconds", self.join_token_ttl_seconds, 1, 30 * 24 * 3600),
+            ("svid_ttl_seconds", self.svid_ttl_seconds, 60, 365 * 24 * 3600),
+            ("ca_ttl_seconds", self.ca_ttl_seconds, 2 * self.svid_ttl_seconds, 100 * 365 * 24 * 3600),
+            ("handshake_timeout_seconds", self.handshake_timeout_seconds, 1, 300),
+        ] {
+            if !(least..=most).contains(&seconds) {
+                return refuse(key, format!("{seconds} is out of bounds; use a number from {least} to {most}"));
+            }
+        }
+        for (key, number) in [("max_connections", self.max_connections), ("max_connections_per_address", self.max_connections_per_address)]
+        {
+            if number == 0 {
+                return refuse(key, "0 would admit nobody; use a positive number".into());
+            }
+        }
+        if let Some(url) = &self.connect_url {
+            let valid =
+                !url.contains("://") && url.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            if !valid {
+                return refuse("connect_url", format!("{url:?} is not of the form host:port, as in connect.example.com:8443"));
+            }
+        }
+        for (key, name) in self.url_base.iter().map(|name| ("url_base", name)).chain(self.dns_names.iter().map(|name| ("dns_names", name)))
+        {
+            if let Err(error) = name.parse::<cofide_core::Hostname>() {
+                return refuse(key, format!("{name:?} is no DNS name: it {error}"));
+            }
+        }
+        Ok(Checked { trust_domain, spiffe_id, organization, config: self })
+    }
+
+    pub fn join_token_ttl(&self) -> Duration {
+        Duration::from_secs(self.join_token_ttl_seconds)
+    }
+
+    pub fn svid_ttl(&self) -> Duration {
+        Duration::from_secs(self.svid_ttl_seconds)
+    }
+
+    pub fn ca_ttl(&self) -> Duration {
+        Duration::from_secs(self.ca_ttl_seconds)
+    }
+
+    pub fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.handshake_timeout_seconds)
+    }
+}
+
+impl Checked {
+    /// The DNS names that the server's certificate carries.
+    pub fn server_dns_names(&self) -> Vec<String> {
+        let mut names = vec!["localhost".to_owned()];
+        if let Some(base) = &self.config.url_base {
+            names.extend(["connect", "connect-agent", "xds"].map(|host| format!("{host}.{base}")));
+        }
+        names.extend(self.config.dns_names.iter().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The IP addresses that the server's certificate carries.
+    pub fn server_ip_addresses(&self) -> Vec<IpAddr> {
+        let listen = self.config.listen_address.ip();
+        let mut addresses = self.config.ip_addresses.clone();
+        if !listen.is_unspecified() {
+            addresses.push(listen);
+        }
+        addresses.push(Ipv4Addr::LOCALHOST.into());
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    /// What clients dial, given the address that the listener really got.
+    pub fn connect_url(&self, bound: SocketAddr) -> String {
+        match &self.config {
+            Config { connect_url: Some(url), .. } => url.clone(),
+            Config { url_base: Some(base), .. } => format!("connect.{base}:{}", bound.port()),
+            _ if bound.ip().is_unspecified() => format!("localhost:{}", bound.port()),
+            _ => bound.to_string(),
+        }
+    }
+}
+
+/// The configuration file with every key at its default, commented: what `config print-default` prints.
+pub const DEFAULT_FILE: &str = include_str!("default-config.yaml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> ConfigError {
+        let mut config = Config::default();
+        change(&mut config);
+        config.check().expect_err("the configuration is wrong")
+    }
+
+    #[test]
+    fn the_default_is_valid_and_stays_on_loopback() {
+        let checked = Config::default().check().unwrap();
+        assert!(checked.config.listen_address.ip().is_loopback());
+        assert_eq!(checked.spiffe_id.to_string(), "spiffe://management.local/ns/connect/sa/cofide-connect-api");
+    }
+
+    #[test]
+    fn the_printed_default_is_the_default() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), DEFAULT_FILE).unwrap();
+        let read: Config = cofide_runtime::config::load(Some(file.path()), &serde_json::json!({})).unwrap();
+        assert_eq!(read, Config::default());
+        let keys = serde_json::to_value(Config::default()).unwrap();
+        for key in keys.as_object().unwrap().keys() {
+            assert!(DEFAULT_FILE.contains(&format!("{key}:")), "{key} is not in the printed default");
+        }
+    }
+
+    #[test]
+    fn plain_text_is_refused_off_loopback() {
+        let error = refused(|config| config.plaintext_address = Some("0.0.0.0:8080".parse().unwrap()));
+        assert_eq!(error.key, "plaintext_address");
+        assert!(error.reason.contains("0.0.0.0:8080") && error.reason.contains("127.0.0.1"), "{error}");
+        let on_loopback = Config { plaintext_address: Some("[::1]:8080".parse().unwrap()), ..Config::default() };
+        assert!(on_loopback.check().is_ok());
+    }
+
+    #[test]
+    fn each_wrong_value_is_named_with_its_key() {
+        type Change = fn(&mut Config);
+        let wrong: [(&str, Change); 11] = [
+            ("connect_trust_domain", |config| config.connect_trust_domain = "Management".into()),
+            ("connect_spiffe_id_path", |config| config.connect_spiffe_id_path = "/a//b".into()),
+            ("organization", |config| config.organization = "a b".into()),
+            ("join_token_ttl_seconds", |config| config.join_token_ttl_seconds = 0),
+            ("svid_ttl_seconds", |config| config.svid_ttl_seconds = 1),
+            ("ca_ttl_seconds", |config| config.ca_ttl_seconds = 60),
+            ("handshake_timeout_seconds", |config| config.handshake_timeout_seconds = 0),
+            ("max_connections", |config| config.max_connections = 0),
+            ("connect_url", |config| config.connect_url = Some("https://connect.example.com".into())),
+            ("url_base", |config| config.url_base = Some("Example.com".into())),
+            ("dns_names", |config| config.dns_names = vec!["a..b".into()]),
+        ];
+        for (key, change) in wrong {
+            assert_eq!(refused(change).key, key);
+        }
+    }
+
+    #[test]
+    fn clients_are_told_an_address_that_they_can_dial() {
+        let url = |change: fn(&mut Config), bound: &str| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.check().unwrap().connect_url(bound.parse().unwrap())
+        };
+        assert_eq!(url(|_| {}, "127.0.0.1:8443"), "127.0.0.1:8443");
+        assert_eq!(url(|_| {}, "0.0.0.0:8443"), "localhost:8443");
+        assert_eq!(url(|config| config.url_base = Some("example.com".into()), "0.0.0.0:8443"), "connect.example.com:8443");
+        assert_eq!(url(|config| config.connect_url = Some("c.example.com:443".into()), "0.0.0.0:8443"), "c.example.com:443");
+    }
+}

@@ -1,0 +1,137 @@
+//! The one door: every request, whatever its service, passes here before any handler sees it.
+//!
+//! ```text
+//!  request ── method in the table? ── credential, where one is needed ── caller of the right kind? ──> handler
+//!                                                                                                        │
+//!  audit log <── every answer that is UNAUTHENTICATED or PERMISSION_DENIED, from here or from a rule <───┘
+//! ```
+//!
+//! What the gate finds out goes to the handler as a [`CallContext`] in the request's extensions.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use cofide_core::Actor;
+use http::request::Parts;
+use http::{Request, Response};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use crate::authentication::Authentication;
+use crate::authorization::{self, Access};
+use crate::caller::{CallContext, Caller};
+use crate::denials::{Denial, Denials};
+use crate::error::Error;
+use crate::listener::Peer;
+
+#[derive(Clone)]
+pub struct Gate {
+    authentication: Authentication,
+    denials: Arc<Denials>,
+}
+
+impl Gate {
+    pub fn new(authentication: Authentication, denials: Arc<Denials>) -> Self {
+        Self { authentication, denials }
+    }
+
+    async fn admit(&self, request: &Parts, source_ip: &str) -> Result<CallContext, (Actor, Status)> {
+        let path = request.uri.path();
+        let context = |caller| CallContext { caller, source_ip: source_ip.to_owned() };
+        let access = authorization::access(path);
+        match access {
+            Some(Access::Anyone) => return Ok(context(Caller::Anonymous)),
+            Some(Access::JoinToken) => return Ok(context(Caller::Joining)),
+            Some(Access::User | Access::Agent | Access::UserOrAgent) | None => {}
+        }
+        let caller = match self.authentication.authenticate(request).await {
+            Ok(caller) => caller,
+            Err(error) => return Err((Actor::Anonymous, error.into())),
+        };
+        let context = context(caller);
+        let is_welcome = match access {
+            // Only whoever has shown a credential learns what exists.
+            None => return Err((context.actor(), Status::unimplemented(format!("there is no method {path}")))),
+            Some(Access::User) => matches!(context.caller, Caller::User(_)),
+            Some(Access::Agent) => matches!(context.caller, Caller::Agent(_)),
+            Some(_) => true,
+        };
+        if is_welcome {
+            return Ok(context);
+        }
+        let who = access.map_or("nobody", Access::describe);
+        let actor = context.actor();
+        let refusal = Error::PermissionDenied(format!("{path} is for {who}, and this call comes from {actor}"));
+        Err((actor, refusal.into()))
+    }
+
+    fn record(&self, actor: &Actor, source_ip: &str, method: &str, code: Code, reason: &str) {
+        if matches!(code, Code::Unauthenticated | Code::PermissionDenied) {
+            tracing::info!(%actor, source_ip, method, reason, "call refused");
+            self.denials.record(Denial {
+                actor: actor.to_string(),
+                source_ip: source_ip.to_owned(),
+                method: method.to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+}
+
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        Gated { gate: self.clone(), inner }
+    }
+}
+
+/// A service behind the gate.
+#[derive(Clone)]
+pub struct Gated<S> {
+    gate: Gate,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Gated<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let gate = self.gate.clone();
+        // The service that was polled ready is the one to call; its clone takes its place for the next request.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let method = parts.uri.path().to_owned();
+            let source_ip = parts.extensions.get::<Peer>().map(|peer| peer.address.ip().to_canonical().to_string()).unwrap_or_default();
+            let context = match gate.admit(&parts, &source_ip).await {
+                Ok(context) => context,
+                Err((actor, status)) => {
+                    gate.record(&actor, &source_ip, &method, status.code(), status.message());
+                    return Ok(status.into_http());
+                }
+            };
+            let actor = context.actor();
+            parts.extensions.insert(context);
+            let response = inner.call(Request::from_parts(parts, body)).await?;
+            // A refusal by a rule has no body, so its status stands in the headers.
+            if let Some(status) = Status::from_header_map(response.headers()) {
+                gate.record(&actor, &source_ip, &method, status.code(), status.message());
+            }
+            Ok(response)
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! Receipts on their way to the store.
+//!
+//! An agent's ACK must not wait for the disk, and a thousand agents that acknowledge one change at once are best written
+//! together: receipts queue here and are stored in batches.
+
+use cofide_store::{ReceiptsMut, Store, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::router::Entry;
+
+const QUEUE: usize = 16_384;
+const BATCH: usize = 512;
+
+/// Clones share the queue.
+#[derive(Clone)]
+pub struct ReceiptLog {
+    queue: mpsc::Sender<Entry>,
+}
+
+impl ReceiptLog {
+    /// Writes until `shutdown`, then what is still queued.
+    pub fn start(store: Store, tasks: &TaskTracker, shutdown: CancellationToken) -> Self {
+        let (queue, mut receiver) = mpsc::channel(QUEUE);
+        tasks.spawn(async move {
+            let mut batch = Vec::with_capacity(BATCH);
+            loop {
+                let received = tokio::select! {
+                    biased;
+                    received = receiver.recv_many(&mut batch, BATCH) => received,
+                    () = shutdown.cancelled() => return,
+                };
+                if received == 0 {
+                    return;
+                }
+                if let Err(error) = write(&store, &batch).await {
+                    tracing::error!(%error, receipts = batch.len(), "receipts are lost; the status of their resources is out of date");
+                }
+                batch.clear();
+            }
+        });
+        Self { queue }
+    }
+
+    pub(super) fn record(&self, entries: Vec<Entry>) {
+        for entry in entries {
+            if self.queue.try_send(entry).is_err() {
+                tracing::error!("too many receipts at once; the status of some resources is out of date");
+                return;
+            }
+        }
+    }
+}
+
+async fn write(store: &Store, batch: &[Entry]) -> Result<(), StoreError> {
+    let mut transaction = store.begin_write().await?;
+    for entry in batch {
+        match entry {
+            Entry::Put(receipt) => transaction.put_receipt(receipt).await?,
+            Entry::Remove { agent_id, type_url, resource_name } => {
+                transaction.delete_receipt(agent_id, type_url, resource_name).await?;
+            }
+        }
+    }
+    transaction.commit(None, Vec::new()).await.map(drop)
+}

@@ -1,0 +1,90 @@
+//! Which plan a stream sees: that of the cluster whose agent opened it, by its certificate.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cofide_core::{ReceiptOutcome, Timestamp};
+use cofide_xds::{Cache, Client, Node, Peer, Receipt, Router};
+use tonic::Status;
+
+use super::{Hub, ReceiptLog};
+use crate::app::audit::now;
+use crate::caller::{CallContext, JoinedAgent};
+
+pub struct PlanRouter {
+    hub: Hub,
+    receipts: ReceiptLog,
+}
+
+impl PlanRouter {
+    pub fn new(hub: Hub, receipts: ReceiptLog) -> Self {
+        Self { hub, receipts }
+    }
+}
+
+fn agent(peer: &Peer) -> Option<&JoinedAgent> {
+    peer.extensions.get::<CallContext>()?.agent()
+}
+
+#[async_trait]
+impl Router for PlanRouter {
+    /// The node is what the client says of itself, and decides nothing here.
+    async fn cache_for(&self, peer: &Peer, _node: &Node, _type_url: &str) -> Result<Arc<Cache>, Status> {
+        let agent = agent(peer).ok_or_else(|| Status::permission_denied("plans are for agents"))?;
+        tracing::info!(agent = %agent.spiffe_id, cluster = %agent.cluster_name, "an agent follows its plan");
+        Ok(self.hub.cache(&agent.cluster_id))
+    }
+
+    async fn on_receipt(&self, receipt: Receipt) {
+        let Some(agent) = agent(&receipt.client.peer).cloned() else { return };
+        self.receipts.record(entries(&agent, &receipt, now()));
+    }
+
+    async fn on_closed(&self, client: &Arc<Client>) {
+        if let Some(agent) = agent(&client.peer) {
+            tracing::info!(agent = %agent.spiffe_id, cluster = %agent.cluster_name, "an agent no longer follows its plan");
+        }
+    }
+}
+
+/// What becomes of one resource's receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Put(cofide_core::Receipt),
+    /// The agent let go of the resource, and with it of what it said about it.
+    Remove {
+        agent_id: cofide_core::AgentId,
+        type_url: String,
+        resource_name: String,
+    },
+}
+
+fn entries(agent: &JoinedAgent, receipt: &Receipt, at: Timestamp) -> Vec<Entry> {
+    let put = |(name, version): &(String, String)| {
+        let outcome = match receipt.outcome_of(name) {
+            Ok(()) => ReceiptOutcome::Applied,
+            Err(reason) => {
+                tracing::warn!(agent = %agent.spiffe_id, type_url = receipt.type_url, resource = name, reason, "an agent rejects a resource");
+                ReceiptOutcome::Rejected(bounded(reason))
+            }
+        };
+        Entry::Put(cofide_core::Receipt {
+            agent_id: agent.id.clone(),
+            cluster_id: agent.cluster_id.clone(),
+            type_url: receipt.type_url.clone(),
+            resource_name: name.clone(),
+            version: version.clone(),
+            outcome,
+            at,
+        })
+    };
+    let remove =
+        |name: &String| Entry::Remove { agent_id: agent.id.clone(), type_url: receipt.type_url.clone(), resource_name: name.clone() };
+    let removed = receipt.removed.iter().filter(|name| receipt.outcome_of(name).is_ok());
+    receipt.resources.iter().map(put).chain(removed.map(remove)).collect()
+}
+
+/// An agent's words are kept, up to a length that says enough.
+fn bounded(reason: &str) -> String {
+    reason.chars().take(1024).collect()
+}

@@ -1,0 +1,343 @@
+//! The whole program, from its configuration to its last log line.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use cofide_runtime::files::{self, FolderLock};
+use cofide_runtime::{Readiness, admin, build_info, logging, shutdown};
+use cofide_store::Store;
+use cofide_svid::{ClientAuth, tls};
+use cofide_xds::Server as XdsServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+
+use crate::app::{App, Settings, organization};
+use crate::authentication::Authentication;
+use crate::authentication::agent::AgentAuthenticator;
+use crate::authentication::bearer::AdminToken;
+use crate::authorization;
+use crate::cli::{Cli, Command, ConfigCommand, ServeArgs};
+use crate::config::{Checked, Config, DEFAULT_FILE};
+use crate::connections::Connections;
+use crate::credential::{self, AdminCredential};
+use crate::denials::Denials;
+use crate::gate::Gate;
+use crate::grpc::Api;
+use crate::hub::{Hub, PlanRouter, ReceiptLog, ZoneBundles};
+use crate::listener::{self, Limits};
+use crate::management::{self, Management};
+
+/// How long calls in flight may take to end after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often the connections of agents are looked at again when nothing has happened.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// HTTP/2 pings, so that a peer that is gone without a word is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A control plane that is up: every socket is bound, and what it needs is made.
+pub struct Bound {
+    /// Of the TLS listener.
+    pub address: SocketAddr,
+    pub plaintext_address: Option<SocketAddr>,
+    pub admin_address: Option<SocketAddr>,
+    pub credential: AdminCredential,
+    /// What was made, for people to read.
+    pub made: Vec<String>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Bound {
+    /// Waits until the control plane has stopped, which the token given to [`run`] asks for.
+    pub async fn stopped(self) -> Result<()> {
+        self.task.await.context("the control plane broke down")?
+    }
+}
+
+/// Starts the control plane. `shutdown` stops it: calls in flight get a few seconds, then everything is closed.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
+    tls::install_crypto_provider();
+    let configuration = config.check()?;
+    let mut made = Vec::new();
+
+    // The folder first: two processes that share one would destroy it, and the lock is cheap to lose again.
+    let data_dir = configuration.config.data_dir.clone();
+    let lock = open_data_dir(&data_dir, &mut made)?;
+    let listen = bind("listen_address", configuration.config.listen_address).await?;
+    let plaintext = bind_optional("plaintext_address", configuration.config.plaintext_address).await?;
+    let admin_port = bind_optional("admin_address", configuration.config.admin_address).await?;
+
+    let store = Store::open(data_dir.join("connect.db")).await.context("cannot open the database of the data folder")?;
+    let organization = organization::ensure(&store, &configuration.organization).await.context("cannot prepare the database")?;
+    let hub = Hub::load(store.clone(), configuration.spiffe_id.clone()).await.context("cannot read the database")?;
+
+    // What runs in the background stops after the last call has ended, not with the signal.
+    let background = TaskTracker::new();
+    let stop = CancellationToken::new();
+    background.spawn(hub.clone().run(stop.clone()));
+    let receipts = ReceiptLog::start(store.clone(), &background, stop.clone());
+    let denials = Arc::new(Denials::start(store.clone(), &background, stop.clone()));
+
+    let settings = Settings { organization_id: organization.id, join_token_ttl: configuration.config.join_token_ttl() };
+    let app = App::new(store, hub.clone(), settings);
+    let (management, is_first) = Management::open(&configuration, &data_dir, SystemTime::now())?;
+    if is_first {
+        made.push(format!("certificate authority of the management trust domain {}", configuration.trust_domain));
+    }
+    let management = Arc::new(management);
+    let address = listen.local_addr()?;
+    let publisher = Publisher { management: management.clone(), app: app.clone(), data_dir, url: configuration.connect_url(address) };
+    let credential = publisher.look(SystemTime::now()).await?;
+    if credential.is_new {
+        made.push(format!("admin credential {}", credential.path.display()));
+    }
+    background.spawn(publisher.run(stop.clone()));
+
+    let bundles = Arc::new(ZoneBundles(hub.clone()));
+    let agents = AgentAuthenticator::new(app.clone(), bundles.clone());
+    let authentication = Authentication::new(Arc::new(AdminToken::new(&credential.token)), agents.clone());
+    let gate = Gate::new(authentication, denials);
+    let connections = Connections::default();
+    background.spawn(look_again(connections.clone(), agents, hub.clone(), stop.clone()));
+
+    let discovery = XdsServer::with(PlanRouter::new(hub, receipts), shutdown.clone(), cofide_xds::Limits::default(), DRAIN);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(cofide_api::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("the embedded API description is damaged")?;
+    let routes = Api::routes(app).add_service(discovery.aggregated()).add_service(health_service).add_service(reflection);
+    for (service, _) in authorization::TABLE {
+        health.set_service_status(*service, ServingStatus::Serving).await;
+    }
+
+    let limits = Limits::new(
+        configuration.config.max_connections,
+        configuration.config.max_connections_per_address,
+        configuration.config.handshake_timeout(),
+    );
+    let mut server_config = tls::server_config(management.identity(), bundles, ClientAuth::Optional);
+    server_config.alpn_protocols = vec![b"h2".to_vec()];
+    let over_tls = listener::accept(listen, Some(Arc::new(server_config)), limits.clone(), connections.clone(), shutdown.clone());
+    let mut servers = vec![tokio::spawn(serve(over_tls, gate.clone(), routes.clone(), shutdown.clone()))];
+    let plaintext_address = plaintext.as_ref().map(TcpListener::local_addr).transpose()?;
+    if let Some(plaintext) = plaintext {
+        let incoming = listener::accept(plaintext, None, limits, connections.clone(), shutdown.clone());
+        servers.push(tokio::spawn(serve(incoming, gate, routes, shutdown.clone())));
+    }
+    let admin_address =
+        admin_port.map(|listener| admin::serve(listener, Readiness::default(), admin::Metrics::default(), stop.clone())).transpose()?;
+    tracing::info!(%address, "serving");
+
+    let task = tokio::spawn(async move {
+        shutdown.cancelled().await;
+        for (service, _) in authorization::TABLE {
+            health.set_service_status(*service, ServingStatus::NotServing).await;
+        }
+        // Streams of health watchers, and calls that hang, do not end by themselves.
+        let cutting = tokio::spawn(async move {
+            tokio::time::sleep(DRAIN).await;
+            connections.cut_all();
+        });
+        let mut result = Ok(());
+        for server in servers {
+            result = result.and(server.await.context("a listener broke down").and_then(|served| served.context("a listener failed")));
+        }
+        cutting.abort();
+        stop.cancel();
+        background.close();
+        background.wait().await;
+        drop(lock);
+        tracing::info!("stopped");
+        result
+    });
+    Ok(Bound { address, plaintext_address, admin_address, credential, made, task })
+}
+
+async fn serve(
+    incoming: impl tokio_stream::Stream<Item = std::io::Result<listener::Connection>>,
+    gate: Gate,
+    routes: Routes,
+    shutdown: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .max_concurrent_streams(Some(256))
+        .layer(gate)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
+        .await
+}
+
+/// Keeps what others know of the control plane in step with its own authority: first the bundle, in the management trust
+/// zone and in the credential file, then the certificate.
+struct Publisher {
+    management: Arc<Management>,
+    app: App,
+    data_dir: PathBuf,
+    url: String,
+}
+
+impl Publisher {
+    async fn look(&self, now: SystemTime) -> Result<AdminCredential> {
+        self.management.rotate(now)?;
+        let bundle = self.management.bundle();
+        let name = "management".parse().expect("the word is a name");
+        self.app.publish_management_zone(&name, bundle.clone()).await.context("cannot keep the management trust zone")?;
+        let credential = credential::keep(&self.data_dir, &self.url, self.management.spiffe_id(), &bundle)?;
+        self.management.renew(now)?;
+        Ok(credential)
+    }
+
+    async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(management::LOOK_EVERY) => {}
+            }
+            if let Err(error) = self.look(SystemTime::now()).await {
+                tracing::error!("the control plane's own identity is not kept fresh: {error:#}");
+            }
+        }
+    }
+}
+
+/// Ends connections whose certificate would not be accepted any more.
+async fn look_again(connections: Connections, agents: AgentAuthenticator, hub: Hub, stop: CancellationToken) {
+    let mut trust = hub.trust_changes();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Ok(()) = trust.changed() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+        for connection in connections.open() {
+            let Some(chain) = connection.certificates() else { continue };
+            match agents.authenticate(chain).await {
+                Err(error) if error.is_refusal() => {
+                    tracing::info!(address = %connection.peer.address, %error, "a connection is closed: its certificate is no longer accepted");
+                    connection.cut();
+                }
+                // What fails here for another reason says nothing about the connection.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+}
+
+fn open_data_dir(path: &Path, made: &mut Vec<String>) -> Result<FolderLock> {
+    let hint =
+        || format!("the data folder {} cannot be used; make it writable for this user, or choose another with --data-dir", path.display());
+    if !path.exists() {
+        files::create_private_folder(path).with_context(hint)?;
+        made.push(format!("data folder {}", path.display()));
+    }
+    FolderLock::acquire(path).map_err(|error| match error {
+        // This error says everything itself.
+        files::FileError::Locked { .. } => anyhow::Error::new(error),
+        _ => anyhow::Error::new(error).context(hint()),
+    })
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    let error = match TcpListener::bind(address).await {
+        Ok(listener) => return Ok(listener),
+        Err(error) => error,
+    };
+    let flag = key.replace('_', "-");
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            bail!("cannot listen on {address}: another program has this port; stop it, or choose another address with --{flag}")
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            bail!("cannot listen on {address}: this machine does not have the address; choose another with --{flag}")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            bail!("cannot listen on {address}: this user may not; choose a port from 1024 with --{flag}")
+        }
+        _ => Err(error).with_context(|| format!("cannot listen on {address}; choose another address with --{flag}")),
+    }
+}
+
+async fn bind_optional(key: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
+    match address {
+        Some(address) => bind(key, address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The program: what `main` calls. Data goes to stdout, everything else to stderr.
+pub fn main(cli: Cli) -> ExitCode {
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A reader that has gone away is told nothing more.
+            let _ = writeln!(std::io::stderr(), "Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Version => print(&format!("{}\n", build_info::line("cofide-connect"))),
+        Command::Config(ConfigCommand::PrintDefault) => print(DEFAULT_FILE),
+        Command::Config(ConfigCommand::Print(args)) => {
+            let Checked { config, .. } = load(&args)?.check()?;
+            print(&serde_saphyr::to_string(&config).context("cannot write the configuration as YAML")?)
+        }
+        Command::Serve(args) => serve_until_signal(load(&args)?),
+    }
+}
+
+fn load(args: &ServeArgs) -> Result<Config> {
+    Ok(cofide_runtime::config::load(args.config.as_deref(), &args.overrides)?)
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
+}
+
+#[tokio::main]
+async fn serve_until_signal(config: Config) -> Result<()> {
+    logging::init(config.log_format, &config.log_level)?;
+    let shutdown = shutdown::on_signal()?;
+    let bound = Box::pin(run(config, shutdown)).await?;
+    // Whether or not anybody reads it.
+    let _ = std::io::stderr().write_all(greeting(&bound).as_bytes());
+    bound.stopped().await
+}
+
+/// What happened and what to do next.
+fn greeting(bound: &Bound) -> String {
+    let credential = bound.credential.path.display();
+    let mut text = format!("{}\n", build_info::line("cofide-connect"));
+    for made in &bound.made {
+        text += &format!("  made        {made}\n");
+    }
+    text += &format!("  listening   {} (TLS)\n", bound.address);
+    if let Some(address) = bound.plaintext_address {
+        text += &format!("  listening   {address} (plain text, users only)\n");
+    }
+    if let Some(address) = bound.admin_address {
+        text += &format!("  admin       http://{address}/healthz/ready and /metrics\n");
+    }
+    text += &format!("  credential  {credential}\n");
+    if !bound.made.is_empty() {
+        text += &format!(
+            "next:\n  export COFIDE_CREDENTIALS={credential}\n  cofidectl trust-zone add my-zone --trust-domain my.example\n  cofidectl \
+             cluster add my-cluster --trust-zone my-zone --profile host\n"
+        );
+    }
+    text
+}
