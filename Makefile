@@ -30,8 +30,9 @@ test-fast: ## the tests that start no other program
 	cargo test --workspace --exclude cofide-tests --exclude cofide-bench
 	cargo test -p cofide-tests --test plane
 
-bench: ## benchmarks, each beside a peer
-	cargo bench --workspace
+bench: ## benchmarks, each beside a peer (builds CoreDNS once)
+	@lab/coredns/install
+	cargo bench -p cofide-bench
 
 lint: $(TOOLS)/bin/cargo-deny ## formatting, clippy, dependency rules
 	cargo fmt --all --check

@@ -1,0 +1,225 @@
+# What demo/run is made of: starting and ending programs, waiting for conditions, saying what happens.
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/cofide-demo.XXXXXX")
+mkdir -p "$work/logs"
+declare -A pids=()
+checks=0
+begun=$EPOCHREALTIME
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' plain_text=$'\e[0m'
+else
+    bold='' green='' red='' dim='' plain_text=''
+fi
+
+elapsed() { awk -v from="$1" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.1f", to - from }'; }
+say() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain_text"; }
+note() { printf '%s   %s%s\n' "$dim" "$*" "$plain_text"; }
+ok() { checks=$((checks + 1)); printf '%sok %s - %s%s\n' "$green" "$1" "$2" "$plain_text"; }
+
+fail() {
+    printf '%snot ok - %s%s\n' "$red" "$*" "$plain_text" >&2
+    for log in "$work"/logs/*.log; do
+        printf '%s-- the end of %s%s\n' "$dim" "$(basename "$log")" "$plain_text" >&2
+        tail -n 8 "$log" >&2
+    done
+    for status in "$work"/zone-*/manifests/*.status.yaml; do
+        [ -e "$status" ] && { printf -- '-- %s\n' "$status" >&2; cat "$status" >&2; }
+    done
+    exit 1
+}
+
+need_programs() {
+    local program
+    for program in cofide-connect cofide-agent cofidectl trust-zone-server ping-pong-server ping-pong-client; do
+        [ -x "$bin/$program" ] || fail "$bin/$program is missing; run: make build"
+    done
+    [ -x "$envoy" ] || fail "Envoy is missing at $envoy; run: make envoy"
+}
+
+# start NAME COMMAND...: runs it in the background, its output in the log of that name.
+start() {
+    local name=$1
+    shift
+    "$@" >"$work/logs/$name.log" 2>&1 </dev/null &
+    pids[$name]=$!
+}
+
+gone() { ! kill -0 "${pids[$1]}" 2>/dev/null; }
+
+stop() {
+    local name=$1
+    kill -TERM "${pids[$name]}" 2>/dev/null || true
+    for _ in $(seq 100); do
+        gone "$name" && break
+        sleep 0.05
+    done
+    gone "$name" || { note "$name did not stop within 5 s and is killed"; kill -KILL "${pids[$name]}"; }
+    wait "${pids[$name]}" 2>/dev/null || true
+    unset "pids[$name]"
+}
+
+stop_all() {
+    local status=$? name
+    trap - EXIT INT TERM
+    for name in "${!pids[@]}"; do kill -TERM "${pids[$name]}" 2>/dev/null || true; done
+    for _ in $(seq 60); do
+        local left=0
+        for name in "${!pids[@]}"; do gone "$name" || left=1; done
+        [ $left = 0 ] && break
+        sleep 0.05
+    done
+    for name in "${!pids[@]}"; do kill -KILL "${pids[$name]}" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    if [ $status = 0 ]; then rm -rf "$work"; else echo "what happened is kept in $work" >&2; fi
+    exit $status
+}
+trap stop_all EXIT
+trap 'exit 130' INT TERM
+
+# await WHAT SECONDS COMMAND...: until the command succeeds; the demo ends if it does not in time.
+await() {
+    local what=$1 seconds=$2 deadline
+    shift 2
+    deadline=$(awk -v now="$EPOCHREALTIME" -v seconds="$seconds" 'BEGIN { print now + seconds }')
+    until "$@"; do
+        for name in "${!pids[@]}"; do
+            case $name in connect | trust-zone-server-* | agent-* | envoy-*) gone "$name" && fail "$name ended while waiting for: $what" ;; esac
+        done
+        awk -v now="$EPOCHREALTIME" -v deadline="$deadline" 'BEGIN { exit !(now > deadline) }' && fail "not within $seconds s: $what"
+        sleep 0.1
+    done
+    note "$what"
+}
+
+quietly() { "$@" >/dev/null 2>&1; }
+
+# ctl ARGUMENTS...: a cofidectl command, shown with its output.
+ctl() {
+    printf '%s$ cofidectl %s%s\n' "$bold" "$*" "$plain_text"
+    "$bin/cofidectl" "$@" || fail "cofidectl $*"
+}
+
+workload_api() { echo "unix:$work/zone-$1/workload-api.sock"; }
+
+# trust_zone LETTER ADDRESS: the zone in Connect, its SPIFFE server, its agent.
+trust_zone() {
+    local zone=$1 address=$2 folder=$work/zone-$1
+    mkdir -p "$folder/manifests"
+    ctl trust-zone add "trust-zone-$zone" --trust-domain "$zone.demo.test" --bundle-endpoint-url "https://$address:8443"
+    ctl cluster add "cluster-$zone" --trust-zone "trust-zone-$zone" --profile host
+    ctl agent join-token create --trust-zone "trust-zone-$zone" --cluster "cluster-$zone" --output-file "$folder/bootstrap.yaml"
+    cat >"$folder/trust-zone-server.yaml" <<YAML
+trust_domain: $zone.demo.test
+data_dir: $folder/trust-zone-server
+workload_api_socket: $folder/workload-api.sock
+admin_socket: $folder/admin.sock
+bundle_endpoint: { address: "$address:8443" }
+entries:
+  - spiffe_id_path: /cluster/cluster-$zone/ns/cofide/sa/cofide-agent
+    selectors: ["unix:path:$(readlink -f "$bin/cofide-agent")"]
+YAML
+    start "trust-zone-server-$zone" "$bin/trust-zone-server" run --config "$folder/trust-zone-server.yaml"
+    start_agent "$zone" "$address"
+    await "agent of trust-zone-$zone is ready" 20 agent_ready "$address"
+}
+
+start_agent() {
+    local zone=$1 address=$2 folder=$work/zone-$1
+    start "agent-$zone" "$bin/cofide-agent" run --bootstrap-file "$folder/bootstrap.yaml" --data-dir "$folder/agent" \
+        --manifest-dir "$folder/manifests" --spiffe-endpoint-socket "unix://$folder/workload-api.sock" \
+        --spire-server-socket "$folder/admin.sock" --xds-address "$address:18001" --dns-address "$address:10053" \
+        --gateway-listen-address "$address:15443" --admin-address "$address:9902"
+}
+
+agent_ready() {
+    exec 3<>"/dev/tcp/$1/9902" || return 1
+    printf 'GET /healthz/ready HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n' >&3
+    local status
+    read -r status <&3
+    exec 3>&-
+    [[ $status == *" 200 "* ]]
+} 2>/dev/null
+
+# envoy_in LETTER ROLE: an Envoy that takes everything from the zone's agent.
+envoy_in() {
+    local zone=$1 role=$2 address=zone_$1
+    "$bin/cofide-agent" envoy-bootstrap --role "$role" --xds-address "${!address}:18001" \
+        --spiffe-endpoint-socket "unix://$work/zone-$zone/workload-api.sock" --admin-address "${!address}:9901" >"$work/zone-$zone/envoy.yaml"
+    start "envoy-$zone" "$envoy" --config-path "$work/zone-$zone/envoy.yaml" --use-dynamic-base-id --log-level warning \
+        --drain-time-s 2 --drain-strategy immediate --concurrency 1
+}
+
+federations_healthy() { [ "$("$bin/cofidectl" federation list 2>/dev/null | grep -c ' Healthy ')" = "$1" ]; }
+imported() { [ "$("$bin/cofidectl" federated-service list --output json 2>/dev/null | grep -c '"hostname"')" = "$1" ]; }
+
+# workload LETTER NAME PATH PROGRAM [FLAGS...]: an identity for a program, and the binding that gives it.
+workload() {
+    local zone=$1 name=$2 path=$3 program=$4
+    shift 4
+    ctl attestation-policy add static --name "$name" --spiffe-id-path "$path" --parent-id-path spire/agent --selectors "unix:path:$(readlink -f "$program")"
+    ctl attestation-policy-binding add --trust-zone "trust-zone-$zone" --attestation-policy "$name" "$@"
+}
+
+export_service() {
+    local manifest=$root/examples/manifests/$1.yaml
+    [ -e "$manifest" ] || manifest=$root/demo/$1.yaml
+    note "copying $(basename "$manifest") to the manifest folder of zone A"
+    cp "$manifest" "$work/zone-a/manifests/"
+}
+
+# run_client MODE ARGUMENTS...: one ping from zone B.
+run_client() {
+    local mode=$1
+    shift
+    if [ "$mode" = mtls ]; then set -- --expect a.demo.test --workload-api "$(workload_api b)" "$@"; fi
+    "$bin/ping-pong-client" --mode "$mode" "$@"
+}
+
+call() {
+    local mode=$1 where=$2
+    shift 2
+    run_client "$mode" --connect "$where" --dns-server "$zone_b:10053" "$@"
+}
+
+refused() { ! quietly call "$1" "$2" --expect-greeting --timeout 2000; }
+
+# expect_pong LABEL TEXT COMMAND...: shows what the command prints and demands the text in it.
+expect_pong() {
+    local label=$1 text=$2 output
+    shift 2
+    output=$("$@" 2>&1) || fail "$label $output"
+    printf '   %s %s\n' "$label" "$output"
+    [[ $output == *"$text"* ]] || fail "$label expected: $text"
+}
+
+log_has() { grep -q -- "$2" "$work/logs/$1.log"; }
+show_last() { printf '   %s\n' "$(tail -n 1 "$work/logs/$1.log")"; }
+
+no_failures() {
+    local name summary
+    for name in "$@"; do
+        summary=$(tail -n 1 "$work/logs/$name.log")
+        note "$name: $summary"
+        [[ $summary == *'"result":"summary"'*'"failed":0'* ]] || { grep '"failed"' "$work/logs/$name.log" | head -n 5 >&2; fail "$name had failures"; }
+    done
+}
+
+summary() {
+    say "Done: $checks of 7 checks in $(elapsed "$begun") s"
+}
+
+keep_running() {
+    say "Everything goes on until Ctrl-C. In another terminal:"
+    cat <<TEXT
+   export COFIDE_CREDENTIALS=$COFIDE_CREDENTIALS
+   $bin/cofidectl federation list
+   $bin/cofidectl federated-service list
+   $bin/ping-pong-client --mode mtls --connect $server --dns-server $zone_b:10053 --expect a.demo.test --workload-api $(workload_api b)
+   $bin/cofidectl federation del --trust-zone trust-zone-b --remote-trust-zone trust-zone-a
+   dig -p 10053 @$zone_b ${server%:*}            # or another tool for DNS
+   curl http://$zone_b:9901/clusters             # what the client Envoy knows
+   ls $work/zone-a/manifests $work/logs
+TEXT
+    while sleep 1; do :; done
+}
