@@ -1,0 +1,77 @@
+//! Identities and bundles in the form of Envoy's secrets.
+
+use std::collections::BTreeMap;
+
+use cofide_core::Bundle;
+use cofide_svid::X509Svid;
+use cofide_svid::x509::certificate_pem;
+use cofide_xds::envoy::envoy::config::core::v3::{DataSource, TypedExtensionConfig, data_source};
+use cofide_xds::envoy::envoy::extensions::transport_sockets::tls::v3::spiffe_cert_validator_config::TrustDomain;
+use cofide_xds::envoy::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, Secret, SpiffeCertValidatorConfig, TlsCertificate, secret,
+};
+use cofide_xds::type_url::SECRET;
+use cofide_xds::{Any, Resource};
+use prost::Message;
+
+use crate::config;
+use crate::workload::WorkloadUpdate;
+
+/// Envoy's validator that picks the authorities by the trust domain of the peer's SPIFFE ID. With a plain list of
+/// authorities any of them could vouch for any trust domain.
+const SPIFFE_VALIDATOR: &str = "envoy.tls.cert_validator.spiffe";
+const SPIFFE_VALIDATOR_CONFIG: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig";
+
+/// All secrets of a workload that has an identity, under all their names.
+pub(super) fn all(update: &WorkloadUpdate, names: &config::Sds) -> Vec<Resource> {
+    let mut secrets = BTreeMap::new();
+    // The first of several identities with one SPIFFE ID wins, and the default is the first of all.
+    for identity in &update.identities {
+        secrets.entry(identity.svid.spiffe_id.to_string()).or_insert_with(|| certificate(&identity.svid));
+    }
+    if let Some(first) = update.identities.first() {
+        secrets.insert(names.default_svid_name.clone(), certificate(&first.svid));
+    }
+    let bundles = || std::iter::once(&update.bundle).chain(update.federated_bundles.values());
+    for bundle in bundles() {
+        secrets.insert(bundle.trust_domain.id_string(), validation([bundle.as_ref()]));
+    }
+    secrets.insert(names.default_bundle_name.clone(), validation([update.bundle.as_ref()]));
+    secrets.insert(names.default_all_bundles_name.clone(), validation(bundles().map(AsRef::as_ref)));
+    let resource = |(name, kind): (String, secret::Type)| Resource::new(SECRET, name.clone(), &Secret { name, r#type: Some(kind) });
+    secrets.into_iter().map(resource).collect()
+}
+
+fn certificate(svid: &X509Svid) -> secret::Type {
+    let (certificates, private_key) = svid.to_pem();
+    secret::Type::TlsCertificate(TlsCertificate {
+        certificate_chain: Some(inline(certificates)),
+        private_key: Some(inline(private_key.to_string())),
+        ..TlsCertificate::default()
+    })
+}
+
+/// Each trust domain verifies against its own bundle.
+fn validation<'a>(bundles: impl IntoIterator<Item = &'a Bundle>) -> secret::Type {
+    let domain = |bundle: &Bundle| TrustDomain {
+        name: bundle.trust_domain.to_string(),
+        trust_bundle: Some(inline(bundle.x509_authorities.iter().map(|authority| certificate_pem(&authority.der)).collect())),
+        ..TrustDomain::default()
+    };
+    // Envoy refuses a whole context for one bundle without certificates.
+    let usable = bundles.into_iter().filter(|bundle| !bundle.x509_authorities.is_empty());
+    let mut trust_domains: Vec<_> = usable.map(domain).collect();
+    trust_domains.sort_by(|one, other| one.name.cmp(&other.name));
+    let config = SpiffeCertValidatorConfig { trust_domains, ..SpiffeCertValidatorConfig::default() };
+    secret::Type::ValidationContext(CertificateValidationContext {
+        custom_validator_config: Some(TypedExtensionConfig {
+            name: SPIFFE_VALIDATOR.into(),
+            typed_config: Some(Any { type_url: SPIFFE_VALIDATOR_CONFIG.into(), value: config.encode_to_vec() }),
+        }),
+        ..CertificateValidationContext::default()
+    })
+}
+
+fn inline(text: String) -> DataSource {
+    DataSource { specifier: Some(data_source::Specifier::InlineBytes(text.into_bytes())), ..DataSource::default() }
+}

@@ -1,0 +1,205 @@
+//! What a workload is entitled to, and when that changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cofide_core::{Bundle, Selector, TrustDomain};
+use cofide_svid::X509Svid;
+use cofide_svid::authority::IssueError;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::attestation::{self, AttestationError, Attestor, Peer};
+use crate::authority::{Authorities, Authority};
+use crate::datastore::{Content, Datastore, Entry};
+use crate::issuer::Issuer;
+
+/// Timers stand still while a laptop sleeps; the wall clock that SVIDs end by does not.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// All that one workload receives at one moment.
+#[derive(Clone, Debug)]
+pub struct WorkloadUpdate {
+    /// The first one is the default.
+    pub identities: Vec<Identity>,
+    pub bundle: Arc<Bundle>,
+    /// Only those that the workload's own entries federate with, and of these only those that are held.
+    pub federated_bundles: BTreeMap<TrustDomain, Arc<Bundle>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub entry: Arc<Entry>,
+    pub svid: Arc<X509Svid>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    #[error(transparent)]
+    Attestation(#[from] AttestationError),
+    #[error("cannot issue an SVID: {0}")]
+    Issue(#[from] IssueError),
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// Answers for workloads. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Workloads {
+    datastore: Datastore,
+    authority: Authority,
+    issuer: Arc<Issuer>,
+    attestor: Arc<Attestor>,
+    shutdown: CancellationToken,
+}
+
+impl Workloads {
+    pub fn new(
+        datastore: Datastore,
+        authority: Authority,
+        issuer: Arc<Issuer>,
+        attestor: Arc<Attestor>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { datastore, authority, issuer, attestor, shutdown }
+    }
+
+    pub fn trust_domain(&self) -> TrustDomain {
+        self.authority.trust_domain()
+    }
+
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// The entries that the peer matches at this moment.
+    pub async fn entries(&self, peer: &Peer) -> Result<Vec<Arc<Entry>>, WorkloadError> {
+        let content = self.datastore.read();
+        let selectors = self.selectors(peer, &content).await?;
+        Ok(content.matching(&selectors, SystemTime::now().into()))
+    }
+
+    /// The bundles that the peer may verify others with at this moment. A process without an entry has that of the
+    /// server's own trust domain.
+    pub async fn bundles(&self, peer: &Peer) -> Result<cofide_svid::BundleSet, WorkloadError> {
+        let entries = self.entries(peer).await?;
+        let content = self.datastore.read();
+        let federated = federated_bundles(&content, &entries);
+        let own = self.authority.read().bundle.clone();
+        Ok(federated.into_values().chain([own]).map(|bundle| bundle.as_ref().clone()).collect())
+    }
+
+    /// Attests the peer once, for as long as the watch lives.
+    pub async fn watch(&self, peer: &Peer) -> Result<WorkloadWatch, WorkloadError> {
+        let (content, authorities) = (self.datastore.subscribe(), self.authority.subscribe());
+        let snapshot = self.datastore.read();
+        let attests_digest = asks_for_digest(&snapshot);
+        let selectors = self.selectors(peer, &snapshot).await?;
+        Ok(WorkloadWatch {
+            workloads: self.clone(),
+            peer: peer.clone(),
+            selectors,
+            attests_digest,
+            content,
+            authorities,
+            look_again_at: None,
+        })
+    }
+
+    async fn selectors(&self, peer: &Peer, content: &Content) -> Result<BTreeSet<Selector>, AttestationError> {
+        self.attestor.attest(peer, asks_for_digest(content)).await
+    }
+
+    /// The update for these selectors, and when time alone will change it.
+    fn update(
+        &self,
+        selectors: &BTreeSet<Selector>,
+        content: &Content,
+        authorities: &Authorities,
+        now: SystemTime,
+    ) -> Result<(WorkloadUpdate, SystemTime), IssueError> {
+        let entries = content.matching(selectors, now.into());
+        let mut look_again_at = now + LONGEST_SLEEP;
+        let mut identities = Vec::with_capacity(entries.len());
+        let mut failure = None;
+        for entry in &entries {
+            if entry.expires_at > 0 {
+                let seconds = u64::try_from(entry.expires_at).unwrap_or_default();
+                look_again_at = look_again_at.min(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            }
+            match self.issuer.x509_svid(entry, now) {
+                Ok(issued) => {
+                    look_again_at = look_again_at.min(issued.renew_at);
+                    identities.push(Identity { entry: entry.clone(), svid: issued.svid });
+                }
+                Err(error) => {
+                    tracing::error!(entry_id = %entry.id, %error, "cannot issue the SVID of an entry");
+                    failure = Some(error);
+                }
+            }
+        }
+        // One entry that cannot be served leaves the others alone.
+        if let Some(error) = failure.filter(|_| identities.is_empty()) {
+            return Err(error);
+        }
+        let federated_bundles = federated_bundles(content, &entries);
+        Ok((WorkloadUpdate { identities, bundle: authorities.bundle.clone(), federated_bundles }, look_again_at))
+    }
+}
+
+/// Hashing an executable takes time, so it is done only where an entry asks for it.
+fn asks_for_digest(content: &Content) -> bool {
+    content.asks_for(attestation::UNIX, attestation::DIGEST_PREFIX)
+}
+
+fn federated_bundles(content: &Content, entries: &[Arc<Entry>]) -> BTreeMap<TrustDomain, Arc<Bundle>> {
+    let domains = entries.iter().flat_map(|entry| &entry.federates_with).filter(|domain| *domain != content.trust_domain());
+    domains.filter_map(|domain| Some((domain.clone(), content.bundle(domain)?.clone()))).collect()
+}
+
+/// Follows one workload.
+#[derive(Debug)]
+pub struct WorkloadWatch {
+    workloads: Workloads,
+    peer: Peer,
+    selectors: BTreeSet<Selector>,
+    attests_digest: bool,
+    content: watch::Receiver<Arc<Content>>,
+    authorities: watch::Receiver<Arc<Authorities>>,
+    /// `None` until the first update is out.
+    look_again_at: Option<SystemTime>,
+}
+
+impl WorkloadWatch {
+    pub fn selectors(&self) -> &BTreeSet<Selector> {
+        &self.selectors
+    }
+
+    /// The first update at once, then one whenever something may have changed. Two in a row can be equal. Nothing is
+    /// lost when the future is dropped before it is ready.
+    pub async fn next(&mut self) -> Result<WorkloadUpdate, WorkloadError> {
+        if let Some(at) = self.look_again_at {
+            let pause = at.duration_since(SystemTime::now()).unwrap_or_default();
+            tokio::select! {
+                () = self.workloads.shutdown.cancelled() => return Err(WorkloadError::Stopping),
+                changed = self.content.changed() => changed.map_err(|_| WorkloadError::Stopping)?,
+                changed = self.authorities.changed() => changed.map_err(|_| WorkloadError::Stopping)?,
+                () = tokio::time::sleep(pause) => {}
+            }
+            // Whatever comes next must not wait again for what has just been seen.
+            self.look_again_at = None;
+        }
+        let content = self.content.borrow_and_update().clone();
+        let authorities = self.authorities.borrow_and_update().clone();
+        if asks_for_digest(&content) && !self.attests_digest {
+            self.selectors = self.workloads.selectors(&self.peer, &content).await?;
+            self.attests_digest = true;
+        }
+        let now = SystemTime::now();
+        let (update, look_again_at) = self.workloads.update(&self.selectors, &content, &authorities, now)?;
+        // At least a moment, so that a clock that jumps cannot make this loop spin.
+        self.look_again_at = Some(look_again_at.max(now + Duration::from_millis(100)));
+        Ok(update)
+    }
+}
