@@ -1,0 +1,279 @@
+//! A loopback address of its own for each imported hostname, so that two services on one port do not collide.
+//!
+//! An address begins as the hash of its hostname, so that agents that import the same services mostly agree; the next free
+//! one is taken where that is taken. It then stays: it is on disk before anybody hears of it, and after the import is
+//! gone it is nobody else's until the hold time has passed, because a client that still remembers the answer of a
+//! resolver must find nothing there rather than another service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use cofide_core::{Hostname, Timestamp};
+use cofide_runtime::files::{self, FileError};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Programs that keep answers for longer than an hour keep them for ever, and no hold time helps.
+pub const DEFAULT_HOLD: Duration = Duration::from_secs(3600);
+
+/// A range of 127.0.0.0/8 without 127.0.0.1, such as `127.64.0.0/10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LoopbackPool {
+    network: u32,
+    prefix_length: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoopbackPoolError {
+    #[error("{0:?} is not of the form address/prefix length, as in 127.64.0.0/10")]
+    Syntax(String),
+    #[error("{0} is not within 127.0.0.0/8; clients on other hosts must not be able to reach imports")]
+    NotLoopback(String),
+    #[error("{given} does not begin at its network address; use {network}")]
+    HostBits { given: String, network: LoopbackPool },
+    #[error("{0} contains 127.0.0.1, where other programs listen; use a range such as 127.64.0.0/10")]
+    ContainsLocalhost(LoopbackPool),
+}
+
+impl LoopbackPool {
+    pub fn network(self) -> Ipv4Addr {
+        self.network.into()
+    }
+
+    pub fn prefix_length(self) -> u8 {
+        self.prefix_length
+    }
+
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & self.mask() == self.network
+    }
+
+    fn mask(self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix_length)).unwrap_or(0)
+    }
+
+    /// How many addresses can be given out, and the first of them. The first and the last of a range are left alone where
+    /// it has others: people take them for the network and its broadcast address.
+    fn usable(self) -> (u32, u32) {
+        match !self.mask() {
+            host_bits @ 0..=1 => (host_bits + 1, self.network),
+            host_bits => (host_bits - 1, self.network + 1),
+        }
+    }
+
+    /// How many addresses can be given out.
+    pub fn size(self) -> u32 {
+        self.usable().0
+    }
+
+    /// All usable addresses, beginning at the hash of a name.
+    fn from_hash(self, hostname: &Hostname) -> impl Iterator<Item = Ipv4Addr> {
+        let (size, first) = self.usable();
+        let digest = Sha256::digest(hostname.as_str());
+        let start = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) % size;
+        (0..size).map(move |step| {
+            // In 64 bits, because start + step can pass 32.
+            let offset = (u64::from(start) + u64::from(step)) % u64::from(size);
+            Ipv4Addr::from(first + u32::try_from(offset).expect("a remainder is below its divisor, which has 32 bits"))
+        })
+    }
+}
+
+impl Default for LoopbackPool {
+    /// `127.64.0.0/10`: four million addresses, away from those that distributions and developers use.
+    fn default() -> Self {
+        Self { network: u32::from_be_bytes([127, 64, 0, 0]), prefix_length: 10 }
+    }
+}
+
+impl FromStr for LoopbackPool {
+    type Err = LoopbackPoolError;
+    fn from_str(text: &str) -> Result<Self, LoopbackPoolError> {
+        let syntax = || LoopbackPoolError::Syntax(text.to_owned());
+        let (address, prefix_length) = text.split_once('/').ok_or_else(syntax)?;
+        let address = address.parse::<Ipv4Addr>().map_err(|_| syntax())?;
+        let prefix_length = prefix_length.parse::<u8>().ok().filter(|length| *length <= 32).ok_or_else(syntax)?;
+        if !address.is_loopback() || prefix_length < 8 {
+            return Err(LoopbackPoolError::NotLoopback(text.to_owned()));
+        }
+        let mut pool = Self { network: address.into(), prefix_length };
+        pool.network &= pool.mask();
+        if pool.network() != address {
+            return Err(LoopbackPoolError::HostBits { given: text.to_owned(), network: pool });
+        }
+        if pool.contains(Ipv4Addr::LOCALHOST) {
+            return Err(LoopbackPoolError::ContainsLocalhost(pool));
+        }
+        Ok(pool)
+    }
+}
+
+impl TryFrom<String> for LoopbackPool {
+    type Error = LoopbackPoolError;
+    fn try_from(text: String) -> Result<Self, LoopbackPoolError> {
+        text.parse()
+    }
+}
+
+impl From<LoopbackPool> for String {
+    fn from(pool: LoopbackPool) -> Self {
+        pool.to_string()
+    }
+}
+
+impl std::fmt::Display for LoopbackPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.network(), self.prefix_length)
+    }
+}
+
+/// Why one import has no address. Others are not concerned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAddress {
+    #[error(
+        "no loopback address is left in {pool}: {live} are in use and {held} are held back after their service went; configure a larger pool"
+    )]
+    PoolFull { pool: LoopbackPool, live: usize, held: usize },
+    #[error("its loopback address could not be recorded, so it is not given out: {0}")]
+    NotRecorded(String),
+}
+
+/// Who has which address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    pub addresses: BTreeMap<Hostname, Ipv4Addr>,
+    pub refused: BTreeMap<Hostname, NoAddress>,
+}
+
+/// The addresses of the imports of one agent, and the file that keeps them.
+#[derive(Debug)]
+pub struct Addresses {
+    path: PathBuf,
+    pool: LoopbackPool,
+    hold: Duration,
+    reservations: Reservations,
+}
+
+type Reservations = BTreeMap<Hostname, Reservation>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Reservation {
+    address: Ipv4Addr,
+    /// Since when the hostname is no longer imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    released_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    addresses: Reservations,
+}
+
+impl Addresses {
+    /// Reads what was assigned before. Reservations outside the pool, which was another then, are forgotten.
+    ///
+    /// A file that makes no sense is set aside: the hashes lead most hostnames to the addresses that they had.
+    pub fn open(path: impl Into<PathBuf>, pool: LoopbackPool, hold: Duration) -> Result<Self, FileError> {
+        let path = path.into();
+        let reservations = read(&path)?.map(|document| usable(document.addresses, pool)).unwrap_or_default();
+        Ok(Self { path, pool, hold, reservations })
+    }
+
+    pub fn pool(&self) -> LoopbackPool {
+        self.pool
+    }
+
+    /// Gives every wanted hostname its address, releases those of all others, and writes down what changed.
+    pub fn assign(&mut self, wanted: &BTreeSet<Hostname>, now: Timestamp) -> Assignment {
+        let (next, mut refused) = assign(&self.reservations, wanted, self.pool, self.hold, now);
+        if next != self.reservations {
+            match self.write(&next) {
+                Ok(()) => self.reservations = next,
+                Err(error) => {
+                    let unrecorded = next.into_keys().filter(|hostname| !self.reservations.contains_key(hostname));
+                    refused.extend(unrecorded.map(|hostname| (hostname, NoAddress::NotRecorded(error.to_string()))));
+                }
+            }
+        }
+        let recorded = self.reservations.iter().filter(|(hostname, _)| wanted.contains(*hostname));
+        let addresses = recorded.map(|(hostname, reservation)| (hostname.clone(), reservation.address)).collect();
+        Assignment { addresses, refused }
+    }
+
+    fn write(&self, reservations: &Reservations) -> Result<(), FileError> {
+        let document = Document { addresses: reservations.clone() };
+        let text = serde_json::to_string_pretty(&document).expect("names and addresses are JSON");
+        files::write_atomic(&self.path, text.as_bytes(), files::Mode::Public)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Document>, FileError> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(FileError::Io { action: "read", path: path.to_owned(), source }),
+    };
+    match serde_json::from_slice(&text) {
+        Ok(document) => Ok(Some(document)),
+        Err(error) => {
+            let aside = path.with_extension("unreadable");
+            tracing::warn!(path = %path.display(), %error, aside = %aside.display(), "loopback addresses are unreadable; set aside and assigned anew");
+            std::fs::rename(path, aside).map_err(|source| FileError::Io { action: "set aside", path: path.to_owned(), source })?;
+            Ok(None)
+        }
+    }
+}
+
+/// Without what is outside the pool, and without a second hostname on one address, which only an edit by hand can bring.
+fn usable(reservations: Reservations, pool: LoopbackPool) -> Reservations {
+    let mut seen = BTreeSet::new();
+    reservations.into_iter().filter(|(_, reservation)| pool.contains(reservation.address) && seen.insert(reservation.address)).collect()
+}
+
+/// The decision: what is reserved now, and who went away empty-handed.
+fn assign(
+    before: &Reservations,
+    wanted: &BTreeSet<Hostname>,
+    pool: LoopbackPool,
+    hold: Duration,
+    now: Timestamp,
+) -> (Reservations, BTreeMap<Hostname, NoAddress>) {
+    let is_held = |released_at: Timestamp| {
+        let hold = i64::try_from(hold.as_micros()).unwrap_or(i64::MAX);
+        now.as_micros() < released_at.as_micros().saturating_add(hold)
+    };
+    let mut next = Reservations::new();
+    for (hostname, reservation) in before {
+        let released_at = if wanted.contains(hostname) { None } else { Some(reservation.released_at.unwrap_or(now)) };
+        if released_at.is_none_or(is_held) {
+            next.insert(hostname.clone(), Reservation { address: reservation.address, released_at });
+        }
+    }
+    let mut taken: BTreeSet<Ipv4Addr> = next.values().map(|reservation| reservation.address).collect();
+    let mut refused = BTreeMap::new();
+    for hostname in wanted {
+        if next.contains_key(hostname) {
+            continue;
+        }
+        let is_full = u32::try_from(taken.len()).is_ok_and(|taken| taken >= pool.size());
+        let free = if is_full { None } else { pool.from_hash(hostname).find(|address| !taken.contains(address)) };
+        match free {
+            Some(address) => {
+                taken.insert(address);
+                next.insert(hostname.clone(), Reservation { address, released_at: None });
+            }
+            None => {
+                let held = next.values().filter(|reservation| reservation.released_at.is_some()).count();
+                refused.insert(hostname.clone(), NoAddress::PoolFull { pool, live: next.len() - held, held });
+            }
+        }
+    }
+    (next, refused)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The file that an Envoy beside this agent starts with: `cofide-agent envoy-bootstrap --role gateway|client`.
+//!
+//! It says who the Envoy is (the node's cluster chooses what the agent shows it, see [`crate::xds_service`]), where the agent's
+//! xDS is, and where its identity comes from: the SPIFFE Workload API's socket, as the static cluster `sds-grpc`.
+//! Everything else comes over xDS.
+//!
+//! # Flags of Envoy itself
+//!
+//! `--drain-time-s 2 --drain-strategy immediate`: a service that is exported no longer loses its live connections this
+//! many seconds after the gateway learns of it. Envoy's own default is ten minutes, which is made for HTTP.
+//! `--use-dynamic-base-id` where several Envoys share a host.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+/// The static cluster of the SPIFFE Workload API; what comes over xDS refers to it.
+pub const SDS_CLUSTER: &str = "sds-grpc";
+const XDS_CLUSTER: &str = "xds";
+
+/// What an Envoy is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// The ingress gateway through which remote clients reach exported services
+    Gateway,
+    /// The proxy through which local clients reach imported services
+    Client,
+}
+
+impl Role {
+    /// The node's cluster, by which the agent tells roles apart.
+    pub fn node_cluster(self) -> &'static str {
+        match self {
+            Self::Gateway => "cofide-gateway",
+            Self::Client => "cofide-client",
+        }
+    }
+}
+
+/// The arguments of the command, and all that a bootstrap depends on.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EnvoyBootstrap {
+    /// What the Envoy is for
+    #[arg(long, value_enum)]
+    pub role: Role,
+    /// Name of this Envoy in the agent's logs [default: the role]
+    #[arg(long, value_name = "ID")]
+    pub node_id: Option<String>,
+    /// Where the agent serves xDS
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001")]
+    pub xds_address: SocketAddr,
+    /// Socket of the SPIFFE Workload API
+    #[arg(long, value_name = "PATH", env = "SPIFFE_ENDPOINT_SOCKET", value_parser = socket_path, default_value = "/tmp/spire-agent/public/api.sock")]
+    pub workload_api_socket: PathBuf,
+    /// Where the Envoy serves its admin page; anybody who reaches it can stop the Envoy
+    #[arg(long, value_name = "IP:PORT")]
+    pub admin_address: Option<SocketAddr>,
+}
+
+/// A path, also where it is written as the SPIFFE Workload API's clients write it: `unix:///path` or `unix:/path`.
+fn socket_path(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
+    match path {
+        "" => Err("the path of the socket is missing".into()),
+        _ if path.contains("://") => Err("Envoy fetches its identity from a Unix socket; write a path or unix:///path".into()),
+        path => Ok(path.into()),
+    }
+}
+
+impl EnvoyBootstrap {
+    /// The bootstrap in Envoy's JSON form, which is YAML as well.
+    pub fn to_json(&self) -> String {
+        format!("{:#}\n", self.document())
+    }
+
+    fn document(&self) -> Value {
+        let cluster = self.role.node_cluster();
+        let mut document = json!({
+            "node": { "id": self.node_id.as_deref().unwrap_or(cluster), "cluster": cluster },
+            "dynamic_resources": {
+                "ads_config": {
+                    "api_type": "DELTA_GRPC",
+                    "transport_api_version": "V3",
+                    "set_node_on_first_message_only": true,
+                    "grpc_services": [{ "envoy_grpc": { "cluster_name": XDS_CLUSTER } }],
+                },
+                "cds_config": { "resource_api_version": "V3", "ads": {} },
+                "lds_config": { "resource_api_version": "V3", "ads": {} },
+            },
+            "static_resources": {
+                "clusters": [
+                    // Without keepalive, an agent that vanished without a word would never be missed.
+                    grpc_cluster(XDS_CLUSTER, &socket_address(self.xds_address), json!({
+                        "connection_keepalive": { "interval": "30s", "timeout": "5s" },
+                    })),
+                    grpc_cluster(SDS_CLUSTER, &json!({ "pipe": { "path": self.workload_api_socket } }), json!({})),
+                ],
+            },
+        });
+        if let Some(address) = self.admin_address {
+            document["admin"] = json!({ "address": socket_address(address) });
+        }
+        document
+    }
+}
+
+fn grpc_cluster(name: &str, address: &Value, http2_options: Value) -> Value {
+    json!({
+        "name": name,
+        "connect_timeout": "5s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": { "http2_protocol_options": http2_options },
+            },
+        },
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address } }] }],
+        },
+    })
+}
+
+fn socket_address(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bootstrap_names_the_role_the_agent_and_the_workload_api() {
+        let bootstrap = EnvoyBootstrap {
+            role: Role::Gateway,
+            node_id: None,
+            xds_address: "127.0.0.1:18001".parse().unwrap(),
+            workload_api_socket: "/run/spire/api.sock".into(),
+            admin_address: Some("[::1]:9901".parse().unwrap()),
+        };
+        insta::assert_snapshot!(bootstrap.to_json());
+    }
+
+    #[test]
+    fn a_socket_is_a_path_with_or_without_its_scheme() {
+        for text in ["/run/api.sock", "unix:/run/api.sock", "unix:///run/api.sock"] {
+            assert_eq!(socket_path(text).unwrap(), PathBuf::from("/run/api.sock"));
+        }
+        for text in ["", "unix:", "tcp://127.0.0.1:8081"] {
+            assert!(socket_path(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The zone's ingress gateway: only exported hostnames are reachable, by the server name of the ClientHello.
+
+use std::time::Duration;
+
+use cofide_core::TlsMode;
+use cofide_xds::envoy::envoy::config::core::v3::TrafficDirection;
+use cofide_xds::envoy::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener};
+
+use super::cluster::{Endpoints, cluster};
+use super::names::{GATEWAY_LISTENER, backends_cluster};
+use super::tls::AcceptedIds;
+use super::{Rendered, listener, tls, wire};
+use crate::desired::{GatewayPlan, GatewayRoute};
+
+/// For the ClientHello, and again for the handshake where Envoy terminates TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The resources of a gateway Envoy. Without routes there is no listener, so nothing answers on its port.
+///
+/// A connection without a server name, or with one that no route has, finds no filter chain and is closed.
+pub fn gateway(plan: &GatewayPlan) -> Rendered {
+    let mut rendered = Rendered::new();
+    let mut filter_chains = Vec::new();
+    for route in &plan.routes {
+        let Some(chain) = filter_chain(route) else { continue };
+        filter_chains.push(chain);
+        let name = backends_cluster(&route.hostname);
+        let backends = route.backends.iter().map(|backend| (backend.address.clone(), backend.port));
+        let endpoints = Endpoints::new(name.clone(), backends);
+        if let Some(assignment) = endpoints.for_envoy() {
+            wire::push(&mut rendered, name.clone(), &assignment);
+        }
+        wire::push(&mut rendered, name.clone(), &cluster(name, &endpoints, None));
+    }
+    if !filter_chains.is_empty() {
+        // Whatever is added here must not depend on the routes: a listener that differs in more than its filter chains
+        // is replaced, and all connections with it.
+        let listener = Listener {
+            name: GATEWAY_LISTENER.into(),
+            address: Some(wire::tcp_address(plan.listen.ip(), plan.listen.port())),
+            listener_filters: vec![listener::tls_inspector()],
+            listener_filters_timeout: wire::duration(HANDSHAKE_TIMEOUT),
+            tcp_keepalive: wire::tcp_keepalive(),
+            traffic_direction: TrafficDirection::Inbound.into(),
+            filter_chains,
+            ..Default::default()
+        };
+        wire::push(&mut rendered, GATEWAY_LISTENER.into(), &listener);
+    }
+    rendered
+}
+
+/// `None` where nobody may connect: then the hostname is as unknown as any other.
+fn filter_chain(route: &GatewayRoute) -> Option<FilterChain> {
+    let transport_socket = match route.mode {
+        TlsMode::Mtls => None,
+        TlsMode::IstioMtls => Some(tls::downstream(AcceptedIds::of_clients(&route.admitted)?)),
+    };
+    let matching = FilterChainMatch {
+        server_names: route.server_names().into(),
+        transport_protocol: listener::TLS.into(),
+        ..Default::default()
+    };
+    Some(FilterChain {
+        transport_socket_connect_timeout: transport_socket.as_ref().and_then(|_| wire::duration(HANDSHAKE_TIMEOUT)),
+        transport_socket,
+        ..listener::proxy_chain(route.hostname.to_string(), Some(matching), backends_cluster(&route.hostname))
+    })
+}

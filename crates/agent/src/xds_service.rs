@@ -1,0 +1,195 @@
+//! Who sees what over the agent's xDS, and what the proxies said to it.
+//!
+//! Everybody on the address may connect: what is served here is where services are, and no secret. A client says with
+//! its node's cluster what it is, and with that chooses its view:
+//!
+//! | `node.cluster`   | view                                                                     |
+//! |------------------|--------------------------------------------------------------------------|
+//! | `cofide-gateway` | the zone's ingress gateway                                               |
+//! | `cofide-client`  | listeners on the imports' addresses                                      |
+//! | `cluster`        | a sidecar that spiffe-enable injected (it gives every pod this name)     |
+//! | any other, none  | clusters and endpoints, for xDS SDKs and for Envoys with other listeners |
+//!
+//! A view is served when it has been published for the first time; until then its clients wait.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cofide_xds::{Cache, Client, Node, Outcome, Peer, Receipt, Rejection, Router, Server};
+use tonic::Status;
+
+use crate::bootstrap::Role;
+use crate::desired::{DesiredImport, GatewayPlan};
+use crate::published::Published;
+use crate::render::envoy::{self, SidecarSettings};
+
+/// A kind of client, which is what it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum View {
+    Gateway,
+    Client,
+    Sidecar,
+    Sdk,
+}
+
+impl View {
+    /// Of a client with this `node.cluster`.
+    pub fn of(node_cluster: &str) -> Self {
+        match node_cluster {
+            name if name == Role::Gateway.node_cluster() => Self::Gateway,
+            name if name == Role::Client.node_cluster() => Self::Client,
+            "cluster" => Self::Sidecar,
+            _ => Self::Sdk,
+        }
+    }
+}
+
+/// A proxy or SDK that is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    pub view: View,
+    pub node_id: String,
+    /// What it refused, and has not since accepted in another version: the reason in its words, by type URL and name.
+    pub rejected: BTreeMap<(String, String), String>,
+}
+
+/// The views, and the connected proxies.
+#[derive(Debug)]
+pub struct XdsService {
+    sidecar_settings: SidecarSettings,
+    gateway: Arc<Cache>,
+    client: Arc<Cache>,
+    sidecar: Arc<Cache>,
+    sdk: Arc<Cache>,
+    /// By stream.
+    connected: Mutex<BTreeMap<u64, Proxy>>,
+    proxies: Published<Vec<Proxy>>,
+}
+
+impl XdsService {
+    pub fn new(sidecar_settings: SidecarSettings) -> Arc<Self> {
+        let cache = || Arc::new(Cache::new());
+        Arc::new(Self {
+            sidecar_settings,
+            gateway: cache(),
+            client: cache(),
+            sidecar: cache(),
+            sdk: cache(),
+            connected: Mutex::default(),
+            proxies: Published::default(),
+        })
+    }
+
+    /// The gRPC services.
+    pub fn server(self: &Arc<Self>) -> Server<Self> {
+        Server::new(self.clone())
+    }
+
+    /// Shows gateways this plan. What did not change is not sent.
+    pub fn publish_gateway(&self, plan: &GatewayPlan) {
+        publish(&self.gateway, envoy::gateway(plan));
+    }
+
+    /// Shows clients these imports. What did not change is not sent.
+    pub fn publish_imports(&self, imports: &[DesiredImport]) {
+        publish(&self.client, envoy::client(imports));
+        publish(&self.sidecar, envoy::sidecar(imports, &self.sidecar_settings));
+        publish(&self.sdk, envoy::sdk(imports));
+    }
+
+    /// The connected proxies, in the order in which they came.
+    pub fn proxies(&self) -> &Published<Vec<Proxy>> {
+        &self.proxies
+    }
+
+    fn cache(&self, view: View) -> &Arc<Cache> {
+        match view {
+            View::Gateway => &self.gateway,
+            View::Client => &self.client,
+            View::Sidecar => &self.sidecar,
+            View::Sdk => &self.sdk,
+        }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut BTreeMap<u64, Proxy>)) {
+        let mut connected: MutexGuard<'_, _> = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut connected);
+        self.proxies.set(connected.values().cloned().collect());
+    }
+}
+
+fn publish(cache: &Cache, rendered: envoy::Rendered) {
+    cache.replace_all(rendered);
+    cache.mark_ready();
+}
+
+#[async_trait::async_trait]
+impl Router for XdsService {
+    async fn cache_for(&self, _peer: &Peer, node: &Node, _type_url: &str) -> Result<Arc<Cache>, Status> {
+        Ok(self.cache(View::of(&node.cluster)).clone())
+    }
+
+    async fn on_subscribe(&self, client: &Arc<Client>, _type_url: &str) {
+        self.update(|connected| {
+            connected.entry(client.stream).or_insert_with(|| {
+                let view = View::of(&client.node.cluster);
+                tracing::info!(node = client.node.id, ?view, "proxy connected");
+                Proxy { view, node_id: client.node.id.clone(), rejected: BTreeMap::new() }
+            });
+        });
+    }
+
+    async fn on_receipt(&self, receipt: Receipt) {
+        if let Outcome::Rejected(rejection) = &receipt.outcome {
+            let Node { id, cluster, .. } = &receipt.client.node;
+            tracing::warn!(node = id, node_cluster = cluster, type_url = receipt.type_url, reason = rejection.message, "proxy refused resources");
+        }
+        self.update(|connected| {
+            let Some(proxy) = connected.get_mut(&receipt.client.stream) else { return };
+            let key = |name: &str| (receipt.type_url.clone(), name.to_owned());
+            for name in &receipt.removed {
+                proxy.rejected.remove(&key(name));
+            }
+            for (name, _) in &receipt.resources {
+                match refusal(&receipt, name) {
+                    None => proxy.rejected.remove(&key(name)),
+                    Some(reason) => proxy.rejected.insert(key(name), reason.to_owned()),
+                };
+            }
+        });
+    }
+
+    async fn on_closed(&self, client: &Arc<Client>) {
+        self.update(|connected| {
+            if let Some(proxy) = connected.remove(&client.stream) {
+                tracing::info!(node = proxy.node_id, view = ?proxy.view, "proxy disconnected");
+            }
+        });
+    }
+}
+
+/// Why a resource of the response was refused.
+///
+/// Envoy's NACK is one text for the whole response, though it applies the resources that are good. The text names the bad
+/// ones; where it names none, all of them are suspect.
+fn refusal<'a>(receipt: &'a Receipt, name: &str) -> Option<&'a str> {
+    match &receipt.outcome {
+        Outcome::Rejected(Rejection { message, resources }) if resources.is_empty() => {
+            let blames_some = receipt.resources.iter().any(|(name, _)| mentions(message, name));
+            (!blames_some || mentions(message, name)).then_some(message)
+        }
+        _ => receipt.outcome_of(name).err(),
+    }
+}
+
+/// Whether a text holds a name as a whole and not as a part of a longer one.
+fn mentions(text: &str, name: &str) -> bool {
+    let is_part_of_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.match_indices(name).any(|(start, _)| {
+        let (before, after) = (&text[..start], &text[start + name.len()..]);
+        !before.ends_with(|c| is_part_of_a_name(c) || c == '.') && !after.starts_with(is_part_of_a_name)
+    })
+}
+
+#[cfg(test)]
+mod tests;
