@@ -58,26 +58,34 @@ pub async fn by_xds(host: &str, server: &str, patience: Duration) -> Result<Vec<
     let mut client = AggregatedDiscoveryServiceClient::connect(url)
         .await
         .map_err(|error| Failure::new(Reason::Unreachable, format!("xDS server {server}: {error}")))?;
-    let request = DiscoveryRequest {
+    let subscription = DiscoveryRequest {
         node: Some(Node { id: "node".to_owned(), ..Node::default() }),
         resource_names: vec![format!("{host}_cluster")],
         type_url: ENDPOINTS.to_owned(),
         ..DiscoveryRequest::default()
     };
     // The stream of requests must stay open, or the server takes the client for gone.
-    let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
-    let mut answers = client.stream_aggregated_resources(requests).await.map_err(|error| what(&error))?.into_inner();
+    let (requests, stream) = tokio::sync::mpsc::channel(1);
+    let subscribed = requests.send(subscription.clone()).await;
+    debug_assert!(subscribed.is_ok(), "the receiver is right here");
+    let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
+    let mut answers = client.stream_aggregated_resources(stream).await.map_err(|error| what(&error))?.into_inner();
     let first_endpoints = async {
         loop {
             let Some(answer) = answers.message().await.map_err(|error| what(&error))? else {
                 return Err(what(&"the stream ended"));
             };
-            let Some(resource) = answer.resources.first() else { continue };
-            let assignment = ClusterLoadAssignment::decode(resource.value.as_slice()).map_err(|error| what(&error))?;
-            let endpoints = addresses(&assignment);
-            if !endpoints.is_empty() {
-                return Ok(endpoints);
+            if let Some(resource) = answer.resources.first() {
+                let assignment = ClusterLoadAssignment::decode(resource.value.as_slice()).map_err(|error| what(&error))?;
+                let endpoints = addresses(&assignment);
+                if !endpoints.is_empty() {
+                    return Ok(endpoints);
+                }
             }
+            // "None yet" is an answer that has to be acknowledged like any other before the next one comes.
+            let acknowledgement =
+                DiscoveryRequest { version_info: answer.version_info, response_nonce: answer.nonce, ..subscription.clone() };
+            requests.send(acknowledgement).await.map_err(|_| what(&"the stream ended"))?;
         }
     };
     match tokio::time::timeout(patience, first_endpoints).await {

@@ -41,11 +41,13 @@ impl Reason {
 pub struct Failure {
     pub reason: Reason,
     pub message: String,
+    /// Whether the same attempt on another connection may succeed a moment later.
+    pub is_momentary: bool,
 }
 
 impl Failure {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), is_momentary: false }
     }
 
     /// Reads the reason from what the TLS stack or the socket reported while doing `what`.
@@ -61,8 +63,24 @@ impl Failure {
                 _ => Reason::Other,
             },
         };
-        Self::new(reason, format!("{what}: {error}"))
+        let is_rotating = error.get_ref().is_some_and(|error| is_rotating(error));
+        Self { reason, message: format!("{what}: {error}"), is_momentary: reason == Reason::Refused || is_rotating }
     }
+}
+
+/// `spiffe-rustls` refuses handshakes for the instant in which it takes over a rotated identity: no decision was made.
+fn is_rotating(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let mut next = match error.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::Other(other)) => other.source(),
+        _ => None,
+    };
+    while let Some(error) = next {
+        if let Some(spiffe_rustls::Error::PendingRevision { .. }) = error.downcast_ref() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn tls_reason(error: &rustls::Error) -> Reason {

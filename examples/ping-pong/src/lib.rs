@@ -10,6 +10,8 @@ pub mod discovery;
 pub mod failure;
 pub mod peers;
 
+use std::time::Duration;
+
 /// How the application speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
@@ -19,9 +21,10 @@ pub enum Mode {
     Plain,
 }
 
-/// Opens the Workload API at `endpoint`, or where SPIFFE_ENDPOINT_SOCKET points, and waits for the first SVID.
-pub async fn workload_identity(endpoint: Option<&str>) -> anyhow::Result<spiffe::X509Source> {
-    let builder = spiffe::X509Source::builder();
+/// Opens the Workload API at `endpoint`, or where SPIFFE_ENDPOINT_SOCKET points, and waits up to `patience` for the first
+/// SVID. From then on the source follows every change.
+pub async fn workload_identity(endpoint: Option<&str>, patience: Duration) -> anyhow::Result<spiffe::X509Source> {
+    let builder = spiffe::X509Source::builder().initial_sync_timeout(patience);
     let builder = match endpoint {
         Some(endpoint) => builder.endpoint(endpoint),
         None => builder,

@@ -62,7 +62,13 @@ struct Arguments {
     /// The Workload API, as unix:PATH
     #[arg(long, value_name = "ENDPOINT", env = "SPIFFE_ENDPOINT_SOCKET")]
     workload_api: Option<String>,
+    /// Milliseconds to wait for the first identity
+    #[arg(long, default_value_t = 60_000, value_name = "MILLISECONDS")]
+    identity_timeout: u64,
 }
+
+/// Longer than a program needs to take over a rotated identity.
+const SECOND_ATTEMPT: Duration = Duration::from_millis(20);
 
 struct Client {
     arguments: Arguments,
@@ -84,7 +90,7 @@ struct Connection {
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 enum Line<'a> {
-    Pong { reply: &'a str, peer: Option<&'a str>, milliseconds: u128 },
+    Pong { reply: &'a str, peer: Option<&'a str>, milliseconds: u128, attempts: u8 },
     Failed { reason: Reason, message: &'a str },
     Summary { answered: u64, failed: u64 },
 }
@@ -108,12 +114,17 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut ticks = tokio::time::interval(Duration::from_millis(client.arguments.interval.max(1)));
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {},
+        let closed = tokio::select! {
+            _ = ticks.tick() => None,
+            failure = client.closed(&mut connection) => Some(failure),
             _ = terminate.recv() => break,
             _ = tokio::signal::ctrl_c() => break,
-        }
-        match client.ping(&mut connection).await {
+        };
+        let outcome = match closed {
+            Some(failure) => Err(failure),
+            None => client.ping(&mut connection).await,
+        };
+        match outcome {
             Ok(()) => answered += 1,
             Err(failure) => {
                 failed += 1;
@@ -142,7 +153,8 @@ impl Client {
         };
         let (identity, tls) = match (arguments.mode, arguments.expect.clone()) {
             (Mode::Mtls, Some(expected)) => {
-                let source = workload_identity(arguments.workload_api.as_deref()).await?;
+                let source =
+                    workload_identity(arguments.workload_api.as_deref(), Duration::from_millis(arguments.identity_timeout)).await?;
                 let config =
                     spiffe_rustls::mtls_client(source.clone()).authorize(move |id: &spiffe::SpiffeId| expected.admits(id)).build()?;
                 (Some(source), Some(TlsConnector::from(Arc::new(config))))
@@ -152,23 +164,55 @@ impl Client {
         Ok(Self { arguments, host, port, tls, _identity: identity })
     }
 
+    /// Waits until the other side ends a held connection, which between two pings nobody else would notice.
+    async fn closed(&self, held: &mut Option<Connection>) -> Failure {
+        let Some(connection) = held else { return std::future::pending().await };
+        let what = format!("the connection to {}", self.arguments.connect);
+        match connection.stream.fill_buf().await {
+            Ok([]) => Failure::new(Reason::Refused, format!("{what} was closed by the other side")),
+            Ok(_) => Failure::new(Reason::Other, format!("{what} carries an answer to no ping")),
+            Err(error) => Failure::from_io(&what, &error),
+        }
+    }
+
     async fn ping(&self, held: &mut Option<Connection>) -> Result<(), Failure> {
         let patience = Duration::from_millis(self.arguments.timeout);
         let late = || Failure::new(Reason::TimedOut, format!("no answer from {} within {patience:?}", self.arguments.connect));
         tokio::time::timeout(patience, self.ping_once(held)).await.map_err(|_| late())?
     }
 
+    /// A connection that is refused while it is being made is tried once more, as clients of any protocol do: either side
+    /// may be taking over a rotated identity, and a refusal that is meant is repeated.
     async fn ping_once(&self, held: &mut Option<Connection>) -> Result<(), Failure> {
         let began = Instant::now();
-        let mut connection = match held.take() {
-            Some(connection) => connection,
-            None => self.open().await?,
+        if let Some(connection) = held.take() {
+            return self.exchange(connection, held, began, 1).await;
+        }
+        let first = match self.open().await {
+            Ok(connection) => self.exchange(connection, held, began, 1).await,
+            Err(failure) => Err(failure),
         };
+        match first {
+            Err(failure) if failure.is_momentary => {
+                tokio::time::sleep(SECOND_ATTEMPT).await;
+                self.exchange(self.open().await?, held, began, 2).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut connection: Connection,
+        held: &mut Option<Connection>,
+        began: Instant,
+        attempts: u8,
+    ) -> Result<(), Failure> {
         let failed = |error: std::io::Error| Failure::from_io(&format!("ping to {}", self.arguments.connect), &error);
         connection.stream.write_all(b"ping\n").await.map_err(failed)?;
         connection.stream.flush().await.map_err(failed)?;
         let reply = read_line(&mut connection.stream).await.map_err(failed)?;
-        self.print_pong(&reply, connection.peer.as_deref(), began.elapsed());
+        self.print_pong(&reply, connection.peer.as_deref(), began.elapsed(), attempts);
         if self.arguments.hold {
             *held = Some(connection);
         }
@@ -199,7 +243,9 @@ impl Client {
     async fn dial(&self) -> Result<TcpStream, Failure> {
         let addresses = match &self.arguments.xds_server {
             Some(server) => {
-                let endpoints = by_xds(&self.host, server, Duration::from_millis(self.arguments.timeout)).await?;
+                // Half of the time, so that "not found" is said before the whole attempt counts as too late.
+                let patience = Duration::from_millis(self.arguments.timeout / 2);
+                let endpoints = by_xds(&self.host, server, patience).await?;
                 // The first endpoint is the preferred one.
                 match endpoints.into_iter().next() {
                     Some((address, port)) => by_dns(&address, port, None).await?,
@@ -227,8 +273,8 @@ impl Client {
         }
     }
 
-    fn print_pong(&self, reply: &str, peer: Option<&str>, took: Duration) {
-        let line = Line::Pong { reply, peer, milliseconds: took.as_millis() };
+    fn print_pong(&self, reply: &str, peer: Option<&str>, took: Duration, attempts: u8) {
+        let line = Line::Pong { reply, peer, milliseconds: took.as_millis(), attempts };
         let certificate = peer.map(|id| format!(" (certificate: {id})")).unwrap_or_default();
         self.print(&line, &format!("ping... {reply}{certificate}"));
     }

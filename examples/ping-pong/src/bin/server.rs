@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use cofide_ping_pong::peers::{Peer, spiffe_id_of};
@@ -35,6 +36,9 @@ struct Arguments {
     /// The Workload API, as unix:PATH
     #[arg(long, value_name = "ENDPOINT", env = "SPIFFE_ENDPOINT_SOCKET")]
     workload_api: Option<String>,
+    /// Milliseconds to wait for the first identity
+    #[arg(long, default_value_t = 60_000, value_name = "MILLISECONDS")]
+    identity_timeout: u64,
 }
 
 #[allow(clippy::print_stdout, reason = "what the example prints is its purpose")]
@@ -42,7 +46,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arc::new(Arguments::parse());
     let identity = match arguments.mode {
-        Mode::Mtls => Some(workload_identity(arguments.workload_api.as_deref()).await?),
+        Mode::Mtls => Some(workload_identity(arguments.workload_api.as_deref(), Duration::from_millis(arguments.identity_timeout)).await?),
         Mode::Plain => None,
     };
     let acceptor = identity.clone().map(|source| acceptor(source, arguments.admit.clone())).transpose()?;
