@@ -18,7 +18,9 @@ pub mod client;
 pub mod desired;
 pub mod diff;
 pub mod executor;
+pub mod keeper;
 pub mod model;
 
 pub use client::{SpireClient, SpireError};
 pub use executor::{Outcome, Report};
+pub use keeper::SpireKeeper;

@@ -5,6 +5,7 @@
 //! the executor.
 
 pub mod render;
+pub mod reporter;
 pub mod writer;
 
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cofide_runtime::files::{FileError, Mode, write_atomic};
 
 use super::STATUS_SUFFIX;
-use super::render::{HEADER, StatusFiles, History};
+use super::render::{HEADER, History, StatusFiles};
 
 /// Writes what differs, removes what is of no object any more.
 #[derive(Debug)]

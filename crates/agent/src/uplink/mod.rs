@@ -10,6 +10,10 @@
 //! Each is a reconciler of its own: what one of them waits for holds up none of the others, and none of them holds up
 //! what local clients are served.
 
+pub mod agent_status;
+pub mod bundle;
+pub mod connect;
+pub mod registrar;
 pub mod registrations;
 
 /// What Connect knows about one service.

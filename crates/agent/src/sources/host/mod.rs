@@ -7,3 +7,98 @@
 
 pub mod scan;
 pub mod watch;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cofide_core::TrustDomain;
+use cofide_runtime::files::FileError;
+use tokio_util::sync::CancellationToken;
+
+use crate::index::Index;
+use crate::published::Wake;
+use crate::state::DataFolder;
+use crate::world::World;
+use watch::Watching;
+
+const MEMORY: &str = "manifests";
+
+/// Reads the folder into the world's view.
+#[derive(Debug)]
+pub struct HostSource {
+    folder: PathBuf,
+    own: TrustDomain,
+    data: Arc<DataFolder>,
+    world: Arc<World>,
+    wake: Wake,
+    shutdown: CancellationToken,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    index: Index,
+    /// Absent while the folder cannot be watched.
+    watching: Option<Watching>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Scan(#[from] scan::ScanError),
+    #[error("cannot remember the manifests: {0}; after a restart, conflicts may be decided otherwise")]
+    Memory(#[from] FileError),
+}
+
+impl HostSource {
+    /// `wake` is called when the folder may have changed.
+    pub fn open(
+        folder: PathBuf,
+        own: TrustDomain,
+        data: Arc<DataFolder>,
+        world: Arc<World>,
+        wake: Wake,
+        shutdown: CancellationToken,
+    ) -> Result<Self, FileError> {
+        let index = data.load(MEMORY)?.unwrap_or_default();
+        Ok(Self { folder, own, data, world, wake, shutdown, state: Mutex::new(State { index, watching: None }) })
+    }
+
+    /// Reads the folder once and publishes what it found.
+    pub fn reconcile(&self) -> Result<(), SourceError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the reading, so that no change falls between the two.
+        state.watch(self);
+        let scan = match scan::scan(&self.folder) {
+            Ok(scan) => scan,
+            Err(error) => {
+                // It may come back as another folder of the same name, which the old watch would not see.
+                state.watching = None;
+                return Err(error.into());
+            }
+        };
+        let before = state.index.clone();
+        let view = state.index.update(&self.own, &scan);
+        let kept = if state.index == before { Ok(()) } else { self.data.save(MEMORY, &state.index) };
+        self.world.view.set(Some(view));
+        Ok(kept?)
+    }
+}
+
+impl State {
+    fn watch(&mut self, source: &HostSource) {
+        if self.watching.as_ref().is_some_and(|watching| watching.is_of(&source.folder)) {
+            return;
+        }
+        self.watching = match watch::watch(&source.folder, source.wake.clone(), source.shutdown.clone()) {
+            Ok(watching) => Some(watching),
+            Err(error) => {
+                tracing::debug!(folder = %source.folder.display(), %error, "cannot watch the manifest folder; it is only read at intervals");
+                None
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

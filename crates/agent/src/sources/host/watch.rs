@@ -1,5 +1,6 @@
 //! Says when the manifest folder may have changed.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,25 @@ const QUIET: Duration = Duration::from_millis(100);
 /// A folder that is written to without pause is read all the same.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// A watch on a folder, until it is dropped.
+#[derive(Debug)]
+pub struct Watching {
+    _watcher: RecommendedWatcher,
+    /// Device and inode: a folder that was deleted and made again is another one.
+    folder: Option<(u64, u64)>,
+}
+
+impl Watching {
+    /// Whether the watch is on the folder that has this name now.
+    pub fn is_of(&self, folder: &Path) -> bool {
+        self.folder.is_some() && self.folder == identity(folder)
+    }
+}
+
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 /// Wakes at changes to manifests in `folder`, once for a burst of them, until `shutdown`.
 ///
 /// Reading a file and writing a status beside it wake nobody.
@@ -22,7 +42,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// When the system cannot watch the folder. The timer of the reader still finds every change, only later.
-pub fn watch(folder: &Path, wake: Wake, shutdown: CancellationToken) -> notify::Result<()> {
+pub fn watch(folder: &Path, wake: Wake, shutdown: CancellationToken) -> notify::Result<Watching> {
     // One place is enough: a wake-up means "look", and one that waits means it already.
     let (sender, mut events) = mpsc::channel::<()>(1);
     let mut watcher: RecommendedWatcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -35,9 +55,10 @@ pub fn watch(folder: &Path, wake: Wake, shutdown: CancellationToken) -> notify::
             let _ = sender.try_send(());
         }
     })?;
+    let watched = identity(folder);
     watcher.watch(folder, RecursiveMode::NonRecursive)?;
     tokio::spawn(async move {
-        let _watcher = watcher;
+        // Ends with the watcher, which holds the sender.
         let run = async {
             while events.recv().await.is_some() {
                 let quiet = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, events.recv()).await {} };
@@ -50,7 +71,7 @@ pub fn watch(folder: &Path, wake: Wake, shutdown: CancellationToken) -> notify::
             () = run => {}
         }
     });
-    Ok(())
+    Ok(Watching { _watcher: watcher, folder: watched })
 }
 
 #[cfg(test)]
@@ -63,7 +84,8 @@ mod tests {
     async fn a_change_wakes_and_a_status_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let (wake, shutdown) = (Wake::default(), CancellationToken::new());
-        watch(folder.path(), wake.clone(), shutdown.clone()).unwrap();
+        let watching = watch(folder.path(), wake.clone(), shutdown.clone()).unwrap();
+        assert!(watching.is_of(folder.path()));
 
         std::fs::write(folder.path().join("a.yaml"), "a").unwrap();
         tokio::time::timeout(DEADLINE, wake.woken()).await.expect("a new file wakes");

@@ -1,0 +1,112 @@
+//! The agent's own X.509-SVID, kept fresh from the SPIFFE Workload API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofide_core::{AgentIdentity, Name, TrustDomain};
+use cofide_svid::{IdentitySlot, PrivateKey, X509Svid};
+use spiffe::x509_source::SvidPicker;
+use spiffe::{X509Source, X509SourceBuilder};
+use tokio_util::sync::CancellationToken;
+
+use crate::published::Wake;
+
+const RETRY: Duration = Duration::from_millis(200);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// Whom the agent has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentName {
+    pub trust_domain: TrustDomain,
+    pub cluster_name: Name,
+}
+
+impl AgentName {
+    /// Whether an SVID with this ID is the agent's: its trust domain, and its cluster or none in particular.
+    fn is(&self, id: &spiffe::SpiffeId) -> bool {
+        AgentIdentity::from_spiffe_id(id).is_some_and(|found| {
+            found.trust_domain == self.trust_domain && found.cluster_name.is_none_or(|cluster| cluster == self.cluster_name)
+        })
+    }
+
+    fn spiffe_id(&self) -> String {
+        format!("spiffe://{}{}", self.trust_domain, AgentIdentity::path(&self.cluster_name))
+    }
+}
+
+impl SvidPicker for AgentName {
+    fn pick_svid(&self, svids: &[Arc<spiffe::X509Svid>]) -> Option<usize> {
+        let found = svids.iter().position(|svid| self.is(svid.spiffe_id()));
+        if found.is_none() {
+            let offered: Vec<_> = svids.iter().map(|svid| svid.spiffe_id().to_string()).collect();
+            tracing::warn!(
+                needed = self.spiffe_id(),
+                ?offered,
+                "the Workload API gives this process no identity of an agent; create an entry for it in the trust zone's server"
+            );
+        }
+        found
+    }
+}
+
+/// Keeps `slot` filled with the agent's SVID until `shutdown`, and empties it where the Workload API takes the identity
+/// back. `changed` is called at each update, also when only a bundle changed.
+pub async fn keep_fresh(endpoint: String, name: AgentName, slot: Arc<IdentitySlot>, changed: Vec<Wake>, shutdown: CancellationToken) {
+    let started = tokio::select! {
+        () = shutdown.cancelled() => return,
+        started = X509SourceBuilder::new().endpoint(&endpoint).picker(name).reconnect_backoff(RETRY, LONGEST_RETRY).build() => started,
+    };
+    let source = match started {
+        Ok(source) => source,
+        // Everything that time can mend has been tried until it worked.
+        Err(error) => {
+            tracing::error!(%endpoint, %error, "the SPIFFE Workload API cannot be used; correct spiffe_endpoint_socket and start again");
+            return;
+        }
+    };
+    let mut updates = source.updated();
+    loop {
+        take(&source, &slot);
+        changed.iter().for_each(Wake::wake);
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            update = updates.changed() => if update.is_err() { break },
+        }
+    }
+    source.shutdown().await;
+}
+
+fn take(source: &X509Source, slot: &IdentitySlot) {
+    let svid = source.svid().map_err(|error| error.to_string()).and_then(|svid| convert(&svid).map_err(|error| error.to_string()));
+    match svid {
+        Ok(svid) => {
+            tracing::info!(spiffe_id = %svid.spiffe_id, "identity received from the Workload API");
+            slot.set(svid);
+        }
+        Err(error) => {
+            tracing::warn!(error, "no identity at the moment; Connect cannot be reached until there is one");
+            slot.clear();
+        }
+    }
+}
+
+fn convert(svid: &spiffe::X509Svid) -> Result<X509Svid, cofide_svid::X509SvidError> {
+    let chain: Vec<u8> = svid.cert_chain().iter().flat_map(|certificate| certificate.as_bytes()).copied().collect();
+    X509Svid::from_der(&chain, PrivateKey::from_pkcs8_der(svid.private_key().as_bytes().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_recognised_by_trust_domain_and_cluster() {
+        let name = AgentName { trust_domain: TrustDomain::new("a.test").unwrap(), cluster_name: "one".parse().unwrap() };
+        let is = |id: &str| name.is(&spiffe::SpiffeId::new(id).unwrap());
+        assert!(is(&name.spiffe_id()));
+        assert!(is("spiffe://a.test/ns/cofide/sa/cofide-agent"));
+        assert!(!is("spiffe://a.test/cluster/two/ns/cofide/sa/cofide-agent"));
+        assert!(!is("spiffe://b.test/cluster/one/ns/cofide/sa/cofide-agent"));
+        assert!(!is("spiffe://a.test/ns/demo/sa/server"));
+    }
+}

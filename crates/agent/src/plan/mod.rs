@@ -1,0 +1,141 @@
+//! The plan as the agent holds it: what Connect said last, with the versions to resume from.
+//!
+//! It is written to disk before it is acted on, so what a restarted agent serves is never older than what it served
+//! before. Per type of resource the plan says whether it is known at all ([`Plan::is_known`]): until Connect has told
+//! everything of a type once, what is missing is not known to be absent, and nothing may be taken down for its sake.
+
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cofide_api::convert::plan as wire;
+use cofide_core::{
+    ControlPlaneTrust, ExportTarget, ExportedService, FederatedServiceId, FederatedTrust, ImportedService, WorkloadRegistration,
+};
+use cofide_plan::PlanResource;
+
+pub use store::{PlanStore, StoredPlan};
+
+/// Type URL and name of a resource.
+pub type ResourceName = (&'static str, String);
+
+/// The type URL as the constant that it is; `None` for a type that no plan has.
+pub fn known_type(type_url: &str) -> Option<&'static str> {
+    wire::TYPE_URLS.into_iter().find(|known| *known == type_url)
+}
+
+/// The type URL of a resource.
+pub fn type_of(resource: &PlanResource) -> &'static str {
+    match resource {
+        PlanResource::Import(_) => wire::IMPORTED_SERVICE,
+        PlanResource::Trust(_) => wire::FEDERATED_TRUST,
+        PlanResource::Registration(_) => wire::WORKLOAD_REGISTRATION,
+        PlanResource::Export(_) => wire::EXPORTED_SERVICE,
+        PlanResource::ControlPlaneTrust(_) => wire::CONTROL_PLANE_TRUST,
+    }
+}
+
+/// One resource with the version under which Connect sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub version: String,
+    pub resource: PlanResource,
+    /// Whether Connect has been told that this version is applied. One that is not is not named when the stream
+    /// resumes, so that it comes again and gets its receipt.
+    pub acknowledged: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Counts the changes within this process, for whoever reports on one of them.
+    pub revision: u64,
+    resources: BTreeMap<ResourceName, Held>,
+    known: BTreeSet<&'static str>,
+}
+
+/// What one answer of Connect changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanChange {
+    pub type_url: &'static str,
+    /// Name, version, resource.
+    pub set: Vec<(String, String, PlanResource)>,
+    pub removed: Vec<String>,
+    /// Whether everything of the type has been told now.
+    pub completes: bool,
+}
+
+impl Plan {
+    /// Takes in an answer. Answers whether that changed anything but versions.
+    pub fn apply(&mut self, change: PlanChange) -> bool {
+        let PlanChange { type_url, set, removed, completes } = change;
+        let mut changed = completes && self.known.insert(type_url);
+        for name in removed {
+            changed |= self.resources.remove(&(type_url, name)).is_some();
+        }
+        for (name, version, resource) in set {
+            let held = self.resources.insert((type_url, name), Held { version, resource: resource.clone(), acknowledged: false });
+            changed |= held.is_none_or(|held| held.resource != resource);
+        }
+        self.revision += 1;
+        changed
+    }
+
+    /// Notes that Connect has been told about these.
+    pub fn acknowledge<'a>(&mut self, type_url: &'static str, versions: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        for (name, version) in versions {
+            if let Some(held) = self.resources.get_mut(&(type_url, name.to_owned()))
+                && held.version == version
+            {
+                held.acknowledged = true;
+            }
+        }
+    }
+
+    /// What to resume with: version by name, by type URL.
+    pub fn versions(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut versions: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for ((type_url, name), held) in self.resources.iter().filter(|(_, held)| held.acknowledged) {
+            versions.entry((*type_url).to_owned()).or_default().insert(name.clone(), held.version.clone());
+        }
+        versions
+    }
+
+    /// The resources that are held but not acknowledged.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = (&ResourceName, &Held)> {
+        self.resources.iter().filter(|(_, held)| !held.acknowledged)
+    }
+
+    /// Whether everything of the type has been told once, be it by an earlier process.
+    pub fn is_known(&self, type_url: &str) -> bool {
+        self.known.contains(type_url)
+    }
+
+    fn values(&self) -> impl Iterator<Item = &PlanResource> {
+        self.resources.values().map(|held| &held.resource)
+    }
+
+    pub fn imports(&self) -> impl Iterator<Item = &ImportedService> {
+        self.values().filter_map(|resource| if let PlanResource::Import(import) = resource { Some(import) } else { None })
+    }
+
+    pub fn trust(&self) -> impl Iterator<Item = &FederatedTrust> {
+        self.values().filter_map(|resource| if let PlanResource::Trust(trust) = resource { Some(trust) } else { None })
+    }
+
+    pub fn registrations(&self) -> impl Iterator<Item = &WorkloadRegistration> {
+        self.values().filter_map(|resource| if let PlanResource::Registration(it) = resource { Some(it) } else { None })
+    }
+
+    fn exports(&self) -> impl Iterator<Item = &ExportedService> {
+        self.values().filter_map(|resource| if let PlanResource::Export(export) = resource { Some(export) } else { None })
+    }
+
+    /// What became of each trust domain to which a service is exported; `None` until Connect has said so.
+    pub fn targets(&self, service: &FederatedServiceId) -> Option<&[ExportTarget]> {
+        self.exports().find(|export| export.service_id == *service).map(|export| export.targets.as_slice())
+    }
+
+    pub fn control_plane_trust(&self) -> Option<&ControlPlaneTrust> {
+        self.values().find_map(|resource| if let PlanResource::ControlPlaneTrust(trust) = resource { Some(trust) } else { None })
+    }
+}

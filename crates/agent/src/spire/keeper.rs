@@ -1,0 +1,67 @@
+//! Keeps the server in step with the world's plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cofide_api::convert::plan as wire;
+use cofide_core::TrustDomain;
+use cofide_runtime::files::FileError;
+use tokio::sync::Mutex;
+
+use super::client::{SpireClient, SpireError};
+use super::desired::desired;
+use super::executor;
+use super::model::{BundleMark, OwnedTrust};
+use crate::state::DataFolder;
+use crate::world::{SpireReport, World};
+
+const MEMORY: &str = "trust";
+
+#[derive(Debug)]
+pub struct SpireKeeper {
+    own: TrustDomain,
+    server: SpireClient,
+    data: Arc<DataFolder>,
+    world: Arc<World>,
+    owned: Mutex<OwnedTrust>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    #[error(transparent)]
+    Server(#[from] SpireError),
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl SpireKeeper {
+    pub fn open(own: TrustDomain, server: SpireClient, data: Arc<DataFolder>, world: Arc<World>) -> Result<Self, FileError> {
+        let kept: BTreeMap<String, BundleMark> = data.load(MEMORY)?.unwrap_or_default();
+        let owned = kept.into_iter().filter_map(|(name, mark)| Some((TrustDomain::new(&name).ok()?, mark))).collect();
+        Ok(Self { own, server, data, world, owned: Mutex::new(owned) })
+    }
+
+    /// Applies the plan once and publishes what became of it. Before Connect has told everything, nothing is applied:
+    /// a binding that is not known may be the reason for an entry that is there.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer, or refuses something: to be tried again.
+    pub async fn reconcile(&self) -> Result<(), KeeperError> {
+        let plan = self.world.plan.get();
+        if !plan.is_known(wire::WORKLOAD_REGISTRATION) || !plan.is_known(wire::FEDERATED_TRUST) {
+            return Ok(());
+        }
+        let desired = desired(&self.own, plan.registrations(), plan.trust());
+        let mut owned = self.owned.lock().await;
+        let report = executor::reconcile(&self.server, &desired, &mut owned, |owned| self.keep(owned)).await?;
+        let failures = report.failures();
+        self.world.spire.set(Some(SpireReport { plan_revision: plan.revision, report }));
+        if failures.is_empty() { Ok(()) } else { Err(KeeperError::Refused(failures.join("; "))) }
+    }
+
+    fn keep(&self, owned: &OwnedTrust) -> Result<(), FileError> {
+        let kept: BTreeMap<&str, &BundleMark> = owned.iter().map(|(domain, mark)| (domain.as_str(), mark)).collect();
+        self.data.save(MEMORY, &kept)
+    }
+}

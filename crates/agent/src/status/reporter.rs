@@ -1,0 +1,54 @@
+//! Puts together what is known about each service, and writes it down.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cofide_runtime::files::FileError;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::render::{History, render};
+use super::writer::StatusWriter;
+use crate::export::conditions::{Surroundings, conditions};
+use crate::world::World;
+use crate::xds_service::{View, XdsService};
+
+#[derive(Debug)]
+pub struct StatusReporter {
+    world: Arc<World>,
+    xds: Arc<XdsService>,
+    state: Mutex<(StatusWriter, History)>,
+}
+
+impl StatusReporter {
+    pub fn new(world: Arc<World>, xds: Arc<XdsService>, manifests: &std::path::Path) -> Self {
+        Self { world, xds, state: Mutex::new(StatusWriter::open(manifests)) }
+    }
+
+    /// Writes the status of everything in the view. Before there is a view, nothing is written and nothing removed.
+    pub fn reconcile(&self) -> Result<(), FileError> {
+        let exports = self.world.exports.get();
+        let Some(exports) = exports.as_ref() else { return Ok(()) };
+        let plan = self.world.plan.get();
+        let registrations = self.world.registrations.get();
+        let gateway_connected = self.xds.proxies().get().iter().any(|proxy| proxy.view == View::Gateway);
+        let judged: Vec<_> = exports
+            .exports
+            .iter()
+            .map(|export| {
+                let id = export.offer().map(|offer| &offer.service.id);
+                let around = Surroundings {
+                    registration: id.and_then(|id| registrations.get(id)),
+                    targets: id.and_then(|id| plan.targets(id)),
+                    gateway_connected,
+                };
+                (export, conditions(export, around))
+            })
+            .collect();
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let now = now.format(&Rfc3339).unwrap_or_default();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (writer, history) = &mut *state;
+        let files = render(&judged, &exports.problems, history, &now);
+        writer.apply(&files)
+    }
+}

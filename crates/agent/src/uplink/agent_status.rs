@@ -1,0 +1,49 @@
+//! Tells Connect that the agent is alive, and what it cannot do.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cofide_core::{AgentState, AgentStatus};
+
+use super::Registration;
+use super::connect::{CallError, Connect};
+use crate::world::World;
+
+#[derive(Debug)]
+pub struct StatusPush {
+    connect: Connect,
+    world: Arc<World>,
+}
+
+impl StatusPush {
+    pub fn new(connect: Connect, world: Arc<World>) -> Self {
+        Self { connect, world }
+    }
+
+    /// Sends one status; the time in it is what says that the agent is alive.
+    pub async fn reconcile(&self) -> Result<(), CallError> {
+        let status = AgentStatus { state: AgentState::Running, message: summary(&self.world), updated_at: SystemTime::now().into() };
+        self.connect.update_status((&status).into()).await
+    }
+
+    /// The last word of an agent that stops on purpose.
+    pub async fn stopped(&self) -> Result<(), CallError> {
+        let status = AgentStatus { state: AgentState::Stopped, message: String::new(), updated_at: SystemTime::now().into() };
+        self.connect.update_status((&status).into()).await
+    }
+}
+
+fn summary(world: &World) -> String {
+    let exports = world.exports.get();
+    let offered = exports.iter().flat_map(|exports| &exports.exports).filter(|export| export.offer().is_some()).count();
+    let mut parts = vec![format!("{offered} exported, {} imported", world.plan.get().imports().count())];
+    let registrations = world.registrations.get();
+    let refused = registrations.values().filter(|registration| matches!(registration, Registration::Refused(_))).count();
+    if refused > 0 {
+        parts.push(format!("{refused} refused by Connect"));
+    }
+    if let Some(spire) = world.spire.get().as_ref() {
+        parts.extend(spire.report.failures());
+    }
+    parts.join("; ")
+}

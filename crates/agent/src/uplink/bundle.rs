@@ -1,0 +1,52 @@
+//! Pushes the zone's bundle to Connect when it changes.
+
+use cofide_core::Bundle;
+use tokio::sync::Mutex;
+
+use super::connect::{CallError, Connect};
+use crate::export::Zone;
+use crate::spire::{SpireClient, SpireError};
+
+#[derive(Debug)]
+pub struct BundlePush {
+    zone: Zone,
+    spire: SpireClient,
+    connect: Connect,
+    /// What Connect has been told by this process.
+    pushed: Mutex<Option<Bundle>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    #[error(transparent)]
+    Spire(#[from] SpireError),
+    #[error("pushing the trust zone's bundle: {0}")]
+    Call(#[from] CallError),
+    #[error("the SPIRE server is for trust domain {found}, and this agent is for {expected}; correct spire_server_socket")]
+    OtherTrustDomain { expected: cofide_core::TrustDomain, found: cofide_core::TrustDomain },
+}
+
+impl BundlePush {
+    pub fn new(zone: Zone, spire: SpireClient, connect: Connect) -> Self {
+        Self { zone, spire, connect, pushed: Mutex::new(None) }
+    }
+
+    /// Reads the bundle and, where Connect was not told of it in this form, tells it.
+    pub async fn reconcile(&self) -> Result<(), BundleError> {
+        let bundle = self.spire.own_bundle().await?;
+        if bundle.trust_domain != self.zone.trust_domain {
+            return Err(BundleError::OtherTrustDomain { expected: self.zone.trust_domain.clone(), found: bundle.trust_domain });
+        }
+        let mut pushed = self.pushed.lock().await;
+        if pushed.as_ref() != Some(&bundle) {
+            self.connect.update_bundle(&self.zone.trust_zone_id, &bundle).await?;
+            tracing::info!(
+                x509_authorities = bundle.x509_authorities.len(),
+                sequence_number = bundle.sequence_number,
+                "bundle pushed to Connect"
+            );
+            *pushed = Some(bundle);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! Makes Connect's list of this cluster's services what the manifests say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cofide_core::{FederatedService, FederatedServiceId};
+use cofide_runtime::files::FileError;
+use tokio::sync::Mutex;
+
+use super::Registration;
+use super::connect::{CallError, Connect};
+use super::registrations::{RegistrationChange, Wanted, changes, strangers};
+use crate::export::Zone;
+use crate::state::DataFolder;
+use crate::world::World;
+
+const MEMORY: &str = "registrations";
+
+#[derive(Debug)]
+pub struct Registrar {
+    zone: Zone,
+    connect: Connect,
+    data: Arc<DataFolder>,
+    world: Arc<World>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Kept on disk: what this agent has registered, or was about to.
+    registered: BTreeSet<FederatedServiceId>,
+    /// What Connect was last seen to know; `None` for a service in a form that is not ours.
+    confirmed: BTreeMap<FederatedServiceId, Option<FederatedService>>,
+    strangers: BTreeSet<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrarError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("cannot remember what is registered, so nothing is: {0}")]
+    Memory(#[from] FileError),
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Registrar {
+    pub fn open(zone: Zone, connect: Connect, data: Arc<DataFolder>, world: Arc<World>) -> Result<Self, FileError> {
+        let registered = data.load(MEMORY)?.unwrap_or_default();
+        Ok(Self { zone, connect, data, world, state: Mutex::new(State { registered, ..State::default() }) })
+    }
+
+    /// Registers, updates and withdraws once, and publishes what Connect knows. Before there is a view, nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// When Connect does not answer, or refuses a service: to be tried again.
+    pub async fn reconcile(&self) -> Result<(), RegistrarError> {
+        let exports = self.world.exports.get();
+        let Some(exports) = exports.as_ref() else { return Ok(()) };
+        let offers = exports.exports.iter().filter_map(|export| export.offer());
+        let wanted: Wanted = offers.map(|offer| (offer.service.id.clone(), offer.service.clone())).collect();
+
+        let mut state = self.state.lock().await;
+        let mut refused = BTreeMap::new();
+        let result = self.apply(&mut state, &wanted, &mut refused).await;
+        let unreachable = result.as_ref().err().map(ToString::to_string);
+        let registrations = wanted.iter().filter_map(|(id, service)| {
+            let registration = match (state.confirmed.get(id), refused.remove(id), &unreachable) {
+                (Some(Some(confirmed)), _, _) if confirmed == service => Registration::Registered,
+                (_, Some(reason), _) => Registration::Refused(reason),
+                (Some(_), None, Some(reason)) => Registration::Outdated(reason.clone()),
+                (None, None, Some(reason)) => Registration::Unreachable(reason.clone()),
+                (_, None, None) => return None,
+            };
+            Some((id.clone(), registration))
+        });
+        self.world.registrations.set(registrations.collect());
+        result
+    }
+
+    async fn apply(
+        &self,
+        state: &mut State,
+        wanted: &Wanted,
+        refused: &mut BTreeMap<FederatedServiceId, String>,
+    ) -> Result<(), RegistrarError> {
+        let listed = self.connect.list_federated_services().await?;
+        let changes = changes(&self.zone, wanted, &listed, &state.registered);
+
+        let found = strangers(&self.zone, wanted, &listed, &state.registered).map(|service| service.id.clone()).collect();
+        if found != state.strangers {
+            for id in &found {
+                tracing::warn!(
+                    service_id = id,
+                    "Connect lists a service of this cluster that no manifest describes and that this agent did not register; it is left alone"
+                );
+            }
+            state.strangers = found;
+        }
+
+        // Remembered before it is told, so that a service which was told is always remembered.
+        let mut registered: BTreeSet<_> = state.registered.union(&wanted.keys().cloned().collect()).cloned().collect();
+        self.remember(state, registered.clone())?;
+
+        state.confirmed = wanted.iter().map(|(id, service)| (id.clone(), Some(service.clone()))).collect();
+        for change in &changes {
+            match change {
+                RegistrationChange::Update(service) => drop(state.confirmed.insert(service.id.clone(), None)),
+                RegistrationChange::Register(_) | RegistrationChange::Deregister(_) => drop(state.confirmed.remove(change.id())),
+            }
+        }
+        for change in changes {
+            let id = change.id().clone();
+            let (what, result) = match &change {
+                RegistrationChange::Register(service) => ("registered", self.connect.register(service).await),
+                RegistrationChange::Update(service) => ("updated", self.connect.update(service).await),
+                RegistrationChange::Deregister(id) => ("withdrawn", self.connect.deregister(id).await),
+            };
+            match (result, change) {
+                (Ok(()), RegistrationChange::Register(service) | RegistrationChange::Update(service)) => {
+                    tracing::info!(hostname = %service.hostname, service_id = %id, "service {what}");
+                    state.confirmed.insert(id, Some(service));
+                }
+                (Ok(()), RegistrationChange::Deregister(_)) => tracing::info!(service_id = %id, "service {what}"),
+                (Err(CallError::Refused(reason)), _) => {
+                    refused.insert(id, reason);
+                }
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
+        // What is neither wanted nor in Connect any more can be forgotten.
+        registered.retain(|id| wanted.contains_key(id) || refused.contains_key(id));
+        self.remember(state, registered)?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let reasons: Vec<_> = refused.iter().map(|(id, reason)| format!("service {id}: {reason}")).collect();
+        Err(RegistrarError::Refused(reasons.join("; ")))
+    }
+
+    fn remember(&self, state: &mut State, registered: BTreeSet<FederatedServiceId>) -> Result<(), FileError> {
+        if state.registered != registered {
+            self.data.save(MEMORY, &registered)?;
+            state.registered = registered;
+        }
+        Ok(())
+    }
+}
