@@ -79,7 +79,7 @@ pub const TABLE: &[(&str, &[(&str, Access)])] = &[
     ("proto.connect.audit_service.v1alpha1.AuditService", &[("ListEvents", User), ("RecordExchange", User)]),
     ("proto.connect.receipt_service.v1alpha1.ReceiptService", &[("ListReceipts", User), ("ListFederationStatuses", User)]),
     ("envoy.service.discovery.v3.AggregatedDiscoveryService", &[("StreamAggregatedResources", Agent), ("DeltaAggregatedResources", Agent)]),
-    ("grpc.health.v1.Health", &[("Check", Anyone), ("Watch", Anyone), ("List", Anyone)]),
+    ("grpc.health.v1.Health", &[("Check", Anyone), ("Watch", Anyone)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", User)]),
     (
         "proto.connect.datastore_service.v1alpha1.DataStoreService",

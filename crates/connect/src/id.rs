@@ -15,44 +15,44 @@ fn prefixed<T: std::str::FromStr<Err = cofide_core::IdError>>(prefix: &str) -> T
     format!("{prefix}-{random}").parse().expect("letters, digits and a hyphen make an id")
 }
 
-pub fn organization() -> OrganizationId {
+pub(crate) fn organization() -> OrganizationId {
     prefixed("org")
 }
 
-pub fn trust_zone() -> TrustZoneId {
+pub(crate) fn trust_zone() -> TrustZoneId {
     prefixed("tz")
 }
 
-pub fn cluster() -> ClusterId {
+pub(crate) fn cluster() -> ClusterId {
     prefixed("cl")
 }
 
-pub fn agent() -> AgentId {
+pub(crate) fn agent() -> AgentId {
     prefixed("ag")
 }
 
-pub fn federation() -> FederationId {
+pub(crate) fn federation() -> FederationId {
     prefixed("fd")
 }
 
-pub fn attestation_policy() -> AttestationPolicyId {
+pub(crate) fn attestation_policy() -> AttestationPolicyId {
     prefixed("ap")
 }
 
-pub fn attestation_policy_binding() -> AttestationPolicyBindingId {
+pub(crate) fn attestation_policy_binding() -> AttestationPolicyBindingId {
     prefixed("apb")
 }
 
-pub fn federated_service() -> FederatedServiceId {
+pub(crate) fn federated_service() -> FederatedServiceId {
     prefixed("fs")
 }
 
-pub fn audit_event() -> AuditEventId {
+pub(crate) fn audit_event() -> AuditEventId {
     format!("ae-{}", uuid::Uuid::now_v7().simple()).parse().expect("letters, digits and a hyphen make an id")
 }
 
 /// A secret of 256 random bits; the prefix lets a scanner recognise it where it should not be.
-pub fn secret(prefix: &str) -> String {
+pub(crate) fn secret(prefix: &str) -> String {
     use base64::Engine;
     let bytes: [u8; 32] = rand::random();
     format!("{prefix}-{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))

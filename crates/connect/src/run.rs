@@ -30,6 +30,7 @@ use crate::config::{Checked, Config, DEFAULT_FILE};
 use crate::connections::Connections;
 use crate::credential::{self, AdminCredential};
 use crate::denials::Denials;
+use crate::error::Chain;
 use crate::gate::Gate;
 use crate::grpc::Api;
 use crate::hub::{Hub, PlanRouter, ReceiptLog, ZoneBundles};
@@ -69,7 +70,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let mut made = Vec::new();
 
     // The folder first: two processes that share one would destroy it, and the lock is cheap to lose again.
-    let data_dir = configuration.config.data_dir.clone();
+    let data_dir = std::path::absolute(&configuration.config.data_dir).context("data_dir must not be empty")?;
     let lock = open_data_dir(&data_dir, &mut made)?;
     let listen = bind("listen_address", configuration.config.listen_address).await?;
     let plaintext = bind_optional("plaintext_address", configuration.config.plaintext_address).await?;
@@ -206,7 +207,7 @@ impl Publisher {
                 () = tokio::time::sleep(management::LOOK_EVERY) => {}
             }
             if let Err(error) = self.look(SystemTime::now()).await {
-                tracing::error!("the control plane's own identity is not kept fresh: {error:#}");
+                tracing::error!(error = %Chain(error.as_ref()), "the control plane's own identity is not kept fresh");
             }
         }
     }
@@ -282,7 +283,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A reader that has gone away is told nothing more.
-            let _ = writeln!(std::io::stderr(), "Error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "Error: {}", Chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -1,0 +1,10 @@
+//! The control plane as its clients meet it: a real server on a socket, real certificates, nothing in between.
+
+mod access;
+mod agents;
+mod audit;
+mod federated_services;
+mod plan_stream;
+mod rules;
+mod start;
+mod support;
