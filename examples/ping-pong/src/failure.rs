@@ -68,9 +68,11 @@ impl Failure {
     }
 }
 
-/// `spiffe-rustls` refuses handshakes for the instant in which it takes over a rotated identity: no decision was made.
+/// `spiffe-rustls` makes no decision in the instant in which it takes over a rotated identity: here it says so itself, and
+/// over there it offers no way to sign.
 fn is_rotating(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     let mut next = match error.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::NoSignatureSchemes)) => return true,
         Some(rustls::Error::Other(other)) => other.source(),
         _ => None,
     };

@@ -35,12 +35,12 @@ impl World {
         Server::start(&["--mode", "mtls", "--admit", "b.test", "--workload-api", &self.server_identity.endpoint()]).await
     }
 
-    fn client(&self, connect: impl ToString) -> Client {
+    fn client(&self, connect: &impl ToString) -> Client {
         Client::new(connect).with(&["--mode", "mtls", "--expect", "a.test", "--workload-api", &self.client_identity.endpoint()])
     }
 }
 
-fn plain_client(connect: impl ToString) -> Client {
+fn plain_client(connect: &impl ToString) -> Client {
     Client::new(connect).with(&["--mode", "plain"])
 }
 
@@ -48,7 +48,7 @@ fn plain_client(connect: impl ToString) -> Client {
 async fn both_sides_learn_who_the_other_is() {
     let world = World::new().await;
     let mut server = world.server().await;
-    let outcome = world.client(server.address).run().await;
+    let outcome = world.client(&server.address).run().await;
     outcome.assert_code(0);
     let pong = &outcome.lines[0];
     assert_eq!((pong["result"].as_str(), pong["peer"].as_str()), (Some("pong"), Some(SERVER)));
@@ -61,11 +61,11 @@ async fn without_the_bundle_the_issuer_is_untrusted_and_with_it_the_same_process
     let world = World::new().await;
     world.client_identity.update(&world.b, &[]);
     let server = world.server().await;
-    let outcome = world.client(server.address).run().await;
+    let outcome = world.client(&server.address).run().await;
     outcome.assert_code(5);
     assert_eq!(outcome.lines[0]["reason"], "untrusted-issuer");
 
-    let mut client = world.client(server.address).with(&["--count", "0", "--interval", "20", "--keep-going"]).start();
+    let mut client = world.client(&server.address).with(&["--count", "0", "--interval", "20", "--keep-going"]).start();
     client.until("a refusal", |line| line["reason"] == "untrusted-issuer").await;
     world.client_identity.update(&world.b, &[&world.a]);
     client.until("a pong", |line| line["result"] == "pong").await;
@@ -77,7 +77,7 @@ async fn an_authority_that_is_not_in_the_bundle_is_untrusted() {
     let server = world.server().await;
     // Another authority under the name of the same trust domain.
     world.client_identity.update(&world.b, &[&Zone::new("a.test")]);
-    let outcome = world.client(server.address).run().await;
+    let outcome = world.client(&server.address).run().await;
     outcome.assert_code(5);
 }
 
@@ -86,12 +86,12 @@ async fn a_server_that_is_not_the_expected_one_is_told_from_an_untrusted_one() {
     let world = World::new().await;
     let server = world.server().await;
     for expected in ["b.test", "spiffe://a.test/ns/demo/sa/other"] {
-        let client = Client::new(server.address).with(&["--mode", "mtls", "--expect", expected]);
+        let client = Client::new(&server.address).with(&["--mode", "mtls", "--expect", expected]);
         let outcome = client.with(&["--workload-api", &world.client_identity.endpoint()]).run().await;
         outcome.assert_code(6);
         assert_eq!(outcome.lines[0]["reason"], "unexpected-identity");
     }
-    let exact = Client::new(server.address).with(&["--mode", "mtls", "--expect", SERVER]);
+    let exact = Client::new(&server.address).with(&["--mode", "mtls", "--expect", SERVER]);
     exact.with(&["--workload-api", &world.client_identity.endpoint()]).run().await.assert_code(0);
 }
 
@@ -100,14 +100,14 @@ async fn a_server_refuses_whom_it_does_not_trust_or_admit() {
     let world = World::new().await;
     world.server_identity.update(&world.a, &[]);
     let mut untrusting = world.server().await;
-    let outcome = world.client(untrusting.address).run().await;
+    let outcome = world.client(&untrusting.address).run().await;
     outcome.assert_code(7);
     untrusting.until("the refusal", |line| line.starts_with("refused ") && line.contains("b.test")).await;
 
     world.server_identity.update(&world.a, &[&world.b]);
     let endpoint = world.server_identity.endpoint();
     let mut choosy = Server::start(&["--mode", "mtls", "--admit", "spiffe://b.test/other", "--workload-api", &endpoint]).await;
-    world.client(choosy.address).run().await.assert_code(7);
+    world.client(&choosy.address).run().await.assert_code(7);
     choosy.until("the refusal", |line| line.starts_with("refused ") && line.contains(CLIENT)).await;
 }
 
@@ -115,7 +115,7 @@ async fn a_server_refuses_whom_it_does_not_trust_or_admit() {
 async fn the_authority_of_a_zone_rotates_under_traffic_without_a_failed_ping() {
     let mut world = World::new().await;
     let server = world.server().await;
-    let mut client = world.client(server.address).with(&["--count", "0", "--interval", "10", "--keep-going"]).start();
+    let mut client = world.client(&server.address).with(&["--count", "0", "--interval", "10", "--keep-going"]).start();
     client.until("the first pong", |line| line["result"] == "pong").await;
 
     // Published before it signs: both sides hold the new authority first.
@@ -140,7 +140,7 @@ async fn the_authority_of_a_zone_rotates_under_traffic_without_a_failed_ping() {
 async fn identities_that_change_all_the_time_fail_no_ping() {
     let world = World::new().await;
     let server = world.server().await;
-    let mut client = world.client(server.address).with(&["--count", "0", "--interval", "1", "--keep-going"]).start();
+    let mut client = world.client(&server.address).with(&["--count", "0", "--interval", "1", "--keep-going"]).start();
     for _ in 0..50 {
         client.pongs(2).await;
         world.client_identity.update(&world.b, &[&world.a]);
@@ -157,7 +157,7 @@ async fn where_nobody_listens_the_server_is_unreachable() {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         listener.local_addr().unwrap()
     };
-    let outcome = plain_client(nobody).run().await;
+    let outcome = plain_client(&nobody).run().await;
     outcome.assert_code(4);
     assert_eq!(outcome.lines[0]["reason"], "unreachable");
 }
@@ -166,7 +166,7 @@ async fn where_nobody_listens_the_server_is_unreachable() {
 async fn a_server_that_says_nothing_is_given_up() {
     // Accepts, by the backlog, and never reads.
     let silent = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let outcome = plain_client(silent.local_addr().unwrap()).with(&["--timeout", "200"]).run().await;
+    let outcome = plain_client(&silent.local_addr().unwrap()).with(&["--timeout", "200"]).run().await;
     outcome.assert_code(8);
     assert_eq!(outcome.lines[0]["reason"], "timed-out");
 }
@@ -179,7 +179,7 @@ async fn a_service_is_found_by_the_dns_server_that_was_named() {
     let any_port: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let dns = cofide_dns::serve(&[any_port], zone.clone(), Upstream::Nobody, CancellationToken::new()).await.unwrap();
     let dns_server = dns.addresses[0].to_string();
-    let ask = || world.client(format!("server.demo.a.test:{}", server.address.port())).with(&["--dns-server", &dns_server]);
+    let ask = || world.client(&format!("server.demo.a.test:{}", server.address.port())).with(&["--dns-server", &dns_server]);
 
     let outcome = ask().run().await;
     outcome.assert_code(3);
@@ -193,7 +193,7 @@ async fn a_service_is_found_by_endpoint_discovery() {
     let world = World::new().await;
     let server = world.server().await;
     let xds = xds::EndpointServer::start().await;
-    let ask = || world.client("server.demo.a.test").with(&["--xds-server", &xds.address.to_string()]);
+    let ask = || world.client(&"server.demo.a.test").with(&["--xds-server", &xds.address.to_string()]);
 
     let outcome = ask().with(&["--timeout", "500"]).run().await;
     outcome.assert_code(3);
@@ -211,7 +211,7 @@ async fn a_service_is_found_by_endpoint_discovery() {
 async fn a_held_connection_that_is_closed_is_noticed_between_two_pings() {
     let mut server = Server::start(&["--mode", "plain", "--name", "someone"]).await;
     // The next ping would be an hour away.
-    let mut client = plain_client(server.address).with(&["--hold", "--count", "0", "--interval", "3600000"]).start();
+    let mut client = plain_client(&server.address).with(&["--hold", "--count", "0", "--interval", "3600000"]).start();
     client.until("a pong", |line| line["reply"] == "...pong from someone").await;
     server.stop().await;
     client.until("the end of the connection", |line| line["reason"] == "refused").await;
@@ -221,7 +221,7 @@ async fn a_held_connection_that_is_closed_is_noticed_between_two_pings() {
 #[tokio::test]
 async fn a_held_connection_carries_all_pings() {
     let mut server = Server::start(&["--mode", "plain"]).await;
-    let outcome = plain_client(server.address).with(&["--hold", "--count", "3", "--interval", "1"]).run().await;
+    let outcome = plain_client(&server.address).with(&["--hold", "--count", "3", "--interval", "1"]).run().await;
     outcome.assert_code(0);
     assert_eq!(outcome.lines.last().unwrap()["answered"], 3);
     let mut clients = Vec::new();
@@ -234,17 +234,17 @@ async fn a_held_connection_carries_all_pings() {
 #[tokio::test]
 async fn a_server_may_speak_first() {
     let server = Server::start(&["--mode", "plain", "--greet"]).await;
-    plain_client(server.address).with(&["--expect-greeting"]).run().await.assert_code(0);
+    plain_client(&server.address).with(&["--expect-greeting"]).run().await.assert_code(0);
 
     let taciturn = Server::start(&["--mode", "plain"]).await;
-    plain_client(taciturn.address).with(&["--expect-greeting", "--timeout", "200"]).run().await.assert_code(8);
+    plain_client(&taciturn.address).with(&["--expect-greeting", "--timeout", "200"]).run().await.assert_code(8);
 }
 
 #[tokio::test]
 async fn without_an_identity_the_programs_say_where_they_looked_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = format!("unix:{}", folder.path().join("none.sock").display());
-    let client = Client::new("127.0.0.1:1").with(&["--mode", "mtls", "--expect", "a.test", "--workload-api", &nowhere]);
+    let client = Client::new(&"127.0.0.1:1").with(&["--mode", "mtls", "--expect", "a.test", "--workload-api", &nowhere]);
     let outcome = client.with(&["--identity-timeout", "200"]).run().await;
     outcome.assert_code(1);
     assert!(outcome.stderr.contains(&nowhere), "{}", outcome.stderr);

@@ -86,7 +86,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(connect: impl ToString) -> Self {
+    pub(crate) fn new(connect: &impl ToString) -> Self {
         Self { arguments: vec!["--json".into(), "--connect".into(), connect.to_string()] }
     }
 
