@@ -43,7 +43,13 @@ fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     if !lower.split(',').all(|word| word.contains('=') || is_level(word.trim())) {
         return Err(unexpected());
     }
-    EnvFilter::try_new(lower).map_err(|_| unexpected())
+    let filter = EnvFilter::try_new(&lower).map_err(|_| unexpected())?;
+    let is_talkative = filter.max_level_hint().is_some_and(|level| level >= LevelFilter::INFO);
+    if is_talkative && !lower.contains("hickory") {
+        // The DNS library writes two lines for each query at info; who wants them names it.
+        return EnvFilter::try_new(format!("hickory_server=warn,{lower}")).map_err(|_| unexpected());
+    }
+    Ok(filter)
 }
 
 #[cfg(test)]
@@ -57,6 +63,15 @@ mod tests {
         }
         for bad in ["loud", "", "info,loud"] {
             assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dns_queries_are_logged_on_demand_only() {
+        for (level, is_quiet) in
+            [("info", true), ("debug,cofide_dns=trace", true), ("info,hickory_server=info", false), ("error", false), ("off", false)]
+        {
+            assert_eq!(filter(level).unwrap().to_string().contains("hickory_server=warn"), is_quiet, "{level}");
         }
     }
 }
