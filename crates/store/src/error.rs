@@ -52,7 +52,7 @@ pub enum StoreError {
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 impl StoreError {
-    pub fn not_found(noun: NounName, id: impl ToString) -> Self {
+    pub fn not_found(noun: NounName, id: &(impl ToString + ?Sized)) -> Self {
         Self::NotFound { noun, id: id.to_string() }
     }
 }
@@ -61,7 +61,8 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         // SQLITE_BUSY and its variants: another process holds the lock for longer than the busy timeout.
         const BUSY: i32 = 5;
-        let primary_code = |error: &dyn sqlx::error::DatabaseError| error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+        let primary_code =
+            |error: &dyn sqlx::error::DatabaseError| error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
         match &error {
             sqlx::Error::PoolTimedOut => Self::Busy(error),
             sqlx::Error::Database(database) if primary_code(database.as_ref()) == Some(BUSY) => Self::Busy(error),

@@ -1,8 +1,6 @@
 //! What to list. Unset fields are ignored, set fields must all match; the default lists everything.
 
-use cofide_core::{
-    AttestationPolicyId, ClusterId, Hostname, Name, OrganizationId, TrustDomain, TrustZoneId,
-};
+use cofide_core::{AttestationPolicyId, ClusterId, Hostname, Name, OrganizationId, TrustDomain, TrustZoneId};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrganizationFilter {

@@ -3,7 +3,8 @@
 use cofide_core::{Finding, GatewayKind, NounChange, NounId, Severity, Timestamp};
 use cofide_plan::explain;
 
-use crate::world::{World, binding, cluster, federation, gateway, id, policy, port, service, two_zones, zone};
+use crate::builders::{binding, cluster, federation, gateway, id, policy, port, service, zone};
+use crate::world::{World, two_zones};
 
 fn told(world: &World, client: &str, hostname: &str) -> String {
     explain(&world.snapshot(), &id(client), &id(hostname)).iter().map(line).collect()

@@ -1,5 +1,8 @@
 //! The rules of planning, as examples, as properties of random worlds, and as the words that people read.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may stop at the first surprise, as tests may")]
+
+mod builders;
 mod explain;
 mod properties;
 mod rules;

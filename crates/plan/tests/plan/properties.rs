@@ -11,7 +11,8 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::world::{World, binding, bundle, cluster, federation, gateway, id, policy, port, service, zone};
+use crate::builders::{binding, bundle, cluster, federation, gateway, id, policy, port, service, zone};
+use crate::world::World;
 
 const ZONES: [&str; 4] = ["a", "b", "c", "d"];
 const POLICIES: [&str; 2] = ["p", "q"];

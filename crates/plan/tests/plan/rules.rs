@@ -3,7 +3,8 @@
 use cofide_core::{ControlPlaneTrust, Direction, ExportRefusal, GatewayKind, NounChange, NounId, SpiffeId, Timestamp, TlsMode};
 use cofide_plan::{ClusterPlan, Key, PlanResource, Snapshot, plan, resource};
 
-use crate::world::{World, binding, bundle, cluster, domain, federation, gateway, id, policy, port, service, two_zones, zone};
+use crate::builders::{binding, bundle, cluster, domain, federation, gateway, id, policy, port, service, zone};
+use crate::world::{World, two_zones};
 
 const SERVER: &str = "server.demo.a.test";
 

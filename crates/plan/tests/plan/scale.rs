@@ -5,7 +5,8 @@ use std::time::Instant;
 use cofide_core::{Change, Noun};
 use cofide_plan::{Key, Snapshot, affected};
 
-use crate::world::{World, cluster, federation, id, service, zone};
+use crate::builders::{cluster, federation, id, service, zone};
+use crate::world::World;
 
 const ZONES: usize = 20;
 const SERVICES_PER_CLUSTER: usize = 500;

@@ -1,3 +1,5 @@
+-- A migration is never edited once it has been released: databases carry its checksum. Changes go into the next number.
+--
 -- Times are microseconds since the Unix epoch. Columns named *_document hold JSON that is read and written as a whole and
 -- never searched; whatever is searched or must be unique has a column or a table of its own.
 

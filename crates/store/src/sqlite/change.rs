@@ -6,13 +6,10 @@ use super::columns::Columns;
 use super::statement::document;
 use super::transaction::Transaction;
 use crate::{
-    AttestationPolicies, AttestationPolicyBindings, Changes, Clusters, FederatedServices, Federations, Result, TrustZones,
+    AttestationPolicies, AttestationPolicyBindings, Changes, Clusters, FederatedServices, Federations, KEPT_CHANGES, Result, TrustZones,
 };
 
 const NOUN: &str = "change";
-
-/// How many changes are told one by one; a reader that is further behind reads everything anew, which is cheaper by then.
-const KEPT_CHANGES: i64 = 10_000;
 
 pub(super) async fn revision(connection: &mut SqliteConnection) -> Result<Revision> {
     let value: i64 = sqlx::query_scalar("SELECT value FROM revision").fetch_one(connection).await?;
@@ -24,7 +21,7 @@ pub(super) async fn append(connection: &mut SqliteConnection, change: &Change) -
     let revision: i64 = sqlx::query_scalar("UPDATE revision SET value = value + 1 RETURNING value").fetch_one(&mut *connection).await?;
     let insert = sqlx::query("INSERT INTO change (revision, change_document) VALUES ($1, $2)").bind(revision).bind(document(change));
     insert.execute(&mut *connection).await?;
-    let forget = sqlx::query("DELETE FROM change WHERE revision <= $1").bind(revision - KEPT_CHANGES);
+    let forget = sqlx::query("DELETE FROM change WHERE revision <= $1").bind(revision - KEPT_CHANGES.cast_signed());
     forget.execute(connection).await?;
     Ok(revision.cast_unsigned())
 }

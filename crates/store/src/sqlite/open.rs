@@ -67,7 +67,8 @@ fn is_occupied(path: &Path) -> Result<bool> {
 /// Looks at a file through a connection that cannot write.
 async fn inspect(path: &Path) -> Result<()> {
     let failed = |error: sqlx::Error| failed_to_open(path, &error);
-    let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT).connect().await.map_err(failed)?;
+    let mut connection =
+        SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT).connect().await.map_err(failed)?;
     let checked = check_contents(&mut connection, path).await;
     connection.close().await.map_err(failed)?;
     checked
@@ -123,5 +124,23 @@ fn failed_to_open(path: &Path, error: &sqlx::Error) -> StoreError {
         Some(CORRUPT) => StoreError::Damaged { path, reason },
         Some(NOT_A_DATABASE) => StoreError::NotADatabase { path },
         _ => StoreError::Open { path, reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn commits_are_flushed_references_are_checked_and_readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let pools = file(&folder.path().join("connect.db")).await.unwrap();
+        for (pool, query_only) in [(&pools.writer, 0), (&pools.readers, 1)] {
+            let pragma = async |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.unwrap();
+            assert_eq!(pragma("PRAGMA synchronous").await, 2, "FULL");
+            assert_eq!(pragma("PRAGMA foreign_keys").await, 1);
+            assert_eq!(pragma("PRAGMA query_only").await, query_only);
+            assert_eq!(sqlx::query_scalar::<_, String>("PRAGMA journal_mode").fetch_one(pool).await.unwrap(), "wal");
+        }
     }
 }

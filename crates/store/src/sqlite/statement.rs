@@ -1,8 +1,8 @@
 //! What the statements of all nouns have in common.
 
 use serde::Serialize;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::{NounName, Result, StoreError};

@@ -50,12 +50,12 @@ impl<Access> Transaction<Access> {
 impl WriteTransaction {
     /// See [`Writer::commit`].
     pub async fn commit(mut self, change: Option<Change>, events: Vec<AuditEvent>) -> Result<Revision> {
-        let revision = match &change {
-            Some(change) => change::append(self.connection(), change).await?,
+        let revision = match change {
+            Some(change) => change::append(self.connection(), &change).await?,
             None => change::revision(self.connection()).await?,
         };
-        for event in &events {
-            audit_event::append(self.connection(), event).await?;
+        for event in events {
+            audit_event::append(self.connection(), &event).await?;
         }
         self.inner.commit().await?;
         self.access.revisions.send_if_modified(|newest| {

@@ -3,6 +3,9 @@ use cofide_core::{Change, Noun, NounChange, Revision};
 
 use crate::Result;
 
+/// How many changes are told one by one; a reader that is further behind reads everything anew, which is cheaper by then.
+pub const KEPT_CHANGES: u64 = 1_000;
+
 #[async_trait]
 pub trait Changes: Send {
     /// The newest revision that this transaction sees.
@@ -10,7 +13,7 @@ pub trait Changes: Send {
 
     /// The changes after a revision, the oldest first.
     ///
-    /// `None` where they cannot be told any more, because the reader is too far behind or comes from another history (the
+    /// `None` where they cannot be told any more, because the reader is more than [`KEPT_CHANGES`] behind or comes from another history (the
     /// database was restored): then everything has to be read anew.
     async fn changes_since(&mut self, revision: Revision) -> Result<Option<Vec<(Revision, Change)>>>;
 

@@ -20,7 +20,7 @@ pub use agent::{Agents, AgentsMut};
 pub use attestation_policy::{AttestationPolicies, AttestationPoliciesMut};
 pub use attestation_policy_binding::{AttestationPolicyBindings, AttestationPolicyBindingsMut};
 pub use audit_event::AuditEvents;
-pub use change::Changes;
+pub use change::{Changes, KEPT_CHANGES};
 pub use cluster::{Clusters, ClustersMut};
 pub use federated_service::{FederatedServices, FederatedServicesMut};
 pub use federation::{Federations, FederationsMut};
