@@ -1,0 +1,172 @@
+//! Who is talked to, and who is not.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cofide_connect_client::{AccessToken, ConnectError, Credential, connect_as_agent, connect_as_user, connect_to_join};
+use cofide_svid::{BundleSet, IdentitySlot};
+use cofide_xds::Node;
+use cofide_xds::client::{DeltaSubscription, Versions};
+use cofide_xds::envoy::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use cofide_xds::envoy::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tonic::transport::Channel;
+
+use crate::support::{AGENT, CONNECT, Heard, TestConnect, authority, bootstrap, bundle, credential, id, svid, url, within};
+
+async fn open(channel: &Channel) -> Result<DeltaSubscription, tonic::Status> {
+    within(DeltaSubscription::open(channel.clone(), Node::default(), &["t"], Versions::new())).await
+}
+
+#[tokio::test]
+async fn a_person_is_known_by_the_token_and_shows_no_certificate() {
+    let authority = authority("management.local");
+    let mut connect = TestConnect::start(svid(&authority, CONNECT)).await;
+    let channel = within(connect_as_user(&credential(&authority, connect.address))).await.unwrap();
+    let (requests, receiver) = tokio::sync::mpsc::channel(1);
+    requests.send(DeltaDiscoveryRequest { type_url: "t".to_owned(), ..DeltaDiscoveryRequest::default() }).await.unwrap();
+    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let _responses = within(client.delta_aggregated_resources(stream)).await.unwrap();
+    let Heard::Stream { authorization, spiffe_id } = connect.heard().await else { panic!("no receipt was due") };
+    assert_eq!((authorization.as_deref(), spiffe_id), (Some("Bearer hunter2"), None));
+}
+
+#[tokio::test]
+async fn an_agent_that_joins_shows_no_certificate() {
+    let authority = authority("management.local");
+    let mut connect = TestConnect::start(svid(&authority, CONNECT)).await;
+    let channel = within(connect_to_join(&bootstrap(&authority, connect.address))).await.unwrap();
+    let _subscription = open(&channel).await.unwrap();
+    let Heard::Stream { authorization, spiffe_id } = connect.heard().await else { panic!("no receipt was due") };
+    assert_eq!((authorization, spiffe_id), (None, None));
+}
+
+#[tokio::test]
+async fn an_agent_shows_the_identity_that_it_has_at_that_moment() {
+    let management = authority("management.local");
+    let zone = authority("a.test");
+    let mut connect = TestConnect::start(svid(&management, CONNECT)).await;
+    connect.client_bundles.set(bundle(&zone));
+    let slot = Arc::new(IdentitySlot::default());
+    let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
+    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, slot.clone());
+    let later = "spiffe://a.test/ns/cofide/sa/cofide-agent";
+    for (identity, expected) in [(None, None), (Some(AGENT), Some(AGENT)), (Some(later), Some(later))] {
+        if let Some(identity) = identity {
+            slot.set(svid(&zone, identity));
+        }
+        let _subscription = within(async {
+            // The channel may find out with one call that the server is another one.
+            loop {
+                if let Ok(subscription) = open(&channel).await {
+                    return subscription;
+                }
+            }
+        })
+        .await;
+        let Heard::Stream { spiffe_id, .. } = connect.heard().await else { panic!("no receipt was due") };
+        assert_eq!(spiffe_id.as_deref(), expected);
+        // A new connection, at the same address.
+        let address = connect.address;
+        connect.stop().await;
+        connect = TestConnect::start_at(address, svid(&management, CONNECT), cofide_xds::Cache::new()).await;
+        connect.client_bundles.set(bundle(&zone));
+    }
+}
+
+#[tokio::test]
+async fn connect_may_rotate_its_authority_under_a_channel() {
+    let mut management = authority("management.local");
+    let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
+    let connect = TestConnect::start(svid(&management, CONNECT)).await;
+    let address = connect.address;
+    let channel = connect_as_agent(&url(address), id(CONNECT), bundles.clone(), Arc::new(IdentitySlot::default()));
+    open(&channel).await.unwrap();
+    management.prepare(SystemTime::now()).unwrap();
+    bundles.set(bundle(&management));
+    management.activate(SystemTime::now()).unwrap();
+    connect.stop().await;
+    let mut connect = TestConnect::start_at(address, svid(&management, CONNECT), cofide_xds::Cache::new()).await;
+    within(async { while open(&channel).await.is_err() {} }).await;
+    assert!(matches!(connect.heard().await, Heard::Stream { .. }));
+}
+
+#[tokio::test]
+async fn a_server_with_the_name_but_not_the_authority_is_refused_and_told_nothing() {
+    let (real, forged) = (authority("management.local"), authority("management.local"));
+    let mut connect = TestConnect::start(svid(&forged, CONNECT)).await;
+    let error = within(connect_as_user(&credential(&real, connect.address))).await.unwrap_err();
+    assert!(matches!(&error, ConnectError::Refused { url, .. } if *url == connect.address.to_string()), "{error}");
+    let error = within(connect_to_join(&bootstrap(&real, connect.address))).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+
+    let bundles = Arc::new(BundleSet::from_iter([bundle(&real)]));
+    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, Arc::new(IdentitySlot::default()));
+    let status = open(&channel).await.unwrap_err();
+    assert!(matches!(ConnectError::within(&status), Some(ConnectError::Refused { .. })), "{status:?}");
+    assert!(connect.heard.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_server_with_the_authority_but_another_name_is_refused_by_both_names() {
+    let authority = authority("management.local");
+    let connect = TestConnect::start(svid(&authority, "spiffe://management.local/ns/demo/sa/other")).await;
+    let error = within(connect_as_user(&credential(&authority, connect.address))).await.unwrap_err().to_string();
+    assert!(error.contains("/ns/demo/sa/other") && error.contains(CONNECT), "{error}");
+}
+
+#[tokio::test]
+async fn whatever_else_may_answer_is_named() {
+    let authority = authority("management.local");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let plain = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        listener
+    });
+    let error = within(connect_as_user(&credential(&authority, address))).await.unwrap_err();
+    assert_eq!(error, ConnectError::NotTls { url: address.to_string() });
+
+    // The port is known to be free again: its listener is dropped here.
+    drop(plain.await.unwrap());
+    let error = within(connect_as_user(&credential(&authority, address))).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains(&address.to_string()) && error.to_string().contains("refused"), "{error}");
+
+    let mut nowhere = credential(&authority, address);
+    nowhere.connect_url = Some("connect.invalid:1".parse().unwrap());
+    let error = within(connect_as_user(&nowhere)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_agree_to_http2_is_named() {
+    let authority = authority("management.local");
+    let identity = Arc::new(IdentitySlot::new(svid(&authority, CONNECT)));
+    for offered in [vec![], vec![b"http/1.1".to_vec()]] {
+        let mut config = cofide_svid::tls::server_config(identity.clone(), Arc::new(BundleSet::new()), cofide_svid::ClientAuth::None);
+        config.alpn_protocols = offered;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let _ = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await;
+        });
+        let error = within(connect_as_user(&credential(&authority, address))).await.unwrap_err();
+        assert_eq!(error, ConnectError::NotHttp2 { url: address.to_string() });
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_lacks_something_says_what() {
+    let whole = credential(&authority("management.local"), "127.0.0.1:1".parse().unwrap());
+    let fails = async |credential: Credential| within(connect_as_user(&credential)).await.unwrap_err();
+    assert_eq!(fails(Credential { connect: None, ..whole.clone() }).await, ConnectError::NoTrust);
+    assert_eq!(fails(Credential { connect_url: None, ..whole.clone() }).await, ConnectError::NoUrl);
+    assert_eq!(fails(Credential { access_token: AccessToken::new("two\nlines"), ..whole }).await, ConnectError::Token);
+}
