@@ -1,1 +1,103 @@
-//! cofidectl: everything that a person does
+//! cofidectl: everything that a person does.
+//!
+//! ```text
+//!  args/<noun> ──> commands/<noun> ──> connection ──> Connect
+//!                      │   resolve: names to ids, once
+//!                      ▼
+//!                  view/<noun> ──> printer: table, JSON or YAML on stdout
+//!
+//!  error: what went wrong, what to do, exit code          config: file under environment under flags
+//! ```
+//!
+//! Data goes to stdout and everything else to stderr, so output can be piped. A command changes one thing at most, and
+//! says what it changed.
+
+pub mod args;
+pub mod commands;
+pub mod config;
+pub mod connection;
+pub mod error;
+pub mod label_selector;
+pub mod printer;
+pub mod resolve;
+pub mod time;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Parser;
+use cofide_runtime::logging;
+
+use crate::args::Cli;
+use crate::config::Config;
+use crate::error::Error;
+use crate::printer::Printer;
+
+/// The person and the place: what a program otherwise takes from its process.
+pub struct Surroundings<'a> {
+    pub home: Option<PathBuf>,
+    pub stdout: &'a mut dyn Write,
+    pub stderr: &'a mut dyn Write,
+    /// Whether errors may be coloured.
+    pub color: bool,
+}
+
+/// Runs the command line and gives the exit code: 0 done, 1 failed, 2 the command line is not valid.
+pub async fn run(line: impl IntoIterator<Item = OsString>, around: Surroundings<'_>) -> u8 {
+    let Surroundings { home, stdout, stderr, color } = around;
+    let cli = match Cli::try_parse_from(line) {
+        Ok(cli) => cli,
+        // Help is an answer and goes to stdout; the rest are mistakes.
+        Err(error) if !error.use_stderr() => {
+            let text = if color { error.render().ansi().to_string() } else { error.render().to_string() };
+            return match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+                Ok(()) => 0,
+                Err(error) => Error::from(error).exit_code(),
+            };
+        }
+        Err(error) => {
+            let text = error.render().to_string();
+            let text = text.strip_prefix("error: ").map_or_else(|| text.clone(), |rest| format!("Error: {rest}"));
+            let _ = stderr.write_all(text.as_bytes());
+            return 2;
+        }
+    };
+    let result = async {
+        let config = Config::load(&cli.global, home.as_deref())?;
+        // A second initialisation, as in a test that runs several commands, keeps the first.
+        let _ = logging::init(logging::Format::Text, config.log_level.as_deref().unwrap_or("error"));
+        let mut printer = Printer { format: config.output, stdout, stderr: &mut *stderr };
+        commands::run(cli.command, &config, &mut printer).await
+    };
+    match Box::pin(result).await {
+        Ok(()) => 0,
+        Err(error @ Error::OutputClosed) => error.exit_code(),
+        Err(error) => {
+            let _ = stderr.write_all(error.render(color).as_bytes());
+            error.exit_code()
+        }
+    }
+}
+
+/// As [`run`], in this process.
+pub fn main() -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "Error: cannot start: {error}");
+            return 1;
+        }
+    };
+    let around = Surroundings {
+        home: std::env::home_dir(),
+        stdout: &mut std::io::stdout().lock(),
+        stderr: &mut std::io::stderr(),
+        color: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    };
+    runtime.block_on(run(std::env::args_os(), around))
+}

@@ -1,0 +1,36 @@
+//! `cofidectl agent`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Subcommand, Debug)]
+pub enum AgentCommand {
+    /// Join tokens: how the agent of a cluster first introduces itself
+    #[command(subcommand)]
+    JoinToken(JoinTokenCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub enum JoinTokenCommand {
+    /// Create a join token and write the bootstrap file for the agent; an older token of the cluster stops working
+    #[command(
+        after_help = "Example:\n  cofidectl agent join-token create --trust-zone trust-zone-a \\\n      --cluster cluster-a --output-file \
+                            bootstrap.yaml\n\nThe file holds a secret that works once. Hand it to the agent:\n  cofide-agent run \
+                            --bootstrap-file bootstrap.yaml"
+    )]
+    Create(CreateArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct CreateArgs {
+    /// Name or id of the trust zone
+    #[arg(long, value_name = "ZONE")]
+    pub trust_zone: String,
+    /// Name or id of the cluster
+    #[arg(long)]
+    pub cluster: String,
+    /// Where to write it, readable by you alone; - for stdout
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub output_file: PathBuf,
+}

@@ -1,0 +1,60 @@
+//! `cofidectl trust-zone`
+
+use clap::{Args, Subcommand};
+use cofide_core::{BundleEndpointProfile, Name, TrustDomain, parse_trust_domain};
+
+#[derive(Subcommand, Debug)]
+pub enum TrustZoneCommand {
+    /// Create a trust zone
+    #[command(after_help = "Example:\n  cofidectl trust-zone add trust-zone-a --trust-domain a.example")]
+    Add(AddArgs),
+    /// List the trust zones
+    #[command(after_help = "Example:\n  cofidectl trust-zone list")]
+    List,
+    /// Show one trust zone
+    #[command(after_help = "Example:\n  cofidectl trust-zone get trust-zone-a --output yaml")]
+    Get(GetArgs),
+    /// Remove a trust zone, with its bindings and its federations on either side
+    #[command(after_help = "Example:\n  cofidectl trust-zone del trust-zone-a")]
+    Del(DelArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct AddArgs {
+    /// A name for people
+    pub name: Name,
+    /// The SPIFFE trust domain, as in a.example; it cannot change later
+    #[arg(long, value_name = "DOMAIN", value_parser = trust_domain)]
+    pub trust_domain: TrustDomain,
+    /// Issuer of the zone's JWT-SVIDs
+    #[arg(long, value_name = "URL")]
+    pub jwt_issuer: Option<String>,
+    /// Where the zone publishes its bundle
+    #[arg(long, value_name = "URL")]
+    pub bundle_endpoint_url: Option<String>,
+    /// How the bundle endpoint proves itself: https_spiffe or https_web
+    #[arg(long, value_name = "PROFILE", default_value = "https_spiffe")]
+    pub bundle_endpoint_profile: BundleEndpointProfile,
+    /// Accepted for the sake of older scripts
+    #[arg(long, hide = true)]
+    pub external_server: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// Name or id
+    pub name: String,
+}
+
+#[derive(Args, Debug)]
+pub struct DelArgs {
+    /// Name or id
+    pub name: String,
+    /// Remove its clusters too
+    #[arg(long)]
+    pub force: bool,
+}
+
+pub(crate) fn trust_domain(text: &str) -> Result<TrustDomain, String> {
+    parse_trust_domain(text).map_err(|error| format!("a trust domain {error}"))
+}

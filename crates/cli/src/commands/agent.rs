@@ -1,0 +1,69 @@
+//! `cofidectl agent`
+
+use std::path::Path;
+
+use cofide_api::connect::agent_service::CreateAgentJoinTokenRequest;
+use cofide_api::types::cluster::Cluster;
+use cofide_api::types::trust_zone::TrustZone;
+use cofide_connect_client::Bootstrap;
+use cofide_core::{JoinTokenSecret, parse_trust_domain};
+
+use crate::args::agent::{AgentCommand, CreateArgs, JoinTokenCommand};
+use crate::connection::{Connection, call};
+use crate::error::{Error, Result};
+use crate::printer::Printer;
+use crate::resolve::{clusters, trust_zones};
+
+pub(super) async fn run(command: AgentCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    match command {
+        AgentCommand::JoinToken(JoinTokenCommand::Create(args)) => create_join_token(args, connection, printer).await,
+    }
+}
+
+async fn create_join_token(args: CreateArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let zone = zones.find(&args.trust_zone)?;
+    let clusters = clusters(connection, Some(zone)).await?;
+    let cluster = clusters.find(&args.cluster)?;
+    let request = CreateAgentJoinTokenRequest { trust_zone_id: zone.id.clone(), cluster_id: cluster.id.clone() };
+    let token = call(connection.agents().create_agent_join_token(request)).await?.agent_token.unwrap_or_default();
+    let bootstrap = bootstrap(zone, cluster, JoinTokenSecret::new(token), connection)?;
+    if is_stdout(&args.output_file) {
+        return printer.data(&bootstrap.to_yaml());
+    }
+    bootstrap.write(&args.output_file).map_err(|error| Error::failed(error.to_string()))?;
+    printer.say(&format!(
+        "wrote {file}: it lets the agent of cluster {} join trust zone {} once; hand it to the agent: cofide-agent run --bootstrap-file {file}",
+        cluster.name(),
+        zone.name,
+        file = args.output_file.display()
+    ))
+}
+
+fn is_stdout(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// A new token ends the one before, so it is not asked for where it could not be kept.
+pub(super) fn check_output_file(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if is_stdout(file) || (folder.is_dir() && !file.is_dir()) {
+        return Ok(());
+    }
+    let reason = if file.is_dir() { "it is a folder" } else { "the folder does not exist" };
+    Err(Error::failed(format!("cannot write {}: {reason}", file.display())))
+}
+
+fn bootstrap(zone: &TrustZone, cluster: &Cluster, agent_token: JoinTokenSecret, connection: &Connection) -> Result<Bootstrap> {
+    let unusable =
+        |noun: &str, reason: &dyn std::fmt::Display| Error::failed(format!("Connect sent a {noun} that cannot be used: {reason}"));
+    Ok(Bootstrap {
+        connect_url: connection.url().clone(),
+        connect: connection.connect().clone(),
+        trust_zone_id: zone.id().parse().map_err(|error| unusable("trust zone", &error))?,
+        trust_domain: parse_trust_domain(&zone.trust_domain).map_err(|error| unusable("trust zone", &error))?,
+        cluster_id: cluster.id().parse().map_err(|error| unusable("cluster", &error))?,
+        cluster_name: cluster.name().parse().map_err(|error| unusable("cluster", &error))?,
+        agent_token,
+    })
+}

@@ -1,0 +1,45 @@
+//! `cofidectl federated-service`
+
+use cofide_api::connect::agent_service::ListFederatedServicesRequest;
+
+use crate::args::federated_service::{FederatedServiceCommand, GetArgs, ListArgs};
+use crate::connection::{Connection, call};
+use crate::error::{Error, Result};
+use crate::printer::Printer;
+use crate::view::federated_service::{FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView};
+
+pub(super) async fn run(command: FederatedServiceCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    match command {
+        FederatedServiceCommand::List(args) => list(args, connection, printer).await,
+        FederatedServiceCommand::Get(args) => get(args, connection, printer).await,
+    }
+}
+
+/// By hostname, then by cluster.
+async fn services(connection: &Connection) -> Result<Vec<FederatedServiceView>> {
+    let answer = call(connection.agents().list_federated_services(ListFederatedServicesRequest::default())).await?;
+    let mut services: Vec<_> = answer.services.iter().map(FederatedServiceView::new).collect();
+    services.sort_by(|a, b| (&a.hostname, &a.cluster).cmp(&(&b.hostname, &b.cluster)));
+    Ok(services)
+}
+
+async fn list(args: ListArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let mut services = services(connection).await?;
+    if let Some(domain) = &args.trust_domain {
+        services.retain(|service| service.trust_domain == domain.as_str());
+    }
+    if let Some(domain) = &args.exported_to {
+        services.retain(|service| service.exported_trust_domains.iter().any(|exported| exported == domain.as_str()));
+    }
+    printer.show(&FederatedServicesView(services))
+}
+
+async fn get(args: GetArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let mut services = services(connection).await?;
+    services.retain(|service| service.hostname.as_deref() == Some(&args.hostname) || service.id == args.hostname);
+    if services.is_empty() {
+        let error = Error::failed(format!("federated service {:?} not found", args.hostname));
+        return Err(error.hint("cofidectl federated-service list shows which there are"));
+    }
+    printer.show(&FederatedServiceDetailsView(services))
+}

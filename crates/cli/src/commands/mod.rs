@@ -1,0 +1,59 @@
+//! What each command does, one file per noun.
+
+mod agent;
+mod attestation_policy;
+mod attestation_policy_binding;
+mod audit;
+mod cluster;
+mod federated_service;
+mod federation;
+mod trust_zone;
+
+use clap::CommandFactory;
+
+use crate::args::agent::{AgentCommand, JoinTokenCommand};
+use crate::args::attestation_policy_binding::BindingCommand;
+use crate::args::{Cli, Command, VersionArgs};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::error::Result;
+use crate::printer::Printer;
+
+/// Runs one command.
+pub async fn run(command: Command, config: &Config, printer: &mut Printer<'_>) -> Result<()> {
+    match &command {
+        Command::Version(args) => return version(args, printer),
+        Command::Completion(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "cofidectl", &mut script);
+            return printer.data(&String::from_utf8_lossy(&script));
+        }
+        // What can be said without asking anybody is said first.
+        Command::AttestationPolicyBinding(BindingCommand::Update(args)) if !attestation_policy_binding::asks_for_a_change(args)? => {
+            return printer.say("No changes specified");
+        }
+        Command::Agent(AgentCommand::JoinToken(JoinTokenCommand::Create(args))) => agent::check_output_file(&args.output_file)?,
+        _ => {}
+    }
+    let connection = Connection::open(config).await?;
+    match command {
+        Command::TrustZone(command) => trust_zone::run(command, &connection, printer).await,
+        Command::Cluster(command) => cluster::run(command, &connection, printer).await,
+        Command::Federation(command) => federation::run(command, &connection, printer).await,
+        Command::AttestationPolicy(command) => attestation_policy::run(command, &connection, printer).await,
+        Command::AttestationPolicyBinding(command) => attestation_policy_binding::run(command, &connection, printer).await,
+        Command::FederatedService(command) => federated_service::run(command, &connection, printer).await,
+        Command::Agent(command) => agent::run(command, &connection, printer).await,
+        Command::Audit(command) => audit::run(command, &connection, printer).await,
+        Command::Version(_) | Command::Completion(_) => Ok(()),
+    }
+}
+
+fn version(args: &VersionArgs, printer: &mut Printer<'_>) -> Result<()> {
+    let mut text = format!("{}\n", cofide_runtime::build_info::line("cofidectl"));
+    if args.build_info {
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        text.push_str(&format!("architecture: {}\nsystem: {}\nprofile: {profile}\n", std::env::consts::ARCH, std::env::consts::OS));
+    }
+    printer.data(&text)
+}

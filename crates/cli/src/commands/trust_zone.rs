@@ -1,0 +1,73 @@
+//! `cofidectl trust-zone`
+
+use cofide_api::connect::cluster_service::DestroyClusterRequest;
+use cofide_api::connect::trust_zone_service::{CreateTrustZoneRequest, DestroyTrustZoneRequest, GetTrustZoneRequest};
+use cofide_api::types::trust_zone::{BundleEndpointProfile, TrustZone};
+
+use crate::args::trust_zone::{AddArgs, DelArgs, GetArgs, TrustZoneCommand};
+use crate::connection::{Connection, call};
+use crate::error::{Error, Result};
+use crate::printer::Printer;
+use crate::resolve::{clusters, trust_zones};
+use crate::view::trust_zone::{TrustZoneView, TrustZonesView};
+
+pub(super) async fn run(command: TrustZoneCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    match command {
+        TrustZoneCommand::Add(args) => add(args, connection, printer).await,
+        TrustZoneCommand::List => list(connection, printer).await,
+        TrustZoneCommand::Get(args) => get(args, connection, printer).await,
+        TrustZoneCommand::Del(args) => del(args, connection, printer).await,
+    }
+}
+
+async fn add(args: AddArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let profile = match args.bundle_endpoint_profile {
+        cofide_core::BundleEndpointProfile::HttpsSpiffe => BundleEndpointProfile::HttpsSpiffe,
+        cofide_core::BundleEndpointProfile::HttpsWeb => BundleEndpointProfile::HttpsWeb,
+    };
+    let trust_zone = TrustZone {
+        name: args.name.to_string(),
+        trust_domain: args.trust_domain.to_string(),
+        jwt_issuer: args.jwt_issuer,
+        bundle_endpoint_url: args.bundle_endpoint_url,
+        bundle_endpoint_profile: Some(profile.into()),
+        ..TrustZone::default()
+    };
+    let request = CreateTrustZoneRequest { trust_zone: Some(trust_zone) };
+    let answer = call(connection.trust_zones().create_trust_zone(request)).await?;
+    let view = TrustZoneView::new(&answer.trust_zone.unwrap_or_default(), []);
+    printer.done(&format!("created trust zone {} with trust domain {}", view.name, view.trust_domain), &view)
+}
+
+async fn list(connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let clusters = clusters(connection, None).await?;
+    printer.show(&TrustZonesView(zones.iter().map(|zone| TrustZoneView::new(zone, clusters.iter())).collect()))
+}
+
+async fn get(args: GetArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let request = GetTrustZoneRequest { trust_zone_id: zones.find(&args.name)?.id.clone() };
+    let zone = call(connection.trust_zones().get_trust_zone(request)).await?.trust_zone.unwrap_or_default();
+    let clusters = clusters(connection, Some(&zone)).await?;
+    printer.show(&TrustZoneView::new(&zone, clusters.iter()))
+}
+
+/// Connect refuses a zone that still has clusters; with `--force` they go first, one by one, and the zone last, so that
+/// what is left after a failure can be deleted by the same command.
+async fn del(args: DelArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let zone = zones.find(&args.name)?;
+    if zone.is_management_zone {
+        return Err(Error::failed(format!("trust zone {} is the control plane's own and cannot be removed", zone.name)));
+    }
+    if args.force {
+        for cluster in clusters(connection, Some(zone)).await?.iter() {
+            call(connection.clusters().destroy_cluster(DestroyClusterRequest { cluster_id: cluster.id.clone() })).await?;
+            printer.say(&format!("removed cluster {}", cluster.name()))?;
+        }
+    }
+    let request = DestroyTrustZoneRequest { trust_zone_id: zone.id.clone() };
+    call(connection.trust_zones().destroy_trust_zone(request)).await?;
+    printer.say(&format!("removed trust zone {}", zone.name))
+}

@@ -1,0 +1,91 @@
+//! The way to Connect: one channel, a client per service.
+
+use std::future::Future;
+use std::time::Duration;
+
+use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient;
+use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
+use cofide_api::connect::attestation_policy_service::attestation_policy_service_client::AttestationPolicyServiceClient;
+use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
+use cofide_api::connect::cluster_service::cluster_service_client::ClusterServiceClient;
+use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
+use cofide_api::connect::receipt_service::receipt_service_client::ReceiptServiceClient;
+use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
+use cofide_connect_client::{ConnectUrl, Credential, UserChannel, connect_as_user};
+use cofide_core::ControlPlaneTrust;
+use tonic::{Response, Status};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// A person waits, but not for ever.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connect, as the person whose credential it is.
+pub struct Connection {
+    channel: UserChannel,
+    url: ConnectUrl,
+    connect: ControlPlaneTrust,
+}
+
+macro_rules! clients {
+    ($($name:ident: $client:ident),* $(,)?) => {$(
+        pub fn $name(&self) -> $client<UserChannel> {
+            $client::new(self.channel.clone())
+        }
+    )*};
+}
+
+impl Connection {
+    clients! {
+        trust_zones: TrustZoneServiceClient,
+        clusters: ClusterServiceClient,
+        federations: FederationServiceClient,
+        attestation_policies: AttestationPolicyServiceClient,
+        ap_bindings: ApBindingServiceClient,
+        agents: AgentServiceClient,
+        audit: AuditServiceClient,
+        receipts: ReceiptServiceClient,
+    }
+
+    /// Reads the credential and connects; what answers must be exactly the Connect that the credential names.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let mut credential = credential(config)?;
+        if let Some(url) = &config.connect_url {
+            credential.connect_url = Some(url.parse::<ConnectUrl>().map_err(|error| Error::Usage(error.to_string()))?);
+        }
+        let channel = connect_as_user(&credential).await.map_err(|error| Error::failed(error.to_string()))?;
+        match (credential.connect_url, credential.connect) {
+            (Some(url), Some(connect)) => Ok(Self { channel, url, connect }),
+            _ => Err(Error::failed("the credential does not say where Connect is and how to recognise it")),
+        }
+    }
+
+    /// Where Connect is.
+    pub fn url(&self) -> &ConnectUrl {
+        &self.url
+    }
+
+    /// How Connect is recognised.
+    pub fn connect(&self) -> &ControlPlaneTrust {
+        &self.connect
+    }
+}
+
+fn credential(config: &Config) -> Result<Credential> {
+    const HINT: &str = "name the credential file with --credentials or COFIDE_CREDENTIALS; cofide-connect writes one at its first start: \
+                        admin-credential.json in its data folder";
+    let path = config.credentials.as_ref().ok_or_else(|| Error::failed("no credential file is named").hint(HINT))?;
+    Credential::read(path).map_err(|error| {
+        let failed = Error::failed(error.to_string());
+        if error.is_not_found() { failed.hint(HINT) } else { failed }
+    })
+}
+
+/// Awaits a call and unwraps its answer.
+pub async fn call<T>(request: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
+    match tokio::time::timeout(CALL_TIMEOUT, request).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(Status::deadline_exceeded("").into()),
+    }
+}

@@ -1,0 +1,145 @@
+//! From the names that people type to the ids that Connect goes by, and back.
+//!
+//! A command loads the directories that it needs once and looks everything up in them. Where a name is expected an id
+//! will do too; a name wins.
+
+use cofide_api::connect::attestation_policy_service::ListAttestationPoliciesRequest;
+use cofide_api::connect::cluster_service::ListClustersRequest;
+use cofide_api::connect::cluster_service::list_clusters_request;
+use cofide_api::connect::trust_zone_service::ListTrustZonesRequest;
+use cofide_api::types::attestation_policy::AttestationPolicy;
+use cofide_api::types::cluster::Cluster;
+use cofide_api::types::trust_zone::TrustZone;
+
+use crate::connection::{Connection, call};
+use crate::error::{Error, Result};
+
+/// A noun that people call by a name.
+pub trait Named {
+    const NOUN: &'static str;
+    /// The command that shows which there are.
+    const LIST: &'static str;
+
+    fn id(&self) -> &str;
+    fn name(&self) -> &str;
+}
+
+impl Named for TrustZone {
+    const NOUN: &'static str = "trust zone";
+    const LIST: &'static str = "cofidectl trust-zone list";
+
+    fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Cluster {
+    const NOUN: &'static str = "cluster";
+    const LIST: &'static str = "cofidectl cluster list";
+
+    fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
+    }
+
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+}
+
+impl Named for AttestationPolicy {
+    const NOUN: &'static str = "attestation policy";
+    const LIST: &'static str = "cofidectl attestation-policy list";
+
+    fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// All objects of a noun, by name.
+#[derive(Clone, Debug)]
+pub struct Directory<T>(Vec<T>);
+
+impl<T: Named> Directory<T> {
+    pub fn new(mut objects: Vec<T>) -> Self {
+        objects.sort_by(|a, b| a.name().cmp(b.name()));
+        Self(objects)
+    }
+
+    /// In the order of their names.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    /// By name, else by id.
+    pub fn find(&self, wanted: &str) -> Result<&T> {
+        let by = |key: fn(&T) -> &str| self.0.iter().find(|object| key(object) == wanted);
+        by(T::name).or_else(|| by(T::id)).ok_or_else(|| {
+            let error = Error::failed(format!("{} {wanted:?} not found", T::NOUN));
+            match closest(wanted, self.0.iter().map(T::name)) {
+                Some(name) => error.hint(format!("did you mean {name}?")),
+                None => error.hint(format!("{} shows which there are", T::LIST)),
+            }
+        })
+    }
+
+    /// The name of an id; the id itself where nothing has it, so that a dangling reference is seen and not hidden.
+    pub fn name_of<'a>(&'a self, id: &'a str) -> &'a str {
+        self.0.iter().find(|object| object.id() == id).map_or(id, T::name)
+    }
+}
+
+fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = names.map(|name| (strsim::jaro_winkler(wanted, name), name));
+    scored.filter(|(score, _)| *score > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+pub async fn trust_zones(connection: &Connection) -> Result<Directory<TrustZone>> {
+    let answer = call(connection.trust_zones().list_trust_zones(ListTrustZonesRequest::default())).await?;
+    Ok(Directory::new(answer.trust_zones))
+}
+
+/// The clusters of one zone, or of all.
+pub async fn clusters(connection: &Connection, zone: Option<&TrustZone>) -> Result<Directory<Cluster>> {
+    let filter = zone.map(|zone| list_clusters_request::Filter { trust_zone_id: zone.id.clone(), ..Default::default() });
+    let answer = call(connection.clusters().list_clusters(ListClustersRequest { filter })).await?;
+    Ok(Directory::new(answer.clusters))
+}
+
+pub async fn policies(connection: &Connection) -> Result<Directory<AttestationPolicy>> {
+    let request = ListAttestationPoliciesRequest::default();
+    let answer = call(connection.attestation_policies().list_attestation_policies(request)).await?;
+    Ok(Directory::new(answer.policies))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zones() -> Directory<TrustZone> {
+        let zone = |id: &str, name: &str| TrustZone { id: Some(id.into()), name: name.into(), ..Default::default() };
+        Directory::new(vec![zone("tz-2", "trust-zone-b"), zone("tz-1", "trust-zone-a"), zone("tz-3", "tz-1")])
+    }
+
+    #[test]
+    fn a_name_wins_over_an_id() {
+        assert_eq!(zones().find("trust-zone-a").unwrap().id(), "tz-1");
+        assert_eq!(zones().find("tz-2").unwrap().name(), "trust-zone-b");
+        assert_eq!(zones().find("tz-1").unwrap().id(), "tz-3");
+        assert_eq!(zones().name_of("tz-9"), "tz-9");
+    }
+
+    #[test]
+    fn an_unknown_name_comes_with_a_way_on() {
+        let error = |wanted| zones().find(wanted).unwrap_err().render(false);
+        assert_eq!(error("trust-zone-aa"), "Error: trust zone \"trust-zone-aa\" not found\nhint: did you mean trust-zone-a?\n");
+        assert_eq!(error("x"), "Error: trust zone \"x\" not found\nhint: cofidectl trust-zone list shows which there are\n");
+    }
+}

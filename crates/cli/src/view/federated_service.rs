@@ -1,0 +1,141 @@
+//! Federated services.
+
+use std::collections::BTreeMap;
+
+use cofide_api::types::federated_service::{FederatedService, TlsMode};
+use cofide_core::{Gateway, ServiceName, parse_trust_domain};
+use serde::Serialize;
+
+use super::{joined, moment, or_nothing};
+use crate::printer::{Table, View};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FederatedServiceView {
+    pub id: String,
+    /// Absent where name, namespace and trust domain make no DNS name.
+    pub hostname: Option<String>,
+    pub name: String,
+    pub namespace: String,
+    pub trust_domain: String,
+    pub cluster: String,
+    pub port: u32,
+    pub tls_mode: &'static str,
+    pub exported_trust_domains: Vec<String>,
+    pub workload_labels: BTreeMap<String, String>,
+    pub spiffe_id_paths: Vec<String>,
+    /// `manual` where the owner named them, else `discovered`.
+    pub gateway_source: &'static str,
+    pub gateways: Vec<GatewayView>,
+    pub created_at: Option<String>,
+    pub last_updated_at: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GatewayView {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A host name or an IP address.
+    pub address: String,
+    pub port: u16,
+    #[serde(skip)]
+    text: String,
+}
+
+impl From<Gateway> for GatewayView {
+    fn from(gateway: Gateway) -> Self {
+        Self { kind: gateway.kind.to_string(), address: gateway.address.to_string(), port: gateway.port.get(), text: gateway.to_string() }
+    }
+}
+
+impl FederatedServiceView {
+    pub fn new(service: &FederatedService) -> Self {
+        // What clients use; a gateway that cannot be read is one that nobody can use.
+        let manual: Vec<_> = service.gateway_specs.iter().filter_map(|gateway| Gateway::try_from(gateway).ok()).collect();
+        let discovered = || service.gateway_entries.iter().filter_map(|gateway| Gateway::try_from(gateway).ok()).collect();
+        let (gateway_source, gateways) = if manual.is_empty() { ("discovered", discovered()) } else { ("manual", manual) };
+        Self {
+            id: service.id.clone(),
+            hostname: hostname(service),
+            name: service.name.clone(),
+            namespace: service.namespace.clone(),
+            trust_domain: service.trust_domain.clone(),
+            cluster: service.cluster_name.clone(),
+            port: service.port,
+            tls_mode: match service.tls_mode() {
+                TlsMode::Mtls => "Mtls",
+                TlsMode::IstioMtls => "IstioMtls",
+                TlsMode::Unspecified => "Unspecified",
+            },
+            exported_trust_domains: service.exported_trust_domains.clone(),
+            workload_labels: service.workload_labels.clone(),
+            spiffe_id_paths: service.spiffe_id_paths.clone(),
+            gateway_source,
+            gateways: gateways.into_iter().map(Into::into).collect(),
+            created_at: moment!(service.created_at),
+            last_updated_at: moment!(service.last_updated_at),
+        }
+    }
+
+    fn shown_hostname(&self) -> String {
+        or_nothing(self.hostname.as_deref())
+    }
+
+    fn shown_gateways(&self, separator: &str) -> String {
+        or_nothing(Some(&self.gateways.iter().map(|gateway| gateway.text.as_str()).collect::<Vec<_>>().join(separator)))
+    }
+
+    fn fields(&self) -> Table {
+        let labels: Vec<_> = self.workload_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        Table::of_fields([
+            ("Hostname", self.shown_hostname()),
+            ("ID", self.id.clone()),
+            ("Trust Domain", self.trust_domain.clone()),
+            ("Cluster", self.cluster.clone()),
+            ("Port", self.port.to_string()),
+            ("TLS Mode", self.tls_mode.to_owned()),
+            ("Exported To", self.exported_trust_domains.join("\n")),
+            ("Gateways", self.shown_gateways("\n")),
+            ("Gateway Source", self.gateway_source.to_owned()),
+            ("Workload Labels", labels.join("\n")),
+            ("SPIFFE ID Paths", or_nothing(Some(&self.spiffe_id_paths.join("\n")))),
+        ])
+    }
+}
+
+/// As the nouns build it, and only they.
+fn hostname(service: &FederatedService) -> Option<String> {
+    let name = ServiceName { name: service.name.parse().ok()?, namespace: service.namespace.parse().ok()? };
+    let trust_domain = parse_trust_domain(&service.trust_domain).ok()?;
+    name.hostname(&trust_domain).ok().map(Into::into)
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct FederatedServicesView(pub Vec<FederatedServiceView>);
+
+impl View for FederatedServicesView {
+    fn tables(&self) -> Vec<Table> {
+        let row = |service: &FederatedServiceView| {
+            vec![
+                service.shown_hostname(),
+                service.cluster.clone(),
+                service.port.to_string(),
+                service.tls_mode.to_owned(),
+                joined(&service.exported_trust_domains),
+                service.shown_gateways(", "),
+            ]
+        };
+        let header = ["Hostname", "Cluster", "Port", "TLS Mode", "Exported To", "Gateways"];
+        vec![Table::new(header).rows(self.0.iter().map(row))]
+    }
+}
+
+/// One hostname in full, once per cluster that exports it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct FederatedServiceDetailsView(pub Vec<FederatedServiceView>);
+
+impl View for FederatedServiceDetailsView {
+    fn tables(&self) -> Vec<Table> {
+        self.0.iter().map(FederatedServiceView::fields).collect()
+    }
+}

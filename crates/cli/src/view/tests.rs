@@ -1,0 +1,239 @@
+use std::collections::BTreeMap;
+
+use cofide_api::connect::receipt_service::{FederationStatus, federation_status::State};
+use cofide_api::spire::types::{Bundle, X509Certificate};
+use cofide_api::types::ap_binding::{ApBinding, ApBindingFederation};
+use cofide_api::types::attestation_policy::{AttestationPolicy, attestation_policy::Policy};
+use cofide_api::types::audit::{EntityLink, Event};
+use cofide_api::types::cluster::Cluster;
+use cofide_api::types::federated_service::{FederatedService, GatewayEntry, GatewaySpec};
+use cofide_api::types::federation::Federation;
+use cofide_api::types::trust_provider::TrustProvider;
+use cofide_api::types::trust_zone::TrustZone;
+use cofide_core::{KubernetesPolicy, PolicyKind, Selector, StaticPolicy, Timestamp, TpmNodePolicy};
+
+use super::attestation_policy::{PoliciesView, PolicyView};
+use super::attestation_policy_binding::{BindingView, BindingsView};
+use super::audit::{EventView, EventsView};
+use super::cluster::{ClusterView, ClustersView};
+use super::federated_service::{FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView};
+use super::federation::{FederationView, FederationsView};
+use super::trust_zone::{TrustZoneView, TrustZonesView};
+use crate::label_selector;
+use crate::printer::{Format, Printer, View};
+use crate::resolve::Directory;
+
+fn shown(format: Format, view: &impl View) -> String {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    Printer { format, stdout: &mut stdout, stderr: &mut stderr }.show(view).unwrap();
+    String::from_utf8(stdout).unwrap()
+}
+
+/// The table and the JSON of a view, one below the other.
+fn both(view: &impl View) -> String {
+    format!("{}\n{}", shown(Format::Table, view), shown(Format::Json, view))
+}
+
+fn moment(seconds: i64) -> Option<prost_types::Timestamp> {
+    Some(cofide_api::convert::timestamp(Timestamp(seconds * 1_000_000 + 123_456)))
+}
+
+fn zones() -> Vec<TrustZone> {
+    let zone = |id: &str, name: &str, trust_domain: &str| TrustZone {
+        id: Some(id.into()),
+        name: name.into(),
+        trust_domain: trust_domain.into(),
+        created_at: moment(1_767_225_600),
+        ..TrustZone::default()
+    };
+    let bundle = Bundle { sequence_number: 3, x509_authorities: vec![X509Certificate::default(); 2], ..Bundle::default() };
+    let endpoint = Some("https://127.0.0.1:8443".to_owned());
+    vec![
+        TrustZone {
+            bundle: Some(bundle),
+            bundle_endpoint_url: endpoint,
+            bundle_endpoint_profile: Some(1),
+            ..zone("tz-1", "trust-zone-a", "a.test")
+        },
+        zone("tz-2", "trust-zone-b", "b.test"),
+    ]
+}
+
+fn clusters() -> Vec<Cluster> {
+    let cluster = |id: &str, name: &str, zone: &str, profile: &str| Cluster {
+        id: Some(id.into()),
+        name: Some(name.into()),
+        trust_zone_id: Some(zone.into()),
+        profile: Some(profile.into()),
+        ..Cluster::default()
+    };
+    let values = prost_types::Struct {
+        fields: BTreeMap::from([(
+            "spire-server".to_owned(),
+            prost_types::Value { kind: Some(prost_types::value::Kind::StringValue("x".repeat(200))) },
+        )]),
+    };
+    vec![
+        cluster("cl-1", "one", "tz-1", "host"),
+        Cluster {
+            trust_provider: Some(TrustProvider { kind: Some("kubernetes".into()), ..TrustProvider::default() }),
+            kubernetes_context: Some("kind-two".into()),
+            oidc_issuer_url: Some("https://oidc.test".into()),
+            extra_helm_values: Some(values),
+            ..cluster("cl-2", "two", "tz-1", "istio")
+        },
+    ]
+}
+
+fn directory() -> Directory<TrustZone> {
+    Directory::new(zones())
+}
+
+fn policies() -> Vec<AttestationPolicy> {
+    let policy = |id: &str, name: &str, kind: PolicyKind| AttestationPolicy {
+        id: Some(id.into()),
+        name: name.into(),
+        policy: Some(Policy::from(&kind)),
+        ..AttestationPolicy::default()
+    };
+    vec![
+        policy(
+            "ap-1",
+            "pods",
+            PolicyKind::Kubernetes(KubernetesPolicy {
+                namespace_selector: Some(label_selector::parse("kubernetes.io/metadata.name=demo").unwrap()),
+                pod_selector: Some(label_selector::parse("app=server,tier in (a,b)").unwrap()),
+                dns_name_templates: vec![],
+                spiffe_id_path_template: None,
+            }),
+        ),
+        policy(
+            "ap-2",
+            "server",
+            PolicyKind::Static(StaticPolicy {
+                spiffe_id_path: "/ns/demo/sa/server".into(),
+                parent_id_path: "/spire/agent".into(),
+                selectors: vec![
+                    Selector { kind: "unix".into(), value: "uid:1000".into() },
+                    Selector { kind: "unix".into(), value: "path:/usr/bin/server".into() },
+                ],
+                dns_names: vec!["server.test".into()],
+                store_svid: false,
+            }),
+        ),
+        policy("ap-3", "node", PolicyKind::TpmNode(TpmNodePolicy { ek_hash: Some("0".repeat(64)), selector_values: vec![] })),
+    ]
+}
+
+#[test]
+fn trust_zones() {
+    let views: Vec<_> = zones().iter().map(|zone| TrustZoneView::new(zone, &clusters())).collect();
+    insta::assert_snapshot!(format!("{}\n{}", shown(Format::Table, &views[0]), both(&TrustZonesView(views.clone()))));
+}
+
+#[test]
+fn clusters_with_long_values() {
+    let views: Vec<_> = clusters().iter().map(|cluster| ClusterView::new(cluster, &directory())).collect();
+    insta::assert_snapshot!(format!("{}\n{}", shown(Format::Table, &views[1]), both(&ClustersView(views.clone()))));
+}
+
+#[test]
+fn federations_with_status_and_reason() {
+    let federation = |id: &str, from: &str, to: &str| Federation {
+        id: Some(id.into()),
+        trust_zone_id: Some(from.into()),
+        remote_trust_zone_id: Some(to.into()),
+        ..Federation::default()
+    };
+    let status = |id: &str, state: State, reason: &str| FederationStatus {
+        federation_id: id.into(),
+        state: state.into(),
+        reason: reason.into(),
+        observed_at: moment(1_767_225_600),
+        ..FederationStatus::default()
+    };
+    let statuses = [status("f-1", State::Healthy, ""), status("f-2", State::Unhealthy, "No bundle found")];
+    let federations = [federation("f-1", "tz-1", "tz-2"), federation("f-2", "tz-2", "tz-1"), federation("f-3", "tz-1", "tz-gone")];
+    let views = federations.iter().map(|federation| FederationView::new(federation, &statuses, &directory())).collect();
+    let shown = both(&FederationsView(views));
+    assert!(shown.contains(" Unhealthy | No bundle found"), "scripts look for this text: {shown}");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn policies_have_a_table_for_each_kind() {
+    let views: Vec<_> = policies().iter().map(|policy| PolicyView::new(policy).unwrap()).collect();
+    insta::assert_snapshot!(format!("{}\n{}", shown(Format::Table, &views[1]), both(&PoliciesView(views.clone()))));
+    let of_one_kind = shown(Format::Table, &PoliciesView(views[1..2].to_vec()));
+    assert!(of_one_kind.starts_with("Static attestation policies\n\n") && !of_one_kind.contains("Kubernetes"), "{of_one_kind}");
+}
+
+#[test]
+fn bindings() {
+    let partner = |zone: &str| ApBindingFederation { trust_zone_id: Some(zone.into()) };
+    let binding = |id: &str, federations| ApBinding {
+        id: Some(id.into()),
+        trust_zone_id: Some("tz-1".into()),
+        policy_id: Some("ap-2".into()),
+        federations,
+        ..ApBinding::default()
+    };
+    let bindings = [binding("apb-1", vec![partner("tz-2"), partner("tz-gone")]), binding("apb-2", vec![])];
+    let policies = Directory::new(policies());
+    insta::assert_snapshot!(both(&BindingsView(
+        bindings.iter().map(|binding| BindingView::new(binding, &directory(), &policies)).collect()
+    )));
+}
+
+#[test]
+fn federated_services() {
+    let service = FederatedService {
+        id: "fs-1".into(),
+        name: "server".into(),
+        namespace: "demo".into(),
+        cluster_name: "one".into(),
+        trust_domain: "a.test".into(),
+        workload_labels: BTreeMap::from([("app".into(), "server".into())]),
+        exported_trust_domains: vec!["b.test".into(), "c.test".into()],
+        port: 8443,
+        gateway_entries: vec![GatewayEntry { hostname: String::new(), r#type: "istio-ingressgateway".into(), ip: "::1".into(), port: 443 }],
+        tls_mode: 1,
+        ..FederatedService::default()
+    };
+    let manual = GatewaySpec { hostname: "gw.test".into(), r#type: "istio-eastwestgateway".into(), ip: String::new(), port: 15443 };
+    let other = FederatedService {
+        id: "fs-2".into(),
+        trust_domain: "not_dns.test".into(),
+        gateway_specs: vec![manual],
+        spiffe_id_paths: vec!["/ns/demo/sa/server".into()],
+        tls_mode: 2,
+        ..service.clone()
+    };
+    let views = vec![FederatedServiceView::new(&service), FederatedServiceView::new(&other)];
+    insta::assert_snapshot!(format!(
+        "{}\n{}",
+        both(&FederatedServicesView(views.clone())),
+        shown(Format::Table, &FederatedServiceDetailsView(views))
+    ));
+}
+
+#[test]
+fn audit_events() {
+    let events = [
+        Event {
+            id: "ae-1".into(),
+            occurred_at: moment(1_767_225_600),
+            r#type: 26,
+            message: "trust zone a created".into(),
+            links: vec![EntityLink { r#type: 11, id: "tz-1".into() }],
+            data: br#"{"name":"a"}"#.to_vec(),
+            actor: "admin".into(),
+            source_ip: "127.0.0.1".into(),
+            outcome: 1,
+            server_version: "0.1.0".into(),
+        },
+        Event { id: "ae-2".into(), data: b"no json".to_vec(), actor: "system".into(), outcome: 2, ..Event::default() },
+    ];
+    let view = EventsView { events: events.iter().map(EventView::new).collect(), next_page_token: "next".into() };
+    insta::assert_snapshot!(both(&view));
+}
