@@ -75,7 +75,7 @@ impl SigningKey {
 impl JwtSigner {
     pub fn create(trust_domain: TrustDomain, settings: JwtSettings, now: SystemTime) -> Result<Self, AuthorityError> {
         let first = SigningKey::generate(settings.ttl, now).map_err(|error| AuthorityError::Crypto(error.to_string()))?;
-        Ok(Self { trust_domain, settings, rotation: Rotation::new(first) })
+        Ok(Self { trust_domain, settings, rotation: Rotation::new(first, now) })
     }
 
     /// Reads a key file; refuses one of another trust domain, and one that others may read.
@@ -103,7 +103,7 @@ impl JwtSigner {
         &self.trust_domain
     }
 
-    /// Grows with each change of [`authorities`](Self::authorities).
+    /// Grows with each change of [`authorities`](Self::authorities), also from one key file to the next.
     pub fn revision(&self) -> u64 {
         self.rotation.revision
     }

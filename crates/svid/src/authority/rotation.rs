@@ -31,7 +31,8 @@ pub(super) struct Rotation<A> {
     pub(super) prepared: Option<Held<A>>,
     /// The most recent first.
     pub(super) retired: Vec<Held<A>>,
-    /// Grows with each change of what is published.
+    /// Grows with each change of what is published. Begins with the clock, so that an authority which takes the place of
+    /// one whose key file was lost is not taken for an older state of it.
     pub(super) revision: u64,
 }
 
@@ -76,8 +77,9 @@ pub enum RotationError {
 }
 
 impl<A: Rotating> Rotation<A> {
-    pub(super) fn new(active: A) -> Self {
-        Self { active: Held::new(active), prepared: None, retired: Vec::new(), revision: 1 }
+    pub(super) fn new(active: A, now: SystemTime) -> Self {
+        let revision = crate::seconds_since_epoch(now);
+        Self { active: Held::new(active), prepared: None, retired: Vec::new(), revision }
     }
 
     /// All that are published: the one that signs first.

@@ -90,7 +90,7 @@ impl X509CertificateAuthority {
     /// A new authority with a fresh key (ECDSA on P-256).
     pub fn create(trust_domain: TrustDomain, settings: X509Settings, now: SystemTime) -> Result<Self, AuthorityError> {
         let first = self_signed(&trust_domain, &settings, now).map_err(|error| AuthorityError::Crypto(error.to_string()))?;
-        Ok(Self { trust_domain, settings, rotation: Rotation::new(first) })
+        Ok(Self { trust_domain, settings, rotation: Rotation::new(first, now) })
     }
 
     /// Reads a key file; refuses one of another trust domain, and one that others may read.
@@ -118,7 +118,7 @@ impl X509CertificateAuthority {
         &self.trust_domain
     }
 
-    /// Grows with each change of [`authorities`](Self::authorities).
+    /// Grows with each change of [`authorities`](Self::authorities), also from one key file to the next.
     pub fn revision(&self) -> u64 {
         self.rotation.revision
     }
