@@ -117,6 +117,7 @@ const RECHECK: Duration = Duration::from_secs(1);
 pub(crate) struct ResolvConf {
     path: PathBuf,
     bound: Vec<SocketAddr>,
+    recheck: Duration,
     state: Mutex<State>,
 }
 
@@ -130,12 +131,12 @@ struct State {
 impl ResolvConf {
     pub(crate) fn new(path: PathBuf, bound: Vec<SocketAddr>) -> Self {
         let state = Mutex::new(State { checked_at: None, modified_at: None, servers: None });
-        Self { path, bound, state }
+        Self { path, bound, recheck: RECHECK, state }
     }
 
     fn servers(&self) -> Option<Arc<Servers>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.checked_at.is_none_or(|checked_at| checked_at.elapsed() >= RECHECK) {
+        if state.checked_at.is_none_or(|checked_at| checked_at.elapsed() >= self.recheck) {
             let is_first = state.checked_at.replace(Instant::now()).is_none();
             let modified_at = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
             if is_first || modified_at != state.modified_at {
@@ -234,5 +235,24 @@ mod tests {
             assert_eq!(read(&path, &bound).is_some(), expected, "{content:?}");
         }
         assert!(read(&folder.path().join("missing"), &bound).is_none());
+    }
+    #[test]
+    fn a_resolver_configuration_that_changes_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolv.conf");
+        let at_once = ResolvConf { recheck: Duration::ZERO, ..ResolvConf::new(path.clone(), vec![address("127.0.0.1:53")]) };
+        assert!(at_once.servers().is_none(), "there is no file yet");
+        let write = |content: &str, minute: u64| {
+            std::fs::write(&path, content).unwrap();
+            let written_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + 60 * minute);
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(written_at).unwrap();
+        };
+        write("nameserver 192.0.2.1\n", 1);
+        let first = at_once.servers().unwrap();
+        assert!(Arc::ptr_eq(&first, &at_once.servers().unwrap()), "an unchanged file keeps its servers and their cache");
+        write("nameserver 192.0.2.2\n", 2);
+        assert!(!Arc::ptr_eq(&first, &at_once.servers().unwrap()));
+        write("nameserver 127.0.0.1\n", 3);
+        assert!(at_once.servers().is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! The resolver over real sockets, asked by hickory's client and by hand.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may stop at the first surprise, as tests do")]
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The two programs as a user runs them, over sockets, with identities from a Workload API.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may stop at the first surprise, as tests do")]
+
 mod programs;
 mod workload_api;
 mod xds;
