@@ -74,7 +74,7 @@ pub async fn run(line: impl IntoIterator<Item = OsString>, around: Surroundings<
         let mut printer = Printer { format: config.output, stdout, stderr: &mut *stderr };
         commands::run(cli.command, &config, &mut printer).await
     };
-    match Box::pin(result).await {
+    match result.await {
         Ok(()) => 0,
         Err(error @ Error::OutputClosed) => error.exit_code(),
         Err(error) => {

@@ -113,6 +113,15 @@ pub async fn clusters(connection: &Connection, zone: Option<&TrustZone>) -> Resu
     Ok(Directory::new(answer.clusters))
 }
 
+/// One cluster of a zone: its name says little without that of the zone.
+pub async fn cluster_in(connection: &Connection, zone: &TrustZone, wanted: &str) -> Result<Cluster> {
+    let clusters = clusters(connection, Some(zone)).await?;
+    clusters.find(wanted).cloned().map_err(|error| match error {
+        Error::Failed { message, hint } => Error::Failed { message: format!("{message} in trust zone {}", zone.name), hint },
+        other => other,
+    })
+}
+
 pub async fn policies(connection: &Connection) -> Result<Directory<AttestationPolicy>> {
     let request = ListAttestationPoliciesRequest::default();
     let answer = call(connection.attestation_policies().list_attestation_policies(request)).await?;

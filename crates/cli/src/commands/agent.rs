@@ -12,7 +12,7 @@ use crate::args::agent::{AgentCommand, CreateArgs, JoinTokenCommand};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
-use crate::resolve::{clusters, trust_zones};
+use crate::resolve::{cluster_in, trust_zones};
 
 pub(super) async fn run(command: AgentCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     match command {
@@ -23,11 +23,10 @@ pub(super) async fn run(command: AgentCommand, connection: &Connection, printer:
 async fn create_join_token(args: CreateArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     let zones = trust_zones(connection).await?;
     let zone = zones.find(&args.trust_zone)?;
-    let clusters = clusters(connection, Some(zone)).await?;
-    let cluster = clusters.find(&args.cluster)?;
+    let cluster = cluster_in(connection, zone, &args.cluster).await?;
     let request = CreateAgentJoinTokenRequest { trust_zone_id: zone.id.clone(), cluster_id: cluster.id.clone() };
     let token = call(connection.agents().create_agent_join_token(request)).await?.agent_token.unwrap_or_default();
-    let bootstrap = bootstrap(zone, cluster, JoinTokenSecret::new(token), connection)?;
+    let bootstrap = bootstrap(zone, &cluster, JoinTokenSecret::new(token), connection)?;
     if is_stdout(&args.output_file) {
         return printer.data(&bootstrap.to_yaml());
     }

@@ -9,7 +9,7 @@ use crate::args::cluster::{AddArgs, ClusterCommand, DelArgs, GetArgs, ListArgs};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
-use crate::resolve::{clusters, trust_zones};
+use crate::resolve::{cluster_in, clusters, trust_zones};
 use crate::view::cluster::{ClusterView, ClustersView};
 
 pub(super) async fn run(command: ClusterCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
@@ -60,15 +60,14 @@ async fn list(args: ListArgs, connection: &Connection, printer: &mut Printer<'_>
 
 async fn get(args: GetArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     let zones = trust_zones(connection).await?;
-    let clusters = clusters(connection, Some(zones.find(&args.trust_zone)?)).await?;
-    printer.show(&ClusterView::new(clusters.find(&args.name)?, &zones))
+    let cluster = cluster_in(connection, zones.find(&args.trust_zone)?, &args.name).await?;
+    printer.show(&ClusterView::new(&cluster, &zones))
 }
 
 async fn del(args: DelArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     let zones = trust_zones(connection).await?;
     let zone = zones.find(&args.trust_zone)?;
-    let clusters = clusters(connection, Some(zone)).await?;
-    let cluster = clusters.find(&args.name)?;
+    let cluster = cluster_in(connection, zone, &args.name).await?;
     call(connection.clusters().destroy_cluster(DestroyClusterRequest { cluster_id: cluster.id.clone() })).await?;
     printer.say(&format!("removed cluster {} of trust zone {}", cluster.name(), zone.name))
 }
