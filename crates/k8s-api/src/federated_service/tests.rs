@@ -2,6 +2,7 @@ use cofide_core::{GatewayKind, TrustDomain, parse_trust_domain};
 
 use super::*;
 use crate::manifest::{Manifest, Object, read_manifests};
+use proptest::prelude::*;
 
 /// The two examples of the product's documentation.
 const EXAMPLES: &str = "\
@@ -252,4 +253,57 @@ fn a_status_has_the_shape_that_kubernetes_gives_it() {
         observed_generation: Some(3),
     };
     insta::assert_json_snapshot!(status);
+}
+
+/// Any value in any place, under names that mean something and names that do not.
+fn any_value() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::{Value, json};
+    let key = prop::sample::select(vec!["name", "namespace", "port", "tlsMode", "gateways", "ip", "type", "spec", "metadata", "other", ""]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-zA-Z0-9./:-]{0,12}".prop_map(Value::from),
+        Just(json!("Mtls")),
+    ];
+    leaf.prop_recursive(4, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key.clone().prop_map(str::to_owned), inner, 0..8).prop_map(|map| json!(map)),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_value_makes_reading_or_checking_panic(metadata in any_value(), spec in any_value()) {
+        let value = serde_json::json!({ "apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec });
+        let _ = FederatedService::read(&value).check(&own());
+        let _ = crate::WorkloadEntry::read(&value).check();
+    }
+}
+
+#[test]
+fn the_manifests_that_are_shipped_are_valid() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let own = parse_trust_domain("a.demo.test").unwrap();
+    let mut objects = 0;
+    for folder in ["examples/manifests", "demo"] {
+        for entry in std::fs::read_dir(format!("{root}/{folder}")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            for manifest in read_manifests(&std::fs::read_to_string(&path).unwrap()) {
+                let problems = match manifest.unwrap_or_else(|error| panic!("{}: {error}", path.display())).object {
+                    Object::FederatedService(read) => read.check(&own).err(),
+                    Object::WorkloadEntry(read) => read.check().err(),
+                };
+                assert_eq!(problems, None, "{}", path.display());
+                objects += 1;
+            }
+        }
+    }
+    assert!(objects >= 4, "only {objects} objects were found");
 }
