@@ -37,6 +37,7 @@ bench: ## benchmarks, each beside a peer (builds CoreDNS once)
 lint: $(TOOLS)/bin/cargo-deny ## formatting, clippy, dependency rules
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo fetch --locked --quiet
 	$(TOOLS)/bin/cargo-deny --offline check bans licenses sources
 
 $(TOOLS)/bin/cargo-deny:
