@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cofide_core::{Change, ClusterId, FederatedService, Hostname, TrustDomain, TrustZone, TrustZoneId};
+use cofide_core::{Change, ClusterId, FederatedService, Hostname, TrustDomain, TrustZoneId};
 
 use crate::{Key, Snapshot, keys};
 
@@ -11,34 +11,47 @@ use crate::{Key, Snapshot, keys};
 ///
 /// The answer may name a resource that turns out the same, or one that is in no plan, but never misses one. Both sides are
 /// asked, because what an object touched before the change and what it touches afterwards are two things.
+///
+/// Where several changes lie between the snapshots, the answers for each of them together have the same property: a
+/// resource that is in a plan depends on objects that are all in the same snapshot, and the change of any of them finds it
+/// there.
 pub fn affected(before: &Snapshot, after: &Snapshot, change: &Change) -> BTreeSet<(ClusterId, Key)> {
     let mut found = Found::default();
-    if is_invisible_to_others(before, after, change) {
-        if let Change::TrustZone(id) = change {
-            found.trust_in(after, id);
+    match change {
+        Change::TrustZone(id) if is_same_to_others(before, after, id, standing_of_trust_zone) => found.trust_in(after, id),
+        Change::Cluster(id) if is_same_to_others(before, after, id, standing_of_cluster) => {}
+        _ => {
+            for snapshot in [before, after] {
+                found.touched_by(snapshot, change);
+            }
         }
-        return found.0;
-    }
-    for snapshot in [before, after] {
-        found.touched_by(snapshot, change);
     }
     found.0
 }
 
-/// Whether the change left alone what others derive from the object: a zone's name and trust domain, a cluster's zone.
-fn is_invisible_to_others(before: &Snapshot, after: &Snapshot, change: &Change) -> bool {
-    let naming = |zone: &TrustZone| (zone.name.clone(), zone.trust_domain.clone());
-    match change {
-        Change::TrustZone(id) => {
-            let [before, after] = [before, after].map(|snapshot| snapshot.trust_zone(id).map(naming));
-            before.is_some() && before == after
-        }
-        Change::Cluster(id) => {
-            let [before, after] = [before, after].map(|snapshot| snapshot.cluster(id).map(|cluster| &cluster.trust_zone_id));
-            before.is_some() && before == after
-        }
-        _ => false,
-    }
+/// Whether an object is there before and after, and stands in the same relations to others.
+fn is_same_to_others<'s, Id, Standing: PartialEq>(
+    before: &'s Snapshot,
+    after: &'s Snapshot,
+    id: &Id,
+    standing: impl Fn(&'s Snapshot, &Id) -> Option<Standing>,
+) -> bool {
+    let before = standing(before, id);
+    before.is_some() && before == standing(after, id)
+}
+
+/// What others derive from a zone, and what a deletion would have taken with it.
+fn standing_of_trust_zone<'s>(snapshot: &'s Snapshot, id: &TrustZoneId) -> Option<impl PartialEq + use<'s>> {
+    let zone = snapshot.trust_zone(id)?;
+    let federations: Vec<_> = snapshot.federations_from(id).chain(snapshot.federations_to(id)).map(|federation| &federation.id).collect();
+    let bindings: Vec<_> = snapshot.bindings_of(id).chain(snapshot.bindings_naming(id)).map(|binding| &binding.id).collect();
+    Some((&zone.name, &zone.trust_domain, federations, bindings))
+}
+
+fn standing_of_cluster<'s>(snapshot: &'s Snapshot, id: &ClusterId) -> Option<impl PartialEq + use<'s>> {
+    let cluster = snapshot.cluster(id)?;
+    let services: Vec<_> = snapshot.federated_services_of(id).map(|service| &service.id).collect();
+    Some((&cluster.trust_zone_id, services))
 }
 
 #[derive(Default)]

@@ -327,6 +327,11 @@ impl Snapshot {
         self.bindings_by_pair.get(&(from.clone(), to.clone())).filter_map(|id| self.binding(id))
     }
 
+    /// The bindings, in any zone, that name this zone among those they federate with.
+    pub(crate) fn bindings_naming(&self, trust_zone: &TrustZoneId) -> impl Iterator<Item = &AttestationPolicyBinding> {
+        self.bindings_by_federated_zone.get(trust_zone).filter_map(|id| self.binding(id))
+    }
+
     pub fn federated_service(&self, id: &FederatedServiceId) -> Option<&FederatedService> {
         self.services.get(id).map(Arc::as_ref)
     }

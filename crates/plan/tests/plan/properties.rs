@@ -141,6 +141,25 @@ proptest! {
     }
 
     #[test]
+    fn several_changes_taken_together_name_all_that_they_touch(mut world in any_world(), changes in vec(any_change(), 1..15)) {
+        let before = world.snapshot();
+        let mut after = before.clone();
+        let mut noted = Vec::new();
+        for noun_change in changes {
+            noted.extend(world.apply(&noun_change));
+            after.apply(noun_change);
+        }
+        let mut held: BTreeMap<ClusterId, ClusterPlan> = all_clusters().map(|id| (id.clone(), plan(&before, &id))).collect();
+        for (cluster, key) in noted.iter().flat_map(|change| affected(&before, &after, change)) {
+            let resource = resource(&after, &cluster, &key);
+            held.entry(cluster).or_default().set(key, resource);
+        }
+        for (cluster, held) in &held {
+            prop_assert_eq!(held, &plan(&after, cluster), "cluster {} after {:?}", cluster, noted);
+        }
+    }
+
+    #[test]
     fn a_bundle_change_alone_needs_no_more_than_is_named(world in any_world(), name in select(&ZONES[..])) {
         let before = world.snapshot();
         let Some(mut changed) = world.zone(&id(name)).cloned() else { return Ok(()) };
