@@ -1,5 +1,6 @@
 //! Where the program that embeds the server decides who sees what, and learns what clients said to it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,10 @@ pub trait Router: Send + Sync + 'static {
 
     /// A client has acknowledged or rejected a response.
     async fn on_receipt(&self, _receipt: Receipt) {}
+
+    /// A client has said, with its first request for a type, what it holds from an earlier stream: version by name. It
+    /// applied those versions, whether or not its acknowledgement ever arrived. Not called where it holds nothing.
+    async fn on_resume(&self, _client: &Arc<Client>, _type_url: &str, _held: HashMap<String, String>) {}
 
     /// A client has asked for a type for the first time on its stream.
     async fn on_subscribe(&self, _client: &Arc<Client>, _type_url: &str) {}

@@ -1,5 +1,6 @@
 //! The loop around a session: it waits for requests, for the cache, for overdue acknowledgements and for the end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub(crate) trait Dialectic: 'static {
 
     fn type_url(request: &mut Self::Request) -> &mut String;
     fn take_node(request: &mut Self::Request) -> Option<Node>;
+    /// What the client says that it holds from an earlier stream.
+    fn held(request: &Self::Request) -> HashMap<String, String>;
     /// Takes a request in: whether it is the first about its type, and what it acknowledges.
     fn hear(session: &mut Session, request: Self::Request) -> Result<(bool, Option<Acknowledgement>), Violation>;
     fn speak(outgoing: Outgoing) -> Self::Response;
@@ -162,8 +165,12 @@ impl<D: Dialectic> Connection<D> {
         mut request: D::Request,
     ) -> Result<(), Status> {
         let type_url = D::type_url(&mut request).clone();
+        let held = D::held(&request);
         let (is_first, acknowledgement) = D::hear(session, request)?;
         if is_first {
+            if !held.is_empty() {
+                router.on_resume(client, &type_url, held).await;
+            }
             router.on_subscribe(client, &type_url).await;
         }
         if let Some(Acknowledgement { resources, removed, rejection }) = acknowledgement {

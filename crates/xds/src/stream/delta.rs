@@ -1,5 +1,7 @@
 //! The incremental dialect: subscriptions, resources and removals one by one.
 
+use std::collections::HashMap;
+
 use super::connection::Dialectic;
 use super::limits::Violation;
 use super::session::{Dialect, Outgoing, Session};
@@ -20,6 +22,10 @@ impl Dialectic for Delta {
 
     fn take_node(request: &mut Self::Request) -> Option<Node> {
         request.node.take()
+    }
+
+    fn held(request: &Self::Request) -> HashMap<String, String> {
+        request.initial_resource_versions.clone()
     }
 
     fn hear(session: &mut Session, request: Self::Request) -> Result<(bool, Option<Acknowledgement>), Violation> {

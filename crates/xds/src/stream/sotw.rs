@@ -2,7 +2,7 @@
 //! types that are listed (clusters, listeners), so that what is missing is gone; of the types that are asked for by name
 //! it holds what changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::connection::Dialectic;
 use super::limits::Violation;
@@ -24,6 +24,11 @@ impl Dialectic for StateOfTheWorld {
 
     fn take_node(request: &mut Self::Request) -> Option<Node> {
         request.node.take()
+    }
+
+    /// The older protocol can say only which version of everything it has.
+    fn held(_request: &Self::Request) -> HashMap<String, String> {
+        HashMap::new()
     }
 
     fn hear(session: &mut Session, request: Self::Request) -> Result<(bool, Option<Acknowledgement>), Violation> {

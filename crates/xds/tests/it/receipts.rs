@@ -5,7 +5,7 @@ use cofide_xds::envoy::google::rpc;
 use cofide_xds::type_url::CLUSTER;
 use cofide_xds::{Node, Outcome, Rejection};
 
-use crate::support::{FREE, TestServer, eds_cluster, free, ready_cache};
+use crate::support::{FREE, Heard, TestServer, eds_cluster, free, ready_cache};
 
 #[tokio::test]
 async fn an_acknowledged_response_is_reported_with_names_and_versions() {
@@ -23,6 +23,23 @@ async fn an_acknowledged_response_is_reported_with_names_and_versions() {
     stream.take().await;
     let receipt = server.receipt().await;
     assert_eq!((receipt.resources.len(), receipt.removed), (0, vec!["a".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_a_client_comes_back_with_is_reported_once_and_before_anything_else() {
+    let mut server = TestServer::start(ready_cache()).await;
+    server.cache.set(FREE, free("a", "1"));
+    let mut stream = server.delta().await;
+    stream.resume(FREE, &["*"], &[("a", free("a", "1").version())]).await;
+    stream.take().await;
+    match server.heard().await {
+        Heard::Resumed(type_url, held) => {
+            assert_eq!((type_url.as_str(), held["a"].as_str(), held.len()), (FREE, free("a", "1").version(), 1));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(server.heard().await, Heard::Subscribed(_)));
+    assert!(matches!(server.heard().await, Heard::Receipt(_)));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A running server over one cache, and clients that speak the bare protocol.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ pub(crate) fn ready_cache() -> Arc<Cache> {
 #[derive(Debug)]
 pub(crate) enum Heard {
     Subscribed(String),
+    Resumed(String, HashMap<String, String>),
     Receipt(Receipt),
     Closed,
 }
@@ -94,6 +96,10 @@ impl Router for OneCache {
 
     async fn on_receipt(&self, receipt: Receipt) {
         let _ = self.heard.send(Heard::Receipt(receipt));
+    }
+
+    async fn on_resume(&self, _client: &Arc<Client>, type_url: &str, held: HashMap<String, String>) {
+        let _ = self.heard.send(Heard::Resumed(type_url.to_owned(), held));
     }
 
     async fn on_subscribe(&self, _client: &Arc<Client>, type_url: &str) {
