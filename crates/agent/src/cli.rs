@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use cofide_runtime::logging::Format;
 use serde::Serialize;
 
+use crate::addresses::LoopbackPool;
+use crate::bootstrap::EnvoyBootstrap;
+
 #[derive(Parser)]
 #[command(
     name = "cofide-agent",
@@ -24,6 +27,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent until SIGINT or SIGTERM
     Run(Box<RunArgs>),
+    /// Print the configuration of an Envoy that takes its listeners and clusters from this agent
+    EnvoyBootstrap(Box<EnvoyBootstrap>),
     /// Show configurations
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -35,6 +40,8 @@ pub enum Command {
 pub enum ConfigCommand {
     /// Print a configuration file with every key at its default
     PrintDefault,
+    /// Print the configuration that `run` would use with the same file, environment and flags, after checking it
+    Print(Box<RunArgs>),
 }
 
 #[derive(Args)]
@@ -103,6 +110,9 @@ pub struct Overrides {
     /// How remote zones reach the gateway, comma-separated or repeated [default: the listen address]
     #[arg(long, env = "COFIDE_AGENT_GATEWAY_ADDRESSES", value_name = "HOST:PORT", value_delimiter = ',')]
     pub gateway_addresses: Option<Vec<String>>,
+    /// Range in 127.0.0.0/8 for the addresses of imported services [default: 127.64.0.0/10]
+    #[arg(long, env = "COFIDE_AGENT_IMPORT_ADDRESSES", value_name = "RANGE")]
+    pub import_addresses: Option<LoopbackPool>,
     /// Health, readiness and metrics over HTTP [default: nowhere]
     #[arg(long, env = "COFIDE_AGENT_ADMIN_ADDRESS", value_name = "IP:PORT")]
     pub admin_address: Option<SocketAddr>,
@@ -115,4 +125,58 @@ pub struct Overrides {
     /// Form of the log lines [default: text]
     #[arg(long, env = "COFIDE_AGENT_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<Format>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use clap::CommandFactory;
+
+    /// The variables that the field's charts set.
+    const ESTABLISHED: [(&str, &str); 8] = [
+        ("profile", "AGENT_PROFILE"),
+        ("cluster_id", "CLUSTER_ID"),
+        ("trust_zone_id", "TRUST_ZONE_ID"),
+        ("trust_domain", "TRUST_DOMAIN"),
+        ("connect_url", "COFIDE_CONNECT_URL"),
+        ("connect_trust_domain", "COFIDE_CONNECT_TRUST_DOMAIN"),
+        ("spiffe_endpoint_socket", "SPIFFE_ENDPOINT_SOCKET"),
+        ("agent_token", "AGENT_TOKEN"),
+    ];
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_has_a_flag_and_an_environment_variable() {
+        let config = serde_json::to_value(Config::default()).unwrap();
+        let keys: Vec<_> = config.as_object().unwrap().keys().cloned().collect();
+        let overrides = serde_json::to_value(Overrides::default()).unwrap();
+        assert_eq!(overrides.as_object().unwrap().keys().cloned().collect::<Vec<_>>(), keys);
+
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        // A token has no flag: every process can read the command lines of the others.
+        for key in keys.iter().filter(|key| *key != "agent_token") {
+            let flag = key.replace('_', "-");
+            let argument = run.get_arguments().find(|argument| argument.get_long() == Some(&flag));
+            let argument = argument.unwrap_or_else(|| panic!("no flag --{flag}"));
+            let established = ESTABLISHED.iter().find(|(name, _)| name == key).map(|(_, variable)| (*variable).to_owned());
+            let variable = established.unwrap_or_else(|| format!("COFIDE_AGENT_{}", key.to_uppercase()));
+            assert_eq!(argument.get_env().unwrap().to_str(), Some(variable.as_str()));
+            assert!(argument.get_help().is_some(), "--{flag} has no help");
+        }
+    }
+
+    #[test]
+    fn a_flag_reaches_the_configuration() {
+        let cli = Cli::parse_from(["cofide-agent", "run", "--xds-address", "127.0.0.1:0", "--gateway-addresses", "a.test:1,b.test:2"]);
+        let Command::Run(args) = cli.command else { panic!("not run") };
+        let config: Config = cofide_runtime::config::load(None, &args.overrides).unwrap();
+        assert_eq!(config.xds_address.port(), 0);
+        assert_eq!(config.gateway_addresses, ["a.test:1", "b.test:2"]);
+    }
 }

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cofide_core::{
-    ClusterId, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, SpiffeId, TrustDomain, TrustZoneId, parse_trust_domain,
+    ClusterId, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, TrustDomain, TrustZoneId, parse_trust_domain,
 };
 use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
+
+use crate::addresses::LoopbackPool;
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -52,6 +54,8 @@ pub struct Config {
     pub gateway_listen_address: SocketAddr,
     /// How remote trust zones reach the gateway, as `host:port` or `ip:port`; empty for `gateway_listen_address` itself.
     pub gateway_addresses: Vec<String>,
+    /// The range within 127.0.0.0/8 from which each imported service gets an address of its own.
+    pub import_addresses: LoopbackPool,
     /// Health, readiness and metrics over HTTP; unset for nowhere.
     pub admin_address: Option<SocketAddr>,
     /// How often to look again without being told: manifests, the SPIRE server, Connect's list of services. Seconds.
@@ -84,6 +88,7 @@ impl Default for Config {
             dns_upstreams: Vec::new(),
             gateway_listen_address: local(15443),
             gateway_addresses: Vec::new(),
+            import_addresses: LoopbackPool::default(),
             admin_address: None,
             resync_seconds: 30,
             log_level: "info".into(),
@@ -115,6 +120,7 @@ pub struct Settings {
     pub gateway_listen_address: SocketAddr,
     /// What remote zones are told: sorted, without duplicates; empty where no address can be told.
     pub gateway_entries: Vec<Gateway>,
+    pub import_addresses: LoopbackPool,
     pub admin_address: Option<SocketAddr>,
     pub resync: Duration,
 }
@@ -192,6 +198,7 @@ impl Config {
             dns_upstreams: self.dns_upstreams,
             gateway_listen_address: self.gateway_listen_address,
             gateway_entries,
+            import_addresses: self.import_addresses,
             admin_address: self.admin_address,
             resync: Duration::from_secs(self.resync_seconds),
         })
@@ -238,12 +245,6 @@ fn gateway(address: &str) -> Result<Gateway, ConfigError> {
         Err(_) => GatewayAddress::from_fields(host, "").map_err(|error| wrong(error.to_string()))?,
     };
     Ok(Gateway { kind: GatewayKind::Ingress, address, port })
-}
-
-/// The SPIFFE ID that Connect has unless it says otherwise.
-pub fn default_connect_spiffe_id(connect_trust_domain: &TrustDomain) -> SpiffeId {
-    SpiffeId::new(format!("spiffe://{connect_trust_domain}{}", cofide_core::CONNECT_SPIFFE_ID_PATH))
-        .expect("a checked trust domain and a constant path make a SPIFFE ID")
 }
 
 /// The configuration file with every key at its default, commented: what `config print-default` prints.

@@ -3,7 +3,7 @@
 //! It waits for no network and no other process, so what local clients see follows the manifests and the plan at once,
 //! whatever is down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use cofide_dns::ZoneHandle;
 use crate::addresses::Addresses;
 use crate::desired::desired;
 use crate::export::{Zone, export};
-use crate::world::{Exports, World};
+use crate::world::{Exports, LocalReport, World};
 use crate::xds_service::XdsService;
 
 #[derive(Debug)]
@@ -68,9 +68,9 @@ impl Local {
             self.dns.set(desired.dns);
         }
         self.world.exports.set(exports);
-        match assignment.refused {
-            refused if refused.is_empty() => Ok(()),
-            refused => Err(NoAddresses(refused.iter().map(|(hostname, reason)| format!("{hostname}: {reason}")).collect())),
-        }
+        let refused: BTreeMap<_, _> = assignment.refused.iter().map(|(hostname, reason)| (hostname.clone(), reason.to_string())).collect();
+        let reasons: Vec<_> = refused.iter().map(|(hostname, reason)| format!("{hostname}: {reason}")).collect();
+        self.world.local.set(Some(LocalReport { plan_revision: plan.revision, refused }));
+        if reasons.is_empty() { Ok(()) } else { Err(NoAddresses(reasons)) }
     }
 }

@@ -20,7 +20,8 @@ pub struct Pace {
     pub retry: Duration,
 }
 
-/// Runs `once` now and then again and again until `shutdown`. A run that has begun is finished first.
+/// Runs `once` now and then again and again until `shutdown`, which ends a run at whatever it waits for: what an executor
+/// leaves half done the next run finishes, in this process or another.
 ///
 /// A wake-up during a wait for a retry runs at once: what made it may be what mends the failure.
 pub async fn run<F, Fut, E>(name: &'static str, pace: Pace, wake: Wake, shutdown: CancellationToken, mut once: F)
@@ -32,7 +33,11 @@ where
     let mut failures = 0u32;
     let mut last_error = String::new();
     while !shutdown.is_cancelled() {
-        let wait = match once().await {
+        let outcome = tokio::select! {
+            outcome = once() => outcome,
+            () = shutdown.cancelled() => break,
+        };
+        let wait = match outcome {
             Ok(()) => {
                 if failures > 0 {
                     tracing::info!(reconciler = name, failures, "recovered");

@@ -6,13 +6,14 @@
 //!  plan stream         plan               local, spire, status, uplink
 //!  local               exports            registrations, status
 //!  registrations       registrations      status
-//!  spire               spire              plan stream (receipts), agent status
+//!  local, spire        their reports      plan stream (receipts), agent status
+//!  plan stream         link               metrics
 //!  xds service         proxies            status
 //! ```
 
 use std::collections::BTreeMap;
 
-use cofide_core::FederatedServiceId;
+use cofide_core::{FederatedServiceId, Hostname};
 
 use crate::export::Export;
 use crate::plan::Plan;
@@ -29,8 +30,12 @@ pub struct World {
     /// Absent until there is a view.
     pub exports: Published<Option<Exports>>,
     pub registrations: Published<BTreeMap<FederatedServiceId, Registration>>,
+    /// Absent until local clients have been shown something once.
+    pub local: Published<Option<LocalReport>>,
     /// Absent until the SPIRE server has been reconciled once.
     pub spire: Published<Option<SpireReport>>,
+    /// How the way to Connect is.
+    pub link: Published<Link>,
 }
 
 /// What was decided about the view's services, and what the view said beside.
@@ -40,6 +45,23 @@ pub struct Exports {
     pub exports: Vec<Export>,
     /// Problems that belong to no service, by file.
     pub problems: BTreeMap<std::path::PathBuf, Vec<String>>,
+}
+
+/// What became of one revision of the plan for the clients of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReport {
+    pub plan_revision: u64,
+    /// Imports that local clients cannot reach by name, and why.
+    pub refused: BTreeMap<Hostname, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Not a member of its cluster yet.
+    #[default]
+    Joining,
+    Disconnected(String),
+    Connected,
 }
 
 /// What became of one revision of the plan in the SPIRE server.

@@ -58,7 +58,9 @@ fn accepted(export: &Export) -> Condition {
     let (status, reason, message) = match &export.decision {
         Decision::Offered(_) if problems.is_empty() => (Status::True, "Valid", "the manifest is valid".to_owned()),
         Decision::Offered(_) => {
-            let message = format!("{problems}. Until that is corrected, the last valid version stays in force; to withdraw the service, delete the manifest");
+            let message = format!(
+                "{problems}. Until that is corrected, the last valid version stays in force; to withdraw the service, delete the manifest"
+            );
             (Status::False, "InvalidKeptLastValid", message)
         }
         Decision::Invalid => (Status::False, "Invalid", problems),

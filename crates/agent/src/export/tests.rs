@@ -4,8 +4,8 @@ use super::conditions::{Condition, Surroundings, conditions};
 use super::*;
 use crate::uplink::Registration;
 use crate::view::Kind;
-use cofide_k8s_api::{ConditionStatus as Status, Workload};
 use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, GatewayAddress, GatewayKind, Port, TlsMode};
+use cofide_k8s_api::{ConditionStatus as Status, Workload};
 
 fn zone() -> Zone {
     Zone {

@@ -51,6 +51,9 @@ pub struct Plan {
     pub revision: u64,
     resources: BTreeMap<ResourceName, Held>,
     known: BTreeSet<&'static str>,
+    /// What the present stream has not spoken of although Connect was not told at its beginning that it is held: see
+    /// [`Plan::begin_stream`].
+    unconfirmed: BTreeSet<ResourceName>,
 }
 
 /// What one answer of Connect changes.
@@ -65,7 +68,13 @@ pub struct PlanChange {
 }
 
 impl Plan {
-    /// Takes in an answer. Answers whether that changed anything but versions.
+    /// A stream has begun, with [`Plan::versions`] as what is held. Of what is not among these, Connect cannot say that it
+    /// is gone; so whatever of it is not sent until a type is told completely is gone.
+    pub fn begin_stream(&mut self) {
+        self.unconfirmed = self.resources.iter().filter(|(_, held)| !held.acknowledged).map(|(name, _)| name.clone()).collect();
+    }
+
+    /// Takes in an answer. Answers whether that changed anything but versions; only then the revision grows.
     pub fn apply(&mut self, change: PlanChange) -> bool {
         let PlanChange { type_url, set, removed, completes } = change;
         let mut changed = completes && self.known.insert(type_url);
@@ -73,10 +82,20 @@ impl Plan {
             changed |= self.resources.remove(&(type_url, name)).is_some();
         }
         for (name, version, resource) in set {
-            let held = self.resources.insert((type_url, name), Held { version, resource: resource.clone(), acknowledged: false });
+            let name = (type_url, name);
+            self.unconfirmed.remove(&name);
+            let held = self.resources.insert(name, Held { version, resource: resource.clone(), acknowledged: false });
             changed |= held.is_none_or(|held| held.resource != resource);
         }
-        self.revision += 1;
+        if completes {
+            let (gone, others): (BTreeSet<_>, _) =
+                std::mem::take(&mut self.unconfirmed).into_iter().partition(|(of, _)| *of == type_url);
+            self.unconfirmed = others;
+            for name in gone {
+                changed |= self.resources.remove(&name).is_some();
+            }
+        }
+        self.revision += u64::from(changed);
         changed
     }
 

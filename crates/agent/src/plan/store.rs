@@ -183,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn what_went_while_nobody_told_connect_that_it_was_held_is_noticed() {
+        let mut plan = Plan::default();
+        let both = vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1)), ("y.demo.a.test", "v1", import("y.demo.a.test", 1))];
+        plan.apply(change(both, &[]));
+        plan.acknowledge(wire::IMPORTED_SERVICE, [("x.demo.a.test", "v1")]);
+        // The stream breaks before y is acknowledged, and y goes meanwhile. Connect resumes from x alone.
+        plan.begin_stream();
+        let partly = PlanChange { completes: false, ..change(vec![("z.demo.a.test", "v1", import("z.demo.a.test", 1))], &[]) };
+        plan.apply(partly);
+        assert_eq!(plan.imports().count(), 3, "it may still come");
+        assert!(plan.apply(change(vec![], &[])));
+        let left: Vec<_> = plan.imports().map(|import| import.hostname.to_string()).collect();
+        assert_eq!(left, ["x.demo.a.test", "z.demo.a.test"]);
+    }
+
+    #[test]
     fn the_targets_of_a_service_are_unknown_until_connect_has_said_them() {
         let mut plan = Plan::default();
         let id = "one".parse().unwrap();

@@ -74,7 +74,7 @@ pub fn trust_changes(desired: &Desired, state: &State, owned: &OwnedTrust) -> Ve
         let wanted = trust.relationship.as_ref()?;
         match state.relationships.get(trust_domain) {
             None => Some(TrustChange::CreateRelationship(wanted.clone())),
-            Some(held) if held != wanted => Some(TrustChange::UpdateRelationship(wanted.clone())),
+            Some(held) if !held.is_same(wanted) => Some(TrustChange::UpdateRelationship(wanted.clone())),
             Some(_) => None,
         }
     });

@@ -71,6 +71,13 @@ impl Relationship {
         };
         Self { trust_domain, endpoint_url: endpoint.url.clone(), profile }
     }
+
+    /// Whether two relationships fetch the same bundle from the same place. A server may write a URL in another way than
+    /// it was told (`https://host` and `https://host/`); taking that for a difference would mean to update it for ever.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let url = |text: &str| url::Url::parse(text).map_or_else(|_| text.to_owned(), String::from);
+        self.trust_domain == other.trust_domain && self.profile == other.profile && url(&self.endpoint_url) == url(&other.endpoint_url)
+    }
 }
 
 /// One reading of the server.

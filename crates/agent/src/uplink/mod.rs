@@ -13,6 +13,9 @@
 pub mod agent_status;
 pub mod bundle;
 pub mod connect;
+pub mod follow;
+pub mod join;
+pub mod membership;
 pub mod registrar;
 pub mod registrations;
 

@@ -10,7 +10,10 @@ use crate::status::STATUS_SUFFIX;
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot list the manifest folder {path}: {source}; its manifests stay in force as they were last read")]
+#[error(
+    "cannot list the manifest folder {path}: {source}; create it, or correct manifest_dir. Until then its manifests stay in force as they \
+     were last read"
+)]
 pub struct ScanError {
     pub path: PathBuf,
     pub source: io::Error,

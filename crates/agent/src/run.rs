@@ -1,0 +1,406 @@
+//! The whole program, from its configuration to its last log line.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cofide_connect_client::{Node, connect_as_agent};
+use cofide_core::AgentIdentity;
+use cofide_dns::{Upstream, ZoneHandle};
+use cofide_runtime::admin::{self, Metrics};
+use cofide_runtime::{Readiness, build_info, logging, shutdown};
+use cofide_svid::{BundleSet, IdentitySlot};
+use cofide_xds::Server as XdsServer;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Server;
+
+use crate::addresses::{Addresses, DEFAULT_HOLD};
+use crate::cli::{Cli, Command, ConfigCommand, RunArgs};
+use crate::config::{Config, DEFAULT_FILE, Settings};
+use crate::export::Zone;
+use crate::identity::{self, AgentName};
+use crate::local::Local;
+use crate::observe::Observer;
+use crate::plan::PlanStore;
+use crate::published::Wake;
+use crate::reconciler::{self, Pace};
+use crate::render::envoy::SidecarSettings;
+use crate::sources::host::HostSource;
+use crate::spire::{SpireClient, SpireKeeper};
+use crate::state::DataFolder;
+use crate::status::reporter::StatusReporter;
+use crate::uplink::agent_status::StatusPush;
+use crate::uplink::bundle::BundlePush;
+use crate::uplink::connect::Connect;
+use crate::uplink::follow::Follower;
+use crate::uplink::join::Join;
+use crate::uplink::membership::Membership;
+use crate::uplink::registrar::Registrar;
+use crate::world::{Link, World};
+use crate::xds_service::XdsService;
+
+/// How long streams and calls in flight may take to end after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long an ordered xDS update waits for a client that does not acknowledge.
+const ACK_WAIT: Duration = Duration::from_secs(5);
+/// How often Connect hears that the agent is alive.
+const STATUS_INTERVAL: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_millis(500);
+
+/// An agent that is up: every socket is bound, and what it knew before is served.
+#[derive(Debug)]
+pub struct Bound {
+    pub zone: Zone,
+    pub xds_address: SocketAddr,
+    pub dns_address: SocketAddr,
+    pub admin_address: Option<SocketAddr>,
+    /// What the parts of the agent tell each other.
+    pub world: Arc<World>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Bound {
+    /// Waits until the agent has stopped, which the token given to [`run`] asks for. Its sockets and its data folder are
+    /// free then.
+    pub async fn stopped(self) -> Result<()> {
+        self.task.await.context("the agent broke down")?
+    }
+}
+
+/// Starts the agent. It needs neither Connect nor the trust zone's server for that: it serves what it knew before, and
+/// does the rest when they answer. `shutdown` stops it.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
+    cofide_svid::install_crypto_provider();
+    let settings = config.check()?;
+
+    // What was known before. The folder first: two processes that share one would destroy it.
+    let data = Arc::new(DataFolder::open(&settings.data_dir).context("data_dir")?);
+    let membership = Membership::load(&settings.join, &data)?;
+    let zone = membership.zone.clone();
+    let world = Arc::new(World::default());
+    world.plan.set(PlanStore(&data).load().context("data_dir")?);
+    let addresses = Addresses::open(data.path().join("addresses.json"), settings.import_addresses, DEFAULT_HOLD).context("data_dir")?;
+    let spire = SpireClient::new(&settings.spire_server_socket);
+    let keeper = SpireKeeper::open(zone.trust_domain.clone(), spire.clone(), data.clone(), world.clone()).context("data_dir")?;
+
+    // Sockets.
+    let xds_listener = bind("xds_address", settings.xds_address).await?;
+    let xds_address = xds_listener.local_addr()?;
+    let admin_listener = match settings.admin_address {
+        Some(address) => Some(bind("admin_address", address).await?),
+        None => None,
+    };
+    let dns = ZoneHandle::new();
+    let upstream = match settings.dns_upstreams.as_slice() {
+        [] => Upstream::system(),
+        servers => Upstream::Servers(servers.to_vec()),
+    };
+    let resolver =
+        cofide_dns::serve(&[settings.dns_address], dns.clone(), upstream, shutdown.clone()).await.context("configuration key dns_address")?;
+    let dns_address = resolver.addresses.first().copied().context("the resolver listens nowhere")?;
+
+    // What local clients see.
+    let tasks = TaskTracker::new();
+    let spawn = Spawner { tasks: tasks.clone(), shutdown: shutdown.clone(), interval: settings.resync };
+    let xds = XdsService::new(SidecarSettings {
+        pool: settings.import_addresses,
+        resolver: dns_address,
+        fallback_resolvers: settings.dns_upstreams.iter().copied().collect(),
+    });
+    let local = Arc::new(Local {
+        zone: zone.clone(),
+        gateway_listen: settings.gateway_listen_address,
+        gateways: settings.gateway_entries.clone(),
+        addresses: StdMutex::new(addresses),
+        xds: xds.clone(),
+        dns,
+        world: world.clone(),
+    });
+    let wake = Wake::default();
+    world.view.wakes(&wake);
+    world.plan.wakes(&wake);
+    spawn.at_once("local", wake, move || local.reconcile());
+    tasks.spawn(serve_xds(xds_listener, xds.clone(), shutdown.clone()));
+
+    // What the manifests say, and what is said about them.
+    let wake = Wake::default();
+    let source = HostSource::open(
+        settings.manifest_dir.clone(),
+        zone.trust_domain.clone(),
+        data.clone(),
+        world.clone(),
+        wake.clone(),
+        shutdown.clone(),
+    )
+    .context("data_dir")?;
+    spawn.at_once("manifests", wake, move || source.reconcile());
+    let wake = Wake::default();
+    world.exports.wakes(&wake);
+    world.registrations.wakes(&wake);
+    world.plan.wakes(&wake);
+    xds.proxies().wakes(&wake);
+    let reporter = StatusReporter::new(world.clone(), xds.clone(), &settings.manifest_dir);
+    spawn.at_once("status", wake, move || reporter.reconcile());
+
+    // The trust zone's server.
+    let keeper = Arc::new(keeper);
+    let wake = Wake::default();
+    world.plan.wakes(&wake);
+    spawn.each("spire", wake, move || {
+        let keeper = keeper.clone();
+        async move { keeper.reconcile().await }
+    });
+
+    // For whoever watches.
+    let (readiness, metrics) = (Readiness::default(), Metrics::default());
+    let observer = Observer::new(world.clone(), xds.clone(), &readiness, &metrics);
+    let wake = Wake::default();
+    world.exports.wakes(&wake);
+    world.plan.wakes(&wake);
+    world.spire.wakes(&wake);
+    world.link.wakes(&wake);
+    xds.proxies().wakes(&wake);
+    spawn.at_once("observer", wake, move || {
+        observer.observe();
+        Ok::<(), Infallible>(())
+    });
+    let admin_address = admin_listener.map(|listener| admin::serve(listener, readiness, metrics, shutdown.clone())).transpose()?;
+
+    // Connect.
+    let uplink = Uplink { settings, data, membership: Arc::new(Mutex::new(membership)), spire, world: world.clone(), spawn };
+    tasks.spawn(uplink.run());
+
+    let task = tokio::spawn(async move {
+        shutdown.cancelled().await;
+        tasks.close();
+        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+            tracing::warn!("some streams did not end in time; stopping without them");
+        }
+        resolver.stopped().await;
+        tracing::info!("stopped");
+        Ok(())
+    });
+    Ok(Bound { zone, xds_address, dns_address, admin_address, world, task })
+}
+
+/// Starts reconcilers.
+#[derive(Clone)]
+struct Spawner {
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    interval: Duration,
+}
+
+impl Spawner {
+    fn each<F, Fut, E>(&self, name: &'static str, wake: Wake, once: F)
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let pace = Pace { interval: self.interval, retry: RETRY };
+        self.tasks.spawn(reconciler::run(name, pace, wake, self.shutdown.clone(), once));
+    }
+
+    /// For what waits for nobody: it works in memory and on small files, and is done within milliseconds.
+    fn at_once<E: std::fmt::Display + Send + 'static>(
+        &self,
+        name: &'static str,
+        wake: Wake,
+        mut once: impl FnMut() -> Result<(), E> + Send + 'static,
+    ) {
+        self.each(name, wake, move || {
+            let result = once();
+            async move { result }
+        });
+    }
+}
+
+/// Everything between the agent and Connect.
+struct Uplink {
+    settings: Settings,
+    data: Arc<DataFolder>,
+    membership: Arc<Mutex<Membership>>,
+    spire: SpireClient,
+    world: Arc<World>,
+    spawn: Spawner,
+}
+
+impl Uplink {
+    async fn run(self) {
+        let Self { settings, data, membership, spire, world, spawn } = self;
+        let shutdown = spawn.shutdown.clone();
+        let zone = membership.lock().await.zone.clone();
+
+        // The agent's own identity, from the zone's server.
+        let identity = Arc::new(IdentitySlot::default());
+        let bundle_wake = Wake::default();
+        let join_wake = Wake::default();
+        let name = AgentName { trust_domain: zone.trust_domain.clone(), cluster_name: zone.cluster_name.clone() };
+        let changed = vec![bundle_wake.clone(), join_wake.clone()];
+        spawn.tasks.spawn(identity::keep_fresh(settings.spiffe_endpoint_socket.clone(), name, identity.clone(), changed, shutdown.clone()));
+
+        // Membership, once.
+        let join = Join { settings: settings.join.clone(), membership: membership.clone(), data: data.clone(), spire: spire.clone(), identity: identity.clone() };
+        let joining = shutdown.child_token();
+        let pace = Pace { interval: settings.resync, retry: RETRY };
+        reconciler::run("join", pace, join_wake, joining.clone(), || async {
+            let outcome = join.attempt().await;
+            if outcome.is_ok() {
+                joining.cancel();
+            }
+            outcome
+        })
+        .await;
+        if shutdown.is_cancelled() {
+            return;
+        }
+
+        // The way to Connect, which follows both sides' rotations.
+        let held = membership.lock().await.clone();
+        let bundles = Arc::new(BundleSet::from_iter([held.connect.bundle.clone()]));
+        let channel = connect_as_agent(&held.connect_url, held.connect.spiffe_id.clone(), bundles.clone(), identity);
+        let connect = Connect::new(channel.clone());
+        world.link.set(Link::Disconnected("connecting".to_owned()));
+
+        // The zone's bundle, the services of the cluster, and a sign of life.
+        world.link.wakes(&bundle_wake);
+        let push = Arc::new(BundlePush::new(zone.clone(), spire, connect.clone()));
+        spawn.each("bundle", bundle_wake, move || {
+            let push = push.clone();
+            async move { push.reconcile().await }
+        });
+        match Registrar::open(zone.clone(), connect.clone(), data.clone(), world.clone()) {
+            Ok(registrar) => {
+                let (registrar, wake) = (Arc::new(registrar), Wake::default());
+                world.exports.wakes(&wake);
+                world.link.wakes(&wake);
+                spawn.each("registrations", wake, move || {
+                    let registrar = registrar.clone();
+                    async move { registrar.reconcile().await }
+                });
+            }
+            // To register without knowing what is registered would leave orphans.
+            Err(error) => tracing::error!(%error, "no service is registered until the data folder can be read; correct that and start again"),
+        }
+        let status = Arc::new(StatusPush::new(connect, world.clone()));
+        let wake = Wake::default();
+        world.link.wakes(&wake);
+        let pace = Pace { interval: STATUS_INTERVAL, retry: STATUS_INTERVAL };
+        let push = status.clone();
+        spawn.tasks.spawn(reconciler::run("agent status", pace, wake, shutdown.clone(), move || {
+            let push = push.clone();
+            async move { push.reconcile().await }
+        }));
+
+        // The plan.
+        let node = Node {
+            id: format!("spiffe://{}{}", zone.trust_domain, AgentIdentity::path(&zone.cluster_name)),
+            cluster: zone.cluster_name.to_string(),
+            user_agent_name: "cofide-agent".to_owned(),
+            ..Node::default()
+        };
+        let on_control_plane = {
+            let (data, membership) = (data.clone(), membership.clone());
+            move |trust: &cofide_core::ControlPlaneTrust| {
+                bundles.set(trust.bundle.clone());
+                // Held only while joining, which is over.
+                if let Ok(mut membership) = membership.try_lock()
+                    && let Err(error) = membership.follow(trust, &data)
+                {
+                    tracing::error!(%error, "cannot keep Connect's new authorities");
+                }
+            }
+        };
+        let follower = Follower { channel, node, data, world, on_control_plane: Box::new(on_control_plane) };
+        follower.run(shutdown).await;
+        // So that nobody has to wait for the sign of life to be missed.
+        let _ = tokio::time::timeout(Duration::from_secs(1), status.stopped()).await;
+    }
+}
+
+async fn serve_xds(listener: TcpListener, xds: Arc<XdsService>, shutdown: CancellationToken) {
+    let server = XdsServer::<XdsService>::with(xds, shutdown.clone(), cofide_xds::Limits::default(), ACK_WAIT);
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(30)))
+        .tcp_nodelay(true)
+        .add_service(server.aggregated())
+        .add_service(server.clusters())
+        .add_service(server.endpoints())
+        .add_service(server.listeners())
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the xDS port failed");
+    }
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("configuration key {key}: cannot listen on {address}; stop what uses it, or choose another address"))
+}
+
+/// The program: runs a command and answers with its exit code.
+pub fn main(cli: Cli) -> ExitCode {
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A reader that has gone away is told nothing more.
+            let _ = writeln!(std::io::stderr(), "Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Version => print(&format!("{}\n", build_info::line("cofide-agent"))),
+        Command::EnvoyBootstrap(bootstrap) => print(&bootstrap.to_json()),
+        Command::Config(ConfigCommand::PrintDefault) => print(DEFAULT_FILE),
+        Command::Config(ConfigCommand::Print(args)) => {
+            let mut config = load(&args)?;
+            config.clone().check()?;
+            // What is printed ends up in tickets.
+            config.agent_token = config.agent_token.map(|_| "(set)".to_owned());
+            print(&serde_saphyr::to_string(&config).context("cannot write the configuration as YAML")?)
+        }
+        Command::Run(args) => run_until_signal(load(&args)?),
+    }
+}
+
+fn load(args: &RunArgs) -> Result<Config> {
+    Ok(cofide_runtime::config::load(args.config.as_deref(), &args.overrides)?)
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
+}
+
+#[tokio::main]
+async fn run_until_signal(config: Config) -> Result<()> {
+    logging::init(config.log_format, &config.log_level)?;
+    let shutdown = shutdown::on_signal()?;
+    let manifests = config.manifest_dir.clone();
+    let bound = Box::pin(run(config, shutdown)).await?;
+    tracing::info!(
+        cluster = %bound.zone.cluster_name,
+        trust_domain = %bound.zone.trust_domain,
+        xds = %bound.xds_address,
+        dns = %bound.dns_address,
+        admin = bound.admin_address.map(|address| format!("http://{address}")),
+        manifests = %manifests.display(),
+        "serving"
+    );
+    bound.stopped().await
+}

@@ -1,0 +1,227 @@
+//! Follows the plan: takes in what Connect says, keeps it, and answers for each part once it is in effect.
+//!
+//! An answer is a receipt, and Connect shows it to people, so it is not given before its time: an import counts as
+//! applied when local proxies were shown it, trust and registrations when the SPIRE server holds them. While an executor
+//! cannot work at all (the server is down), nothing is answered. What an executor refuses is rejected with its reason;
+//! where that heals by itself, the stream is opened again so that the resource comes again and gets its receipt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cofide_api::convert::plan as wire;
+use cofide_connect_client::{Node, PlanChanges, PlanReceipt, PlanStream, PlanStreamState};
+use cofide_core::ControlPlaneTrust;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::plan::{Plan, PlanChange, PlanStore};
+use crate::published::Wake;
+use crate::spire::Outcome;
+use crate::state::DataFolder;
+use crate::world::{Link, LocalReport, SpireReport, World};
+
+/// What the follower needs.
+pub struct Follower {
+    pub channel: Channel,
+    pub node: Node,
+    pub data: Arc<DataFolder>,
+    pub world: Arc<World>,
+    /// Told of each change of how Connect is recognised.
+    pub on_control_plane: Box<dyn Fn(&ControlPlaneTrust) + Send + Sync>,
+}
+
+/// An answer that is still owed.
+#[derive(Debug)]
+struct Pending {
+    receipt: PlanReceipt,
+    type_url: &'static str,
+    /// Name and version.
+    set: Vec<(String, String)>,
+    removed: Vec<String>,
+    /// The first revision of the plan that holds it.
+    revision: u64,
+}
+
+impl Follower {
+    /// Follows until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let wake = Wake::default();
+        self.world.local.wakes(&wake);
+        self.world.spire.wakes(&wake);
+        let mut plan = (*self.world.plan.get()).clone();
+        let mut stream = self.open(&plan);
+        let mut state = stream.state();
+        let mut pending: Vec<Pending> = Vec::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = wake.woken() => {}
+                changed = state.changed() => {
+                    if changed.is_ok() {
+                        self.world.link.set(link(&state.borrow_and_update()));
+                    }
+                    continue;
+                }
+                changes = stream.next() => {
+                    // Between two answers of one stream its state does not change.
+                    if state.has_changed().unwrap_or(false) {
+                        self.world.link.set(link(&state.borrow_and_update()));
+                        plan.begin_stream();
+                        pending.clear();
+                    }
+                    pending.push(self.take_in(&mut plan, changes));
+                }
+            }
+            self.settle(&mut plan, &mut stream, &mut pending).await;
+            if self.has_healed(&plan, &pending) {
+                tracing::info!("what was rejected before is in effect now; asking Connect for it again");
+                stream = self.open(&plan);
+                state = stream.state();
+                pending.clear();
+            }
+        }
+        if let Err(error) = PlanStore(&self.data).save(&plan) {
+            tracing::error!(%error, "cannot keep the plan; after a restart more of it is fetched again");
+        }
+    }
+
+    fn open(&self, plan: &Plan) -> PlanStream {
+        PlanStream::new(self.channel.clone(), self.node.clone(), plan.versions())
+    }
+
+    fn take_in(&self, plan: &mut Plan, changes: PlanChanges) -> Pending {
+        let PlanChanges { type_url, set, removed, completes, receipt } = changes;
+        let versions = set.iter().map(|resource| (resource.name.clone(), resource.version.clone())).collect();
+        let set = set.into_iter().map(|resource| (resource.name, resource.version, resource.resource)).collect();
+        let control_plane = plan.control_plane_trust().cloned();
+        if plan.apply(PlanChange { type_url, set, removed: removed.clone(), completes }) {
+            tracing::debug!(type_url, revision = plan.revision, "plan changed");
+            // Before it is acted on, so that a restart never goes back behind what clients have seen. A disk that is full
+            // is no reason to keep news from them, though.
+            if let Err(error) = PlanStore(&self.data).save(plan) {
+                tracing::error!(%error, "cannot keep the plan; a restart without Connect would go back to an older one");
+            }
+            if let Some(trust) = plan.control_plane_trust()
+                && control_plane.as_ref() != Some(trust)
+            {
+                (self.on_control_plane)(trust);
+            }
+            self.world.plan.set(plan.clone());
+        }
+        Pending { receipt, type_url, set: versions, removed, revision: plan.revision }
+    }
+
+    /// Gives the answers that can be given.
+    async fn settle(&self, plan: &mut Plan, stream: &mut PlanStream, pending: &mut Vec<Pending>) {
+        let (local, spire) = (self.world.local.get(), self.world.spire.get());
+        for mut owed in std::mem::take(pending) {
+            let Some(rejected) = verdict(&owed, local.as_ref().as_ref(), spire.as_ref().as_ref()) else {
+                pending.push(owed);
+                continue;
+            };
+            for (name, reason) in &rejected {
+                tracing::warn!(type_url = owed.type_url, name, reason, "a resource of the plan is not in effect");
+            }
+            let applied = owed.set.iter().filter(|(name, _)| !rejected.contains_key(name));
+            plan.acknowledge(owed.type_url, applied.map(|(name, version)| (name.as_str(), version.as_str())));
+            owed.receipt.rejected.extend(rejected);
+            stream.acknowledge(owed.receipt).await;
+        }
+    }
+
+    /// Whether something that was rejected is in effect after all.
+    fn has_healed(&self, plan: &Plan, pending: &[Pending]) -> bool {
+        let owed: BTreeSet<(&str, &str)> =
+            pending.iter().flat_map(|owed| owed.set.iter().map(|(name, _)| (owed.type_url, name.as_str()))).collect();
+        let (local, spire) = (self.world.local.get(), self.world.spire.get());
+        let is_in_effect = |type_url: &'static str, name: &str| {
+            let outcome = outcome(type_url, name, plan.revision, local.as_ref().as_ref(), spire.as_ref().as_ref());
+            matches!(outcome, Some(Ok(())))
+        };
+        let mut rejected = plan.unacknowledged().filter(|((type_url, name), _)| !owed.contains(&(*type_url, name.as_str())));
+        rejected.any(|((type_url, name), _)| is_in_effect(type_url, name)) && *self.world.link.get() == Link::Connected
+    }
+}
+
+fn link(state: &PlanStreamState) -> Link {
+    match state {
+        PlanStreamState::Connecting => Link::Disconnected("connecting".to_owned()),
+        PlanStreamState::Connected => Link::Connected,
+        PlanStreamState::Disconnected { reason } => Link::Disconnected(reason.clone()),
+    }
+}
+
+/// Reason by name of what is not in effect; `None` while it is not known.
+fn verdict(owed: &Pending, local: Option<&LocalReport>, spire: Option<&SpireReport>) -> Option<BTreeMap<String, String>> {
+    let mut rejected = BTreeMap::new();
+    for name in owed.set.iter().map(|(name, _)| name).chain(&owed.removed) {
+        if let Err(reason) = outcome(owed.type_url, name, owed.revision, local, spire)? {
+            rejected.insert(name.clone(), reason);
+        }
+    }
+    Some(rejected)
+}
+
+/// Whether one resource of the plan, as of a revision, is in effect; `None` while that is not known.
+fn outcome(
+    type_url: &str,
+    name: &str,
+    revision: u64,
+    local: Option<&LocalReport>,
+    spire: Option<&SpireReport>,
+) -> Option<Result<(), String>> {
+    let of = |outcome: Option<&Outcome>| match outcome {
+        Some(Outcome::Failed(reason)) => Err(reason.clone()),
+        // That the bundle is missing is the other zone's matter; this agent has done its part.
+        Some(Outcome::Applied | Outcome::Waiting(_)) | None => Ok(()),
+    };
+    match type_url {
+        wire::IMPORTED_SERVICE => {
+            let report = local.filter(|report| report.plan_revision >= revision)?;
+            let refused = report.refused.iter().find(|(hostname, _)| hostname.as_str() == name);
+            Some(refused.map_or(Ok(()), |(_, reason)| Err(reason.clone())))
+        }
+        wire::FEDERATED_TRUST => {
+            let report = spire.filter(|report| report.plan_revision >= revision)?;
+            Some(of(report.report.trust.iter().find(|(domain, _)| domain.as_str() == name).map(|(_, outcome)| outcome)))
+        }
+        wire::WORKLOAD_REGISTRATION => {
+            let report = spire.filter(|report| report.plan_revision >= revision)?;
+            Some(of(report.report.registrations.iter().find(|(id, _)| id.as_str() == name).map(|(_, outcome)| outcome)))
+        }
+        // To know these is all that there is to do.
+        _ => Some(Ok(())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spire::Report;
+    use cofide_core::TrustDomain;
+
+    fn spire(plan_revision: u64, trust: &[(&str, Outcome)]) -> SpireReport {
+        let trust = trust.iter().map(|(name, outcome)| (TrustDomain::new(name).unwrap(), outcome.clone())).collect();
+        SpireReport { plan_revision, report: Report { trust, ..Report::default() } }
+    }
+
+    #[test]
+    fn trust_is_in_effect_when_the_server_holds_it_and_not_before() {
+        let at = |revision, report: Option<&SpireReport>| outcome(wire::FEDERATED_TRUST, "b.test", revision, None, report);
+        assert_eq!(at(3, None), None);
+        assert_eq!(at(3, Some(&spire(2, &[("b.test", Outcome::Applied)]))), None, "the report is about an older plan");
+        assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Applied)]))), Some(Ok(())));
+        assert_eq!(at(3, Some(&spire(4, &[("b.test", Outcome::Waiting("for b".into()))]))), Some(Ok(())));
+        assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Failed("no".into()))]))), Some(Err("no".into())));
+        assert_eq!(at(3, Some(&spire(3, &[]))), Some(Ok(())), "it is removed");
+    }
+
+    #[test]
+    fn an_import_without_an_address_is_rejected_with_the_reason() {
+        let refused = BTreeMap::from([("x.demo.b.test".parse().unwrap(), "full".to_owned())]);
+        let report = LocalReport { plan_revision: 5, refused };
+        let at = |name| outcome(wire::IMPORTED_SERVICE, name, 5, Some(&report), None);
+        assert_eq!(at("x.demo.b.test"), Some(Err("full".into())));
+        assert_eq!(at("y.demo.b.test"), Some(Ok(())));
+    }
+}
