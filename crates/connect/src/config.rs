@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cofide_connect_client::ConnectUrl;
 use cofide_core::{CONNECT_SPIFFE_ID_PATH, Name, SpiffeId, TrustDomain, parse_trust_domain};
 use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
@@ -141,12 +142,8 @@ impl Config {
                 return refuse(key, "0 would admit nobody; use a positive number".into());
             }
         }
-        if let Some(url) = &self.connect_url {
-            let valid =
-                !url.contains("://") && url.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-            if !valid {
-                return refuse("connect_url", format!("{url:?} is not of the form host:port, as in connect.example.com:8443"));
-            }
+        if let Some(Err(error)) = self.connect_url.as_ref().map(|url| url.parse::<ConnectUrl>()) {
+            return refuse("connect_url", error.to_string());
         }
         for (key, name) in self.url_base.iter().map(|name| ("url_base", name)).chain(self.dns_names.iter().map(|name| ("dns_names", name)))
         {
@@ -201,13 +198,14 @@ impl Checked {
     }
 
     /// What clients dial, given the address that the listener really got.
-    pub fn connect_url(&self, bound: SocketAddr) -> String {
-        match &self.config {
+    pub fn connect_url(&self, bound: SocketAddr) -> ConnectUrl {
+        let url = match &self.config {
             Config { connect_url: Some(url), .. } => url.clone(),
             Config { url_base: Some(base), .. } => format!("connect.{base}:{}", bound.port()),
             _ if bound.ip().is_unspecified() => format!("localhost:{}", bound.port()),
             _ => bound.to_string(),
-        }
+        };
+        url.parse().expect("what was checked, a DNS name and an address each make one")
     }
 }
 
@@ -264,7 +262,7 @@ mod tests {
             ("ca_ttl_seconds", |config| config.ca_ttl_seconds = 60),
             ("handshake_timeout_seconds", |config| config.handshake_timeout_seconds = 0),
             ("max_connections", |config| config.max_connections = 0),
-            ("connect_url", |config| config.connect_url = Some("https://connect.example.com".into())),
+            ("connect_url", |config| config.connect_url = Some("http://connect.example.com:8443".into())),
             ("url_base", |config| config.url_base = Some("Example.com".into())),
             ("dns_names", |config| config.dns_names = vec!["a..b".into()]),
         ];
@@ -278,7 +276,7 @@ mod tests {
         let url = |change: fn(&mut Config), bound: &str| {
             let mut config = Config::default();
             change(&mut config);
-            config.check().unwrap().connect_url(bound.parse().unwrap())
+            config.check().unwrap().connect_url(bound.parse().unwrap()).to_string()
         };
         assert_eq!(url(|_| {}, "127.0.0.1:8443"), "127.0.0.1:8443");
         assert_eq!(url(|_| {}, "0.0.0.0:8443"), "localhost:8443");

@@ -6,50 +6,31 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cofide_core::{Bundle, SpiffeId};
-use cofide_runtime::files::{self, Mode};
-use serde::{Deserialize, Serialize};
+use cofide_connect_client::{AccessToken, ConnectUrl, Credential};
+use cofide_core::ControlPlaneTrust;
 
 use crate::id;
-
-#[derive(Serialize, Deserialize, PartialEq)]
-struct Credential {
-    connect_url: String,
-    connect_trust_domain: String,
-    connect_spiffe_id: String,
-    connect_bundle: serde_json::Value,
-    access_token: String,
-}
 
 #[derive(Clone)]
 pub struct AdminCredential {
     pub path: PathBuf,
-    pub token: String,
+    pub token: AccessToken,
     /// Whether the file was made just now.
     pub is_new: bool,
 }
 
 /// Makes the file where there is none, and brings an old one up to date, keeping its token.
-pub fn keep(data_dir: &Path, url: &str, spiffe_id: &SpiffeId, bundle: &Bundle) -> Result<AdminCredential> {
+pub fn keep(data_dir: &Path, url: &ConnectUrl, trust: ControlPlaneTrust) -> Result<AdminCredential> {
     let path = data_dir.join("admin-credential.json");
-    let held: Option<Credential> = match files::read_secret(&path) {
-        Ok(content) => Some(serde_json::from_slice(&content).with_context(|| {
-            format!("{} is not a credential file; delete it to get a new credential at the next start", path.display())
-        })?),
+    let held = match Credential::read(&path) {
+        Ok(held) => Some(held),
         Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(error).context("cannot use the admin credential"),
+        Err(error) => return Err(error).context("cannot use the admin credential; mend the file, or delete it to get a new one"),
     };
-    let token = held.as_ref().map_or_else(|| id::secret("cofide-admin"), |held| held.access_token.clone());
-    let credential = Credential {
-        connect_url: url.to_owned(),
-        connect_trust_domain: spiffe_id.trust_domain().to_string(),
-        connect_spiffe_id: spiffe_id.to_string(),
-        connect_bundle: serde_json::from_str(&cofide_svid::bundle::to_jwks(bundle)).context("the bundle is no JSON")?,
-        access_token: token.clone(),
-    };
+    let token = held.as_ref().map_or_else(|| AccessToken::new(id::secret("cofide-admin")), |held| held.access_token.clone());
+    let credential = Credential { access_token: token.clone(), connect_url: Some(url.clone()), connect: Some(trust) };
     if held.as_ref() != Some(&credential) {
-        let content = serde_json::to_vec_pretty(&credential).context("cannot write the admin credential")?;
-        files::write_atomic(&path, &content, Mode::Secret).context("cannot write the admin credential")?;
+        credential.write(&path).context("cannot write the admin credential")?;
     }
     Ok(AdminCredential { path, token, is_new: held.is_none() })
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use cofide_core::{Bundle, SpiffeId};
+use cofide_core::{ControlPlaneTrust, SpiffeId};
 use cofide_svid::authority::{self, RotationChange, X509CertificateAuthority, X509Settings};
 use cofide_svid::{IdentitySlot, X509Svid};
 
@@ -61,18 +61,15 @@ impl Management {
         Ok((management, is_first))
     }
 
-    pub fn spiffe_id(&self) -> &SpiffeId {
-        &self.spiffe_id
-    }
-
     /// The SVID of the moment.
     pub fn identity(&self) -> Arc<IdentitySlot> {
         self.identity.clone()
     }
 
-    /// The bundle that others verify the control plane with.
-    pub fn bundle(&self) -> Bundle {
-        authority::bundle(&self.authority.lock().unwrap_or_else(PoisonError::into_inner), None, 0)
+    /// How others recognise the control plane.
+    pub fn trust(&self) -> ControlPlaneTrust {
+        let bundle = authority::bundle(&self.authority.lock().unwrap_or_else(PoisonError::into_inner), None, 0);
+        ControlPlaneTrust { spiffe_id: self.spiffe_id.clone(), bundle }
     }
 
     /// Does what is due: prepares, activates and retires authorities. Answers whether the bundle is another one now; it
@@ -113,6 +110,7 @@ impl Management {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use cofide_core::Bundle;
     use cofide_svid::{BundleSet, IdentitySource, KeyUsage, x509};
 
     fn open(folder: &Path, now: SystemTime) -> Management {
@@ -129,17 +127,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let start = SystemTime::now();
         let management = open(folder.path(), start);
-        let mut published = management.bundle();
+        let mut published = management.trust().bundle;
         let mut authorities = std::collections::BTreeSet::new();
         for second in (0..3000).step_by(10) {
             let now = start + Duration::from_secs(second);
             // What a follower holds when the next handshake comes: the bundle before this round's rotation.
             let held = published.clone();
             management.rotate(now).unwrap();
-            published = management.bundle();
+            published = management.trust().bundle;
             management.renew(now).unwrap();
             let svid = management.identity().identity().unwrap();
-            assert_eq!(verify(&svid, held, now), *management.spiffe_id());
+            assert_eq!(verify(&svid, held, now), management.trust().spiffe_id);
             authorities.insert(published.x509_authorities[0].der.clone());
         }
         assert!(authorities.len() > 3, "the authority was rotated");
@@ -149,8 +147,8 @@ mod tests {
     fn a_restart_keeps_the_authority() {
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
-        let before = open(folder.path(), now).bundle();
-        assert!(before.same_authorities(&open(folder.path(), now).bundle()));
+        let before = open(folder.path(), now).trust().bundle;
+        assert!(before.same_authorities(&open(folder.path(), now).trust().bundle));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use cofide_connect_client::ConnectUrl;
 use cofide_runtime::files::{self, FolderLock};
 use cofide_runtime::{Readiness, admin, build_info, logging, shutdown};
 use cofide_store::Store;
@@ -88,7 +89,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let denials = Arc::new(Denials::start(store.clone(), &background, stop.clone()));
 
     let settings = Settings { organization_id: organization.id, join_token_ttl: configuration.config.join_token_ttl() };
-    let app = App::new(store, hub.clone(), settings);
+    let app = App::new(store.clone(), hub.clone(), settings);
     let (management, is_first) = Management::open(&configuration, &data_dir, SystemTime::now())?;
     if is_first {
         made.push(format!("certificate authority of the management trust domain {}", configuration.trust_domain));
@@ -104,7 +105,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
 
     let bundles = Arc::new(ZoneBundles(hub.clone()));
     let agents = AgentAuthenticator::new(app.clone(), bundles.clone());
-    let authentication = Authentication::new(Arc::new(AdminToken::new(&credential.token)), agents.clone());
+    let authentication = Authentication::new(Arc::new(AdminToken::new(credential.token.expose())), agents.clone());
     let gate = Gate::new(authentication, denials);
     let connections = Connections::default();
     background.spawn(look_again(connections.clone(), agents, hub.clone(), stop.clone()));
@@ -157,6 +158,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         stop.cancel();
         background.close();
         background.wait().await;
+        if tokio::time::timeout(DRAIN, store.close()).await.is_err() {
+            tracing::warn!("a call still holds the database; the next start reads its log");
+        }
         drop(lock);
         tracing::info!("stopped");
         result
@@ -186,16 +190,16 @@ struct Publisher {
     management: Arc<Management>,
     app: App,
     data_dir: PathBuf,
-    url: String,
+    url: ConnectUrl,
 }
 
 impl Publisher {
     async fn look(&self, now: SystemTime) -> Result<AdminCredential> {
         self.management.rotate(now)?;
-        let bundle = self.management.bundle();
+        let trust = self.management.trust();
         let name = "management".parse().expect("the word is a name");
-        self.app.publish_management_zone(&name, bundle.clone()).await.context("cannot keep the management trust zone")?;
-        let credential = credential::keep(&self.data_dir, &self.url, self.management.spiffe_id(), &bundle)?;
+        self.app.publish_management_zone(&name, trust.bundle.clone()).await.context("cannot keep the management trust zone")?;
+        let credential = credential::keep(&self.data_dir, &self.url, trust)?;
         self.management.renew(now)?;
         Ok(credential)
     }
@@ -243,11 +247,12 @@ fn open_data_dir(path: &Path, made: &mut Vec<String>) -> Result<FolderLock> {
         files::create_private_folder(path).with_context(hint)?;
         made.push(format!("data folder {}", path.display()));
     }
-    FolderLock::acquire(path).map_err(|error| match error {
+    match FolderLock::acquire(path) {
+        Ok(lock) => Ok(lock),
         // This error says everything itself.
-        files::FileError::Locked { .. } => anyhow::Error::new(error),
-        _ => anyhow::Error::new(error).context(hint()),
-    })
+        Err(error @ files::FileError::Locked { .. }) => Err(error.into()),
+        Err(error) => Err(error).with_context(hint),
+    }
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {

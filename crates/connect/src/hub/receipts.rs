@@ -3,7 +3,10 @@
 //! An agent's ACK must not wait for the disk, and a thousand agents that acknowledge one change at once are best written
 //! together: receipts queue here and are stored in batches.
 
-use cofide_store::{ReceiptsMut, Store, StoreError};
+use std::collections::HashMap;
+
+use cofide_core::Receipt;
+use cofide_store::{ReceiptFilter, Receipts, ReceiptsMut, Store, StoreError, WriteTransaction};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,10 +61,27 @@ async fn write(store: &Store, batch: &[Entry]) -> Result<(), StoreError> {
     for entry in batch {
         match entry {
             Entry::Put(receipt) => transaction.put_receipt(receipt).await?,
+            Entry::Held(receipts) => put_news(&mut transaction, receipts).await?,
             Entry::Remove { agent_id, type_url, resource_name } => {
                 transaction.delete_receipt(agent_id, type_url, resource_name).await?;
             }
         }
     }
     transaction.commit(None, Vec::new()).await.map(drop)
+}
+
+/// Most agents come back with what they have acknowledged before: that costs a read and no write.
+async fn put_news(transaction: &mut WriteTransaction, receipts: &[Receipt]) -> Result<(), StoreError> {
+    let Some(first) = receipts.first() else { return Ok(()) };
+    let filter =
+        ReceiptFilter { cluster_id: Some(first.cluster_id.clone()), type_url: Some(first.type_url.clone()), ..ReceiptFilter::default() };
+    let known: HashMap<String, Receipt> =
+        transaction.receipts(&filter).await?.into_iter().map(|receipt| (receipt.resource_name.clone(), receipt)).collect();
+    let is_news = |receipt: &&Receipt| {
+        known.get(&receipt.resource_name).is_none_or(|known| known.version != receipt.version || known.outcome != receipt.outcome)
+    };
+    for receipt in receipts.iter().filter(is_news) {
+        transaction.put_receipt(receipt).await?;
+    }
+    Ok(())
 }

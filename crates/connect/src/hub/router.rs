@@ -1,5 +1,6 @@
 //! Which plan a stream sees: that of the cluster whose agent opened it, by its certificate.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -40,6 +41,22 @@ impl Router for PlanRouter {
         self.receipts.record(entries(&agent, &receipt, now()));
     }
 
+    /// What an agent comes back with it has applied, also where its word was lost on the way.
+    async fn on_resume(&self, client: &Arc<Client>, type_url: &str, held: HashMap<String, String>) {
+        let Some(agent) = agent(&client.peer) else { return };
+        let at = now();
+        let applied = |(resource_name, version)| cofide_core::Receipt {
+            agent_id: agent.id.clone(),
+            cluster_id: agent.cluster_id.clone(),
+            type_url: type_url.to_owned(),
+            resource_name,
+            version,
+            outcome: ReceiptOutcome::Applied,
+            at,
+        };
+        self.receipts.record(vec![Entry::Held(held.into_iter().map(applied).collect())]);
+    }
+
     async fn on_closed(&self, client: &Arc<Client>) {
         if let Some(agent) = agent(&client.peer) {
             tracing::info!(agent = %agent.spiffe_id, cluster = %agent.cluster_name, "an agent no longer follows its plan");
@@ -51,6 +68,8 @@ impl Router for PlanRouter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Put(cofide_core::Receipt),
+    /// What the agent holds of one type; only what says something new is written. Never empty.
+    Held(Vec<cofide_core::Receipt>),
     /// The agent let go of the resource, and with it of what it said about it.
     Remove {
         agent_id: cofide_core::AgentId,

@@ -1,1 +1,210 @@
+//! How an agent joins, and what others try in its name.
 
+use cofide_api::connect::agent_service::{CreateAgentJoinTokenRequest, ListFederatedServicesRequest, UpdateAgentStatusRequest};
+use cofide_api::connect::cluster_service::DestroyClusterRequest;
+use cofide_api::connect::trust_zone_service::{
+    GetTrustZoneRequest, RegisterAgentRequest, RegisterAgentResponse, UpdateTrustZoneBundleRequest,
+};
+use cofide_api::spire::types::Bundle;
+use cofide_api::types::agent::AgentStatus;
+use tonic::Code::{AlreadyExists, InvalidArgument, PermissionDenied, Unauthenticated};
+use tonic::{Response, Status};
+
+use crate::support::{Authority, Client, Plane, Zone, eventually, introduction, refused};
+
+async fn register(plane: &Plane, request: RegisterAgentRequest) -> Result<Response<RegisterAgentResponse>, Status> {
+    plane.anonymous().await.trust_zones().register_agent(request).await
+}
+
+async fn list(client: &Client) -> Result<(), Status> {
+    client.agents().list_federated_services(ListFederatedServicesRequest::default()).await.map(drop)
+}
+
+async fn stored_bundle(plane: &Plane, zone: &Zone) -> Option<Bundle> {
+    let request = GetTrustZoneRequest { trust_zone_id: Some(zone.id.clone()) };
+    plane.admin().await.trust_zones().get_trust_zone(request).await.unwrap().into_inner().trust_zone.unwrap().bundle
+}
+
+#[tokio::test]
+async fn an_agent_joins_once_with_a_token_and_is_known_by_its_certificate_from_then_on() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let cluster = plane.cluster(&zone, "one").await;
+    let token = plane.join_token(&zone, &cluster).await;
+    let agent_id = register(&plane, introduction(&zone, &cluster, &token)).await.unwrap().into_inner().agent_id;
+    assert!(!agent_id.is_empty());
+    assert_eq!(stored_bundle(&plane, &zone).await, Some(zone.authority.bundle()));
+
+    let agent = plane.workload(zone.authority.agent("one")).await;
+    list(&agent).await.expect("the SVID is the credential from now on");
+    let status = AgentStatus { status: Some(1), status_message: Some("fine".into()), last_updated: Some(1) };
+    agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status) }).await.unwrap();
+
+    refused(register(&plane, introduction(&zone, &cluster, &token)).await, Unauthenticated, &["agent_token", "join-token create"]);
+}
+
+#[tokio::test]
+async fn a_token_is_for_one_cluster_and_a_mistake_does_not_use_it_up() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let [one, two, other] = [plane.cluster(&a, "one").await, plane.cluster(&a, "two").await, plane.cluster(&b, "one").await];
+    let token = plane.join_token(&a, &one).await;
+
+    refused(register(&plane, introduction(&a, &two, &token)).await, PermissionDenied, &["agent_token", "two"]);
+    refused(register(&plane, introduction(&b, &other, &token)).await, PermissionDenied, &["agent_token"]);
+    refused(register(&plane, introduction(&a, &other, &token)).await, InvalidArgument, &["agent.cluster_id"]);
+    refused(register(&plane, introduction(&a, "cl-none", &token)).await, InvalidArgument, &["agent.cluster_id", "cl-none"]);
+    let foreign = RegisterAgentRequest { bundle: Some(b.authority.bundle()), ..introduction(&a, &one, &token) };
+    refused(register(&plane, foreign).await, InvalidArgument, &["bundle.trust_domain", "a.test", "b.test"]);
+    let silent = RegisterAgentRequest { bundle: None, ..introduction(&a, &one, &token) };
+    refused(register(&plane, silent).await, InvalidArgument, &["bundle"]);
+    assert_eq!(stored_bundle(&plane, &a).await, None);
+    assert_eq!(stored_bundle(&plane, &b).await, None);
+    register(&plane, introduction(&a, &one, &token)).await.expect("the token was not used up by what was refused");
+}
+
+#[tokio::test]
+async fn a_newer_token_replaces_an_older_one_and_both_expire() {
+    let plane = Plane::start_with(|config| config.join_token_ttl_seconds = 1).await;
+    let zone = plane.zone("a").await;
+    let cluster = plane.cluster(&zone, "one").await;
+    let older = plane.join_token(&zone, &cluster).await;
+    let newer = plane.join_token(&zone, &cluster).await;
+    refused(register(&plane, introduction(&zone, &cluster, &older)).await, Unauthenticated, &["not known"]);
+    // A registration that would be refused for its bundle tells when the token has expired, without using it up.
+    let probe = || async {
+        let request = RegisterAgentRequest { bundle: Some(Authority::new("b.test").bundle()), ..introduction(&zone, &cluster, &newer) };
+        register(&plane, request).await.unwrap_err()
+    };
+    eventually(probe, |status| status.code() == Unauthenticated && status.message().contains("expired")).await;
+    refused(register(&plane, introduction(&zone, &cluster, &newer)).await, Unauthenticated, &[]);
+}
+
+#[tokio::test]
+async fn without_a_valid_token_nothing_is_learnt_about_zones_and_clusters() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let cluster = plane.cluster(&zone, "one").await;
+    let known = register(&plane, introduction(&zone, &cluster, "cofide-join-guess")).await.unwrap_err();
+    let unknown = Zone { id: "tz-none".into(), authority: Authority::new("x.test") };
+    let unknown = register(&plane, introduction(&unknown, "cl-none", "cofide-join-guess")).await.unwrap_err();
+    assert_eq!((known.code(), known.message()), (unknown.code(), unknown.message()));
+    refused(register(&plane, introduction(&zone, &cluster, "")).await, Unauthenticated, &[]);
+}
+
+#[tokio::test]
+async fn a_token_is_made_for_what_exists() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let one = plane.cluster(&a, "one").await;
+    let create = async |zone: &str, cluster: &str| {
+        let request = CreateAgentJoinTokenRequest { trust_zone_id: Some(zone.into()), cluster_id: Some(cluster.into()) };
+        plane.admin().await.agents().create_agent_join_token(request).await
+    };
+    refused(create("tz-none", &one).await, InvalidArgument, &["trust_zone_id", "tz-none"]);
+    refused(create(&a.id, "cl-none").await, InvalidArgument, &["cluster_id", "cl-none"]);
+    refused(create(&b.id, &one).await, InvalidArgument, &["cluster_id", "one", "b"]);
+    refused(create(&a.id, "").await, InvalidArgument, &["cluster_id"]);
+}
+
+#[tokio::test]
+async fn an_agent_keeps_its_id_when_it_joins_again_and_cannot_take_that_of_another() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let first = plane.joined(&zone, "one").await;
+    let second = plane.joined(&zone, "two").await;
+    let token = plane.join_token(&zone, &first.id).await;
+    let mut stolen = introduction(&zone, &first.id, &token);
+    stolen.agent.as_mut().unwrap().agent_id = second.agent_id.clone();
+    refused(register(&plane, stolen).await, AlreadyExists, &["agent.agent_id", &second.agent_id]);
+    let again = register(&plane, introduction(&zone, &first.id, &token)).await.unwrap().into_inner();
+    assert_eq!(again.agent_id, first.agent_id);
+
+    let token = plane.join_token(&zone, &first.id).await;
+    let mut renamed = introduction(&zone, &first.id, &token);
+    renamed.agent.as_mut().unwrap().agent_id = "agent-7".into();
+    assert_eq!(register(&plane, renamed).await.unwrap().into_inner().agent_id, "agent-7");
+    list(&first.agent).await.expect("it is the cluster's agent as before");
+}
+
+#[tokio::test]
+async fn a_certificate_speaks_for_its_own_domain_only_whoever_signed_it() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    plane.joined(&a, "one").await;
+    plane.joined(&b, "one").await;
+
+    // An authority that says it is A's: not the one in A's bundle, though B's own is trusted for B.
+    let forged = Authority::new("a.test").agent("one");
+    let answer = match plane.connect(Some(forged)).await {
+        Ok(channel) => list(&Client::new(channel, None)).await,
+        // TLS 1.3: the client may learn of the refusal with its first read, or with its handshake.
+        Err(_) => Err(Status::unavailable("the handshake was refused")),
+    };
+    answer.expect_err("an authority of A's name is not A's authority");
+
+    // B's certificate, on A's objects.
+    let intruder = plane.workload(b.authority.agent("one")).await;
+    let request = UpdateTrustZoneBundleRequest { bundle: Some(a.authority.bundle()), trust_zone_id: a.id.clone() };
+    refused(intruder.trust_zones().update_trust_zone_bundle(request).await, PermissionDenied, &["b.test", "own trust zone"]);
+    let request = UpdateTrustZoneBundleRequest { bundle: Some(a.authority.bundle()), trust_zone_id: b.id.clone() };
+    refused(intruder.trust_zones().update_trust_zone_bundle(request).await, InvalidArgument, &["bundle.trust_domain"]);
+    assert_eq!(stored_bundle(&plane, &a).await, Some(a.authority.bundle()));
+}
+
+#[tokio::test]
+async fn the_older_form_of_an_agents_id_is_enough_where_the_zone_has_one_cluster() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    plane.joined(&zone, "one").await;
+    let legacy = plane.workload(zone.authority.svid("/ns/cofide/sa/cofide-agent")).await;
+    list(&legacy).await.unwrap();
+    let second = plane.cluster(&zone, "two").await;
+    refused(list(&legacy).await, PermissionDenied, &["names no cluster", "/cluster/<cluster>/ns/cofide/sa/cofide-agent"]);
+    plane.admin().await.clusters().destroy_cluster(DestroyClusterRequest { cluster_id: Some(second) }).await.unwrap();
+    list(&legacy).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_delivers_the_bundle_of_its_own_zone_without_naming_it() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let cluster = plane.joined(&zone, "one").await;
+    let mut rotated = zone.authority.clone();
+    rotated.0.prepare(std::time::SystemTime::now()).unwrap();
+    let request = UpdateTrustZoneBundleRequest { bundle: Some(rotated.bundle()), trust_zone_id: String::new() };
+    cluster.agent.trust_zones().update_trust_zone_bundle(request).await.unwrap();
+    assert_eq!(stored_bundle(&plane, &zone).await, Some(rotated.bundle()));
+    rotated.0.activate(std::time::SystemTime::now()).unwrap();
+    list(&plane.workload(rotated.agent("one")).await).await.expect("an SVID of the new authority is good at once");
+    list(&cluster.agent).await.expect("and one of the old authority still is");
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_authority_that_vouched_for_it() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let cluster = plane.joined(&zone, "one").await;
+    let mut stream = crate::plan_stream::Follower::open(&cluster.agent, &Default::default()).await;
+    stream.settle().await;
+
+    let other = Authority::new("a.test");
+    let request = UpdateTrustZoneBundleRequest { bundle: Some(other.bundle()), trust_zone_id: zone.id.clone() };
+    plane.admin().await.trust_zones().update_trust_zone_bundle(request).await.unwrap();
+    stream.ended().await;
+    list(&cluster.agent).await.expect_err("nor is the certificate good for a new connection");
+    list(&plane.workload(other.agent("one")).await).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_clusters_agent_is_nobody() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let cluster = plane.joined(&zone, "one").await;
+    let destroy = DestroyClusterRequest { cluster_id: Some(cluster.id.clone()) };
+    plane.admin().await.clusters().destroy_cluster(destroy).await.unwrap();
+    refused(list(&cluster.agent).await, PermissionDenied, &["one", "no such cluster"]);
+    let again = plane.cluster(&zone, "one").await;
+    assert_ne!(again, cluster.id);
+    refused(list(&cluster.agent).await, PermissionDenied, &["has not joined", "join-token create"]);
+}

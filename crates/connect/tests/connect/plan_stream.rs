@@ -1,1 +1,348 @@
+//! What agents are sent, when, and what is kept of their answers.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cofide_api::connect::federation_service::DestroyFederationRequest;
+use cofide_api::connect::receipt_service::federation_status::State;
+use cofide_api::connect::receipt_service::{FederationStatus, ListFederationStatusesRequest, ListReceiptsRequest, Receipt};
+use cofide_api::connect::trust_zone_service::UpdateTrustZoneBundleRequest;
+use cofide_api::convert::plan::{CONTROL_PLANE_TRUST, EXPORTED_SERVICE, FEDERATED_TRUST, IMPORTED_SERVICE, TYPE_URLS};
+use cofide_api::plan;
+use cofide_api::types::federated_service::FederatedService;
+use cofide_xds::envoy::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest};
+use cofide_xds::envoy::google::rpc;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::federated_services::{deregister, register, service, update};
+use crate::support::{Authority, Client, Plane, Zone, eventually, introduction};
+
+/// Type URL -> name -> version.
+pub(crate) type Versions = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The delta protocol, request by request, so that a test sees what is on the wire.
+pub(crate) struct Follower {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+    pub(crate) held: Versions,
+    pub(crate) bodies: BTreeMap<(String, String), Vec<u8>>,
+    /// Types that have answered for the first time.
+    answered: BTreeSet<String>,
+}
+
+impl Follower {
+    pub(crate) async fn open(client: &Client, held: &Versions) -> Self {
+        let (requests, receiver) = mpsc::channel(64);
+        for type_url in TYPE_URLS {
+            let request = DeltaDiscoveryRequest {
+                type_url: type_url.into(),
+                resource_names_subscribe: vec!["*".into()],
+                initial_resource_versions: held.get(type_url).cloned().unwrap_or_default().into_iter().collect(),
+                ..DeltaDiscoveryRequest::default()
+            };
+            requests.send(request).await.unwrap();
+        }
+        let responses = client.discovery().delta_aggregated_resources(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+        Self { requests, responses, held: held.clone(), bodies: BTreeMap::new(), answered: BTreeSet::new() }
+    }
+
+    async fn response(&mut self) -> DeltaDiscoveryResponse {
+        let waited = tokio::time::timeout(Duration::from_secs(10), self.responses.message()).await;
+        waited.unwrap_or_else(|_| panic!("no response within ten seconds; held: {:#?}", self.held)).unwrap().expect("the stream has ended")
+    }
+
+    async fn answer(&mut self, response: &DeltaDiscoveryResponse, error: Option<&str>) {
+        let request = DeltaDiscoveryRequest {
+            type_url: response.type_url.clone(),
+            response_nonce: response.nonce.clone(),
+            error_detail: error.map(|message| rpc::Status { code: 3, message: message.into(), details: vec![] }),
+            ..DeltaDiscoveryRequest::default()
+        };
+        self.requests.send(request).await.unwrap();
+    }
+
+    /// Takes the next response and acknowledges it; answers what it set and what it removed.
+    pub(crate) async fn take(&mut self) -> (Vec<String>, Vec<String>) {
+        let response = self.response().await;
+        self.answer(&response, None).await;
+        self.answered.insert(response.type_url.clone());
+        let short = response.type_url.rsplit('.').next().unwrap().to_owned();
+        let held = self.held.entry(response.type_url.clone()).or_default();
+        let mut set = Vec::new();
+        for resource in response.resources {
+            held.insert(resource.name.clone(), resource.version);
+            self.bodies.insert((response.type_url.clone(), resource.name.clone()), resource.resource.unwrap().value);
+            set.push(format!("{short} {}", resource.name));
+        }
+        for name in &response.removed_resources {
+            held.remove(name);
+        }
+        (set, response.removed_resources.iter().map(|name| format!("{short} {name}")).collect())
+    }
+
+    /// Takes the first answer of every type.
+    pub(crate) async fn settle(&mut self) {
+        while self.answered.len() < TYPE_URLS.len() {
+            self.take().await;
+        }
+    }
+
+    /// Takes responses until these have been set, and no others.
+    pub(crate) async fn sets(&mut self, expected: &[&str]) {
+        let mut missing: BTreeSet<_> = expected.iter().map(|name| (*name).to_owned()).collect();
+        while !missing.is_empty() {
+            let (set, removed) = self.take().await;
+            assert!(removed.is_empty(), "{removed:?} went while waiting for {missing:?}");
+            for name in set {
+                assert!(missing.remove(&name), "{name} came while waiting for {missing:?}");
+            }
+        }
+    }
+
+    pub(crate) fn body<M: Message + Default>(&self, type_url: &str, name: &str) -> M {
+        let body = self.bodies.get(&(type_url.to_owned(), name.to_owned()));
+        M::decode(body.unwrap_or_else(|| panic!("{name} is not there: {:?}", self.bodies.keys())).as_slice()).unwrap()
+    }
+
+    /// Waits until the server, or the connection, has ended the stream.
+    pub(crate) async fn ended(&mut self) {
+        let end = async { while let Ok(Some(_)) = self.responses.message().await {} };
+        tokio::time::timeout(Duration::from_secs(10), end).await.expect("the stream goes on");
+    }
+}
+
+async fn receipts(plane: &Plane) -> Vec<Receipt> {
+    plane.admin().await.receipts().list_receipts(ListReceiptsRequest::default()).await.unwrap().into_inner().receipts
+}
+
+async fn status(plane: &Plane, from: &Zone) -> FederationStatus {
+    let request = ListFederationStatusesRequest::default();
+    let statuses = plane.admin().await.receipts().list_federation_statuses(request).await.unwrap().into_inner().statuses;
+    statuses.into_iter().find(|status| status.trust_zone_id == from.id).expect("a status for each federation")
+}
+
+#[tokio::test]
+async fn a_service_reaches_the_clusters_that_may_import_it_and_nobody_else() {
+    let plane = Plane::start().await;
+    let (a, b, c) = (plane.zone("a").await, plane.zone("b").await, plane.zone("c").await);
+    let (server, client, other) = (plane.joined(&a, "one").await, plane.joined(&b, "one").await, plane.joined(&c, "one").await);
+    plane.federate(&a, &b).await;
+    plane.federate(&b, &a).await;
+    plane.federate(&a, &c).await;
+    plane.federate(&c, &a).await;
+    let mut followers = [
+        Follower::open(&server.agent, &Versions::new()).await,
+        Follower::open(&client.agent, &Versions::new()).await,
+        Follower::open(&other.agent, &Versions::new()).await,
+    ];
+    for follower in &mut followers {
+        follower.settle().await;
+        let trust: plan::ControlPlaneTrust = follower.body(CONTROL_PLANE_TRUST, "management.local");
+        assert_eq!(trust.spiffe_id, "spiffe://management.local/ns/connect/sa/cofide-connect-api");
+    }
+    let [server_plan, client_plan, other_plan] = &mut followers;
+
+    let id = register(&server.agent, service("server", &["b.test"])).await.unwrap();
+    server_plan.sets(&[&format!("ExportedService {id}")]).await;
+    client_plan.sets(&["ImportedService server.demo.a.test"]).await;
+    let import: plan::ImportedService = client_plan.body(IMPORTED_SERVICE, "server.demo.a.test");
+    assert_eq!((import.port, import.trust_domain.as_str(), import.gateways.len()), (8443, "a.test", 1));
+    let export: plan::ExportedService = server_plan.body(EXPORTED_SERVICE, &id);
+    assert!(export.targets[0].refusal.is_none(), "{export:?}");
+
+    // The third zone has been sent nothing in between: the next thing that it sees is its own.
+    update(&server.agent, FederatedService { id: id.clone(), ..service("server", &["b.test", "c.test"]) }).await.unwrap();
+    other_plan.sets(&["ImportedService server.demo.a.test"]).await;
+    server_plan.sets(&[&format!("ExportedService {id}")]).await;
+
+    deregister(&server.agent, &id).await.unwrap();
+    for follower in [client_plan, other_plan] {
+        assert_eq!(follower.take().await, (vec![], vec!["ImportedService server.demo.a.test".to_owned()]));
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_with_what_it_holds_is_sent_the_difference_only() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let (server, client) = (plane.joined(&a, "one").await, plane.joined(&b, "one").await);
+    plane.federate(&a, &b).await;
+    plane.federate(&b, &a).await;
+    let kept = register(&server.agent, service("kept", &["b.test"])).await.unwrap();
+    register(&server.agent, service("gone", &["b.test"])).await.unwrap();
+    let mut follower = Follower::open(&client.agent, &Versions::new()).await;
+    follower.settle().await;
+    let held = follower.held.clone();
+    assert_eq!(held[IMPORTED_SERVICE].len(), 2);
+    drop(follower);
+
+    // A restart forgets every cache; versions are hashes of the content, so they stay.
+    let folder = plane.stop().await;
+    let plane = Plane::start_in(folder, |_| {}).await;
+    let agent = plane.workload(b.authority.agent("one")).await;
+    let mut follower = Follower::open(&agent, &held).await;
+    let server_agent = plane.workload(a.authority.agent("one")).await;
+    update(&server_agent, FederatedService { id: kept, port: 9443, ..service("kept", &["b.test"]) }).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.is_empty() {
+        let (set, removed) = follower.take().await;
+        assert!(removed.is_empty(), "{removed:?}");
+        seen.extend(set);
+    }
+    assert_eq!(seen, ["ImportedService kept.demo.a.test"], "what was held already was not sent again");
+    drop(follower);
+
+    // What went while the agent was away is taken from it.
+    let mut held = held;
+    held.get_mut(IMPORTED_SERVICE).unwrap().insert("never.demo.a.test".into(), "0".into());
+    let mut follower = Follower::open(&agent, &held).await;
+    let mut gone = Vec::new();
+    while gone.is_empty() {
+        gone = follower.take().await.1;
+    }
+    assert_eq!(gone, ["ImportedService never.demo.a.test"]);
+}
+
+#[tokio::test]
+async fn a_client_of_the_older_protocol_sees_the_same_world() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let (server, client) = (plane.joined(&a, "one").await, plane.joined(&b, "one").await);
+    plane.federate(&a, &b).await;
+    plane.federate(&b, &a).await;
+    register(&server.agent, service("server", &["b.test"])).await.unwrap();
+    let (requests, receiver) = mpsc::channel(4);
+    requests.send(DiscoveryRequest { type_url: IMPORTED_SERVICE.into(), ..DiscoveryRequest::default() }).await.unwrap();
+    let mut responses = client.agent.discovery().stream_aggregated_resources(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+    let response = tokio::time::timeout(Duration::from_secs(10), responses.message()).await.unwrap().unwrap().unwrap();
+    let [resource] = response.resources.try_into().unwrap();
+    assert_eq!(plan::ImportedService::decode(resource.value.as_slice()).unwrap().hostname, "server.demo.a.test");
+}
+
+#[tokio::test]
+async fn what_agents_answer_is_kept_as_receipts() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let (server, client) = (plane.joined(&a, "one").await, plane.joined(&b, "one").await);
+    plane.federate(&a, &b).await;
+    plane.federate(&b, &a).await;
+    let mut follower = Follower::open(&client.agent, &Versions::new()).await;
+    follower.settle().await;
+    let is_about = |receipt: &&Receipt| receipt.type_url == IMPORTED_SERVICE && receipt.cluster_id == client.id;
+
+    let id = register(&server.agent, service("server", &["b.test"])).await.unwrap();
+    follower.sets(&["ImportedService server.demo.a.test"]).await;
+    let found = eventually(|| receipts(&plane), |receipts| receipts.iter().any(|receipt| is_about(&receipt))).await;
+    let receipt = found.iter().find(is_about).unwrap();
+    assert!(receipt.applied && receipt.current && receipt.error_detail.is_empty() && receipt.agent_id == client.agent_id, "{receipt:?}");
+    assert_eq!(receipt.version, follower.held[IMPORTED_SERVICE]["server.demo.a.test"]);
+
+    update(&server.agent, FederatedService { id: id.clone(), port: 9443, ..service("server", &["b.test"]) }).await.unwrap();
+    let response = follower.response().await;
+    let found = receipts(&plane).await;
+    assert!(!found.iter().find(is_about).unwrap().current, "an older version was applied, a newer one is wanted");
+    follower.answer(&response, Some("no room")).await;
+    let rejected = |receipts: &Vec<Receipt>| receipts.iter().find(is_about).is_some_and(|receipt| !receipt.applied);
+    let found = eventually(|| receipts(&plane), rejected).await;
+    let receipt = found.iter().find(is_about).unwrap();
+    assert!(receipt.current && receipt.error_detail == "no room", "{receipt:?}");
+
+    deregister(&server.agent, &id).await.unwrap();
+    follower.take().await;
+    eventually(|| receipts(&plane), |receipts| receipts.iter().find(is_about).is_none()).await;
+}
+
+#[tokio::test]
+async fn the_status_of_a_federation_is_what_the_agents_have_said() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let federation = plane.federate(&a, &b).await;
+    let of_a = async || {
+        let status = status(&plane, &a).await;
+        (status.state(), status.reason)
+    };
+    let (state, reason) = of_a().await;
+    assert_eq!(state, State::Waiting, "{reason}");
+    let agent_of_b = plane.joined(&b, "one").await;
+    let (state, reason) = of_a().await;
+    assert_eq!(state, State::Unknown, "{reason}");
+    let one = plane.joined(&a, "one").await;
+    let (state, reason) = of_a().await;
+    assert!(state == State::Unknown && reason.contains("one"), "{reason}");
+
+    let mut follower = Follower::open(&one.agent, &Versions::new()).await;
+    follower.settle().await;
+    assert!(follower.held[FEDERATED_TRUST].contains_key("b.test"));
+    eventually(of_a, |(state, reason)| *state == State::Healthy && reason.is_empty()).await;
+
+    // A second cluster of the zone has joined and said nothing: not every agent holds the bundle.
+    let two = plane.joined(&a, "two").await;
+    assert_eq!(of_a().await.0, State::Unknown);
+    let mut second = Follower::open(&two.agent, &Versions::new()).await;
+    second.settle().await;
+    eventually(of_a, |(state, _)| *state == State::Healthy).await;
+
+    let mut rotated = b.authority.clone();
+    rotated.0.prepare(std::time::SystemTime::now()).unwrap();
+    let request = UpdateTrustZoneBundleRequest { bundle: Some(rotated.bundle()), trust_zone_id: String::new() };
+    agent_of_b.agent.trust_zones().update_trust_zone_bundle(request).await.unwrap();
+    follower.sets(&["FederatedTrust b.test"]).await;
+    let response = second.response().await;
+    eventually(of_a, |status| *status == (State::Unhealthy, "Bundles do not match".into())).await;
+    second.answer(&response, Some("SPIRE is away")).await;
+    eventually(of_a, |(state, reason)| *state == State::Unhealthy && reason.contains("SPIRE is away")).await;
+    drop(second);
+
+    // The same agent, started anew with nothing: it is sent the bundle again.
+    let mut second = Follower::open(&two.agent, &Versions::new()).await;
+    second.settle().await;
+    eventually(of_a, |(state, _)| *state == State::Healthy).await;
+
+    plane.admin().await.federations().destroy_federation(DestroyFederationRequest { federation_id: Some(federation) }).await.unwrap();
+    assert_eq!(follower.take().await, (vec![], vec!["FederatedTrust b.test".to_owned()]));
+    let statuses = plane.admin().await.receipts().list_federation_statuses(ListFederationStatusesRequest::default()).await.unwrap();
+    assert!(statuses.into_inner().statuses.is_empty());
+}
+
+#[tokio::test]
+async fn what_an_agent_comes_back_with_counts_as_applied() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    plane.joined(&b, "one").await;
+    let one = plane.joined(&a, "one").await;
+    plane.federate(&a, &b).await;
+    let mut follower = Follower::open(&one.agent, &Versions::new()).await;
+    follower.settle().await;
+    let healthy = async || status(&plane, &a).await.state() == State::Healthy;
+    eventually(healthy, |healthy| *healthy).await;
+
+    // Under a new id the agent's receipts are gone; what it holds is not, and is not sent again.
+    let token = plane.join_token(&a, &one.id).await;
+    let mut renamed = introduction(&a, &one.id, &token);
+    renamed.agent.as_mut().unwrap().agent_id = "agent-7".into();
+    plane.anonymous().await.trust_zones().register_agent(renamed).await.unwrap();
+    assert_eq!(status(&plane, &a).await.state(), State::Unknown);
+    let again = plane.workload(a.authority.agent("one")).await;
+    let _follower = Follower::open(&again, &follower.held).await;
+    eventually(healthy, |healthy| *healthy).await;
+}
+
+#[tokio::test]
+async fn a_bundle_arrives_where_it_is_trusted_and_is_the_one_delivered() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let one = plane.joined(&a, "one").await;
+    plane.federate(&a, &b).await;
+    let mut follower = Follower::open(&one.agent, &Versions::new()).await;
+    follower.settle().await;
+    let waiting: plan::FederatedTrust = follower.body(FEDERATED_TRUST, "b.test");
+    assert!(waiting.bundle.is_none(), "the federation stands before the partner has a bundle");
+    plane.joined(&b, "one").await;
+    follower.sets(&["FederatedTrust b.test"]).await;
+    let trust: plan::FederatedTrust = follower.body(FEDERATED_TRUST, "b.test");
+    assert_eq!(trust.bundle, Some(b.authority.bundle()));
+    assert_ne!(trust.bundle, Some(Authority::new("b.test").bundle()));
+}

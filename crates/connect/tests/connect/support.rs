@@ -127,7 +127,7 @@ impl Plane {
         let message = types::trust_zone::TrustZone { name: name.into(), trust_domain: trust_domain.clone(), ..Default::default() };
         let request = CreateTrustZoneRequest { trust_zone: Some(message) };
         let zone = self.admin().await.trust_zones().create_trust_zone(request).await.unwrap().into_inner().trust_zone.unwrap();
-        Zone { id: zone.id.unwrap(), name: name.into(), authority: Authority::new(&trust_domain) }
+        Zone { id: zone.id.unwrap(), authority: Authority::new(&trust_domain) }
     }
 
     pub(crate) async fn cluster(&self, zone: &Zone, name: &str) -> String {
@@ -160,7 +160,7 @@ impl Plane {
             .into_inner()
             .agent_id;
         let agent = self.workload(zone.authority.agent(cluster)).await;
-        JoinedCluster { id: cluster_id, name: cluster.into(), agent_id, agent }
+        JoinedCluster { id: cluster_id, agent_id, agent }
     }
 
     pub(crate) async fn federate(&self, from: &Zone, to: &Zone) -> String {
@@ -176,14 +176,7 @@ impl Plane {
 
 pub(crate) struct Zone {
     pub(crate) id: String,
-    pub(crate) name: String,
     pub(crate) authority: Authority,
-}
-
-impl Zone {
-    pub(crate) fn trust_domain(&self) -> &TrustDomain {
-        self.authority.0.trust_domain()
-    }
 }
 
 /// The certificate authority of a trust domain, as its SPIRE server has it.
@@ -213,7 +206,6 @@ impl Authority {
 
 pub(crate) struct JoinedCluster {
     pub(crate) id: String,
-    pub(crate) name: String,
     pub(crate) agent_id: String,
     pub(crate) agent: Client,
 }
