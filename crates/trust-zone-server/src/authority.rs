@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
-/// How far the beginning of an SVID lies in the past, for verifiers whose clocks are behind.
+/// How far the beginning of a certificate lies in the past, for verifiers whose clocks are behind. Shorter where an
+/// authority's whole life is short: rotation counts from there.
 const BACKDATE: Duration = Duration::from_secs(10);
-/// How often the clock is asked whether a rotation is due.
+/// How often, at the least, the clock is asked whether a rotation is due.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The authorities at one moment, with the bundle that they publish together.
@@ -41,17 +42,18 @@ pub enum AuthorityChangeError {
 /// Clones share the authorities.
 #[derive(Clone, Debug)]
 pub struct Authority {
-    files: Arc<KeyFiles>,
+    settings: Arc<Settings>,
     current: Arc<watch::Sender<Arc<Authorities>>>,
     /// One change at a time.
     writer: Arc<Mutex<()>>,
 }
 
 #[derive(Debug)]
-struct KeyFiles {
+struct Settings {
     x509: PathBuf,
     jwt: PathBuf,
     refresh_hint: u64,
+    maintenance_interval: Duration,
 }
 
 /// What [`Authority::state`] tells of one kind of authority.
@@ -83,23 +85,25 @@ impl Authority {
     /// Reads the key files of the folder, or creates them. A damaged one is an error and stays untouched: a new authority
     /// in its place would break every peer that trusts the old one.
     pub fn open(folder: &Path, config: &Config, now: SystemTime) -> Result<Self, AuthorityError> {
-        let files = KeyFiles {
+        let settings = Settings {
             x509: folder.join("x509-authority.json"),
             jwt: folder.join("jwt-authority.json"),
             refresh_hint: config.bundle_refresh_hint.as_secs().max(1),
+            // Several times within the sixth of a life in which an authority hands over.
+            maintenance_interval: (config.ca_ttl.min(config.jwt_key_ttl) / 60).min(MAINTENANCE_INTERVAL),
         };
         let x509_settings = X509Settings {
             ttl: config.ca_ttl,
             max_svid_ttl: longest(config.x509_svid_ttl, config.ca_ttl),
-            backdate: BACKDATE,
+            backdate: BACKDATE.min(config.ca_ttl / 60),
             ..X509Settings::default()
         };
         let jwt_settings = JwtSettings { ttl: config.jwt_key_ttl, max_svid_ttl: longest(config.jwt_svid_ttl, config.jwt_key_ttl) };
         let trust_domain = &config.trust_domain;
-        let x509 = X509CertificateAuthority::load_or_create(&files.x509, trust_domain.clone(), x509_settings, now)?;
-        let jwt = JwtSigner::load_or_create(&files.jwt, trust_domain.clone(), jwt_settings, now)?;
-        let current = watch::Sender::new(Arc::new(Authorities::new(x509, jwt, &files)));
-        Ok(Self { files: Arc::new(files), current: Arc::new(current), writer: Arc::default() })
+        let x509 = X509CertificateAuthority::load_or_create(&settings.x509, trust_domain.clone(), x509_settings, now)?;
+        let jwt = JwtSigner::load_or_create(&settings.jwt, trust_domain.clone(), jwt_settings, now)?;
+        let current = watch::Sender::new(Arc::new(Authorities::new(x509, jwt, &settings)));
+        Ok(Self { settings: Arc::new(settings), current: Arc::new(current), writer: Arc::default() })
     }
 
     /// The authorities at this moment.
@@ -121,11 +125,11 @@ impl Authority {
         &self,
         change: impl FnOnce(&mut X509CertificateAuthority) -> Result<T, RotationError> + Send + 'static,
     ) -> Result<T, AuthorityChangeError> {
-        self.change(move |authorities, files| {
+        self.change(move |authorities, settings| {
             let mut x509 = authorities.x509.clone();
             let outcome = change(&mut x509)?;
-            x509.save(&files.x509)?;
-            Ok((outcome, Authorities::new(x509, authorities.jwt.clone(), files)))
+            x509.save(&settings.x509)?;
+            Ok((outcome, Authorities::new(x509, authorities.jwt.clone(), settings)))
         })
         .await
     }
@@ -135,24 +139,24 @@ impl Authority {
         &self,
         change: impl FnOnce(&mut JwtSigner) -> Result<T, RotationError> + Send + 'static,
     ) -> Result<T, AuthorityChangeError> {
-        self.change(move |authorities, files| {
+        self.change(move |authorities, settings| {
             let mut jwt = authorities.jwt.clone();
             let outcome = change(&mut jwt)?;
-            jwt.save(&files.jwt)?;
-            Ok((outcome, Authorities::new(authorities.x509.clone(), jwt, files)))
+            jwt.save(&settings.jwt)?;
+            Ok((outcome, Authorities::new(authorities.x509.clone(), jwt, settings)))
         })
         .await
     }
 
     async fn change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Authorities, &KeyFiles) -> Result<(T, Authorities), AuthorityChangeError> + Send + 'static,
+        change: impl FnOnce(&Authorities, &Settings) -> Result<(T, Authorities), AuthorityChangeError> + Send + 'static,
     ) -> Result<T, AuthorityChangeError> {
         let guard = self.writer.clone().lock_owned().await;
         let this = self.clone();
         // Keys are made and files are flushed; and once begun the change runs to its end, whoever asked for it.
         let changed = tokio::task::spawn_blocking(move || {
-            let (outcome, next) = change(&this.read(), &this.files)?;
+            let (outcome, next) = change(&this.read(), &this.settings)?;
             this.current.send_replace(Arc::new(next));
             drop(guard);
             Ok(outcome)
@@ -166,7 +170,7 @@ impl Authority {
             self.maintain_once().await;
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(MAINTENANCE_INTERVAL) => {}
+                () = tokio::time::sleep(self.settings.maintenance_interval) => {}
             }
         }
     }
@@ -205,8 +209,8 @@ fn report(kind: &str, outcome: Result<Vec<RotationChange>, AuthorityChangeError>
 }
 
 impl Authorities {
-    fn new(x509: X509CertificateAuthority, jwt: JwtSigner, files: &KeyFiles) -> Self {
-        let bundle = Arc::new(bundle(&x509, Some(&jwt), files.refresh_hint));
+    fn new(x509: X509CertificateAuthority, jwt: JwtSigner, settings: &Settings) -> Self {
+        let bundle = Arc::new(bundle(&x509, Some(&jwt), settings.refresh_hint));
         Self { x509, jwt, bundle }
     }
 

@@ -1,0 +1,105 @@
+//! Starting, stopping, and what is there the next time.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use cofide_api::spire::server::entry::ListEntriesRequest;
+use cofide_api::spire::types::Entry;
+use cofide_runtime::files::{Mode, write_atomic};
+use cofide_trust_zone_server::run;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::support::*;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Why a server does not start.
+async fn refusal(folder: &Path, settings: serde_json::Value) -> String {
+    match run::start(config(folder, &settings), CancellationToken::new()).await {
+        Ok(server) => panic!("it started: {:?}", server.bound()),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+#[tokio::test]
+async fn a_restart_keeps_authorities_entries_and_bundles() {
+    let server = TestServer::start("a.test").await;
+    let partner = TestServer::start("b.test").await.bundle().await;
+    server.set_bundle(&partner).await;
+    server.register(Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
+    let before = (server.bundle().await, server.entries().await.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner());
+    let svid = svid(&next(&mut server.x509_svids().await).await);
+
+    let server = server.restart().await;
+    let after = (server.bundle().await, server.entries().await.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner());
+    assert_eq!(after, before);
+    let response = next(&mut server.x509_svids().await).await;
+    assert_eq!(response.federated_bundles.len(), 1);
+    accepts(&server.bundle().await, &svid).expect("an SVID from before the restart is still good");
+}
+
+#[tokio::test]
+async fn a_damaged_file_stops_the_start_and_is_left_alone() {
+    let server = TestServer::start("a.test").await;
+    server.register(server.entry("/x")).await;
+    let folder = server.stop().await;
+    for name in ["datastore.json", "x509-authority.json", "jwt-authority.json"] {
+        let path = folder.path().join(name);
+        let whole = std::fs::read(&path).unwrap();
+        let half = &whole[..whole.len() / 2];
+        write_atomic(&path, half, Mode::Secret).unwrap();
+        let error = refusal(folder.path(), json!({"trust_domain": "a.test"})).await;
+        assert!(error.contains(name) && error.contains("put back a copy"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), half, "{name}");
+        write_atomic(&path, &whole, Mode::Secret).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_folder_serves_one_server_and_one_trust_domain() {
+    let server = TestServer::start("a.test").await;
+    let error = refusal(server.folder.path(), json!({"trust_domain": "a.test"})).await;
+    assert!(error.contains("in use by another process"), "{error}");
+
+    let folder = server.stop().await;
+    let error = refusal(folder.path(), json!({"trust_domain": "z.test"})).await;
+    assert!(error.contains("a.test") && error.contains("z.test"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_its_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for settings in [json!({"bundle_endpoint": {"address": address}}), json!({"health_address": address})] {
+        let mut all = json!({"trust_domain": "a.test"});
+        all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let error = refusal(tempfile::tempdir().unwrap().path(), all).await;
+        assert!(error.contains(&address.to_string()) && error.contains("address, or stop what uses it"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_sockets_admit_whom_they_should_and_go_with_the_server() {
+    let server = TestServer::start("a.test").await;
+    let bound = server.bound.clone();
+    assert_eq!((mode(&bound.admin_socket), mode(&bound.workload_api_socket)), (0o600, 0o777));
+    assert_eq!(mode(&server.folder.path().join("x509-authority.json")), 0o600);
+    let folder = server.stop().await;
+    assert!(!bound.admin_socket.exists() && !bound.workload_api_socket.exists());
+    drop(folder);
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_streams_of_workloads() {
+    let server = TestServer::start("a.test").await;
+    server.register(server.entry("/x")).await;
+    let mut svids = server.x509_svids().await;
+    next(&mut svids).await;
+    server.shutdown();
+    assert_eq!(end(&mut svids).await.code(), Code::Unavailable);
+    server.stop().await;
+}
