@@ -14,14 +14,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use cofide_xds::{Cache, Client, Node, Outcome, Peer, Receipt, Rejection, Router, Server};
+use cofide_xds::{Cache, Client, Limits, Node, Outcome, Peer, Receipt, Rejection, Router, Server};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::bootstrap::Role;
 use crate::desired::{DesiredImport, GatewayPlan};
 use crate::published::Published;
 use crate::render::envoy::{self, SidecarSettings};
+
+/// How long a proxy that does not acknowledge clusters holds up the listeners that use them.
+const ACK_WAIT: Duration = Duration::from_secs(5);
 
 /// A kind of client, which is what it sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,9 +85,9 @@ impl XdsService {
         })
     }
 
-    /// The gRPC services.
-    pub fn server(self: &Arc<Self>) -> Server<Self> {
-        Server::new(self.clone())
+    /// The gRPC services. `shutdown` ends their streams.
+    pub fn server(self: &Arc<Self>, shutdown: CancellationToken) -> Server<Self> {
+        Server::with(self.clone(), shutdown, Limits::default(), ACK_WAIT)
     }
 
     /// Shows gateways this plan. What did not change is not sent.
@@ -142,7 +147,13 @@ impl Router for XdsService {
     async fn on_receipt(&self, receipt: Receipt) {
         if let Outcome::Rejected(rejection) = &receipt.outcome {
             let Node { id, cluster, .. } = &receipt.client.node;
-            tracing::warn!(node = id, node_cluster = cluster, type_url = receipt.type_url, reason = rejection.message, "proxy refused resources");
+            tracing::warn!(
+                node = id,
+                node_cluster = cluster,
+                type_url = receipt.type_url,
+                reason = rejection.message,
+                "proxy refused resources"
+            );
         }
         self.update(|connected| {
             let Some(proxy) = connected.get_mut(&receipt.client.stream) else { return };

@@ -54,7 +54,7 @@ impl Stream {
     async fn open(service: &Arc<XdsService>, node_cluster: &str, type_url: &str, names: &[&str]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tonic::transport::Server::builder().add_service(service.server().aggregated());
+        let server = tonic::transport::Server::builder().add_service(service.server(CancellationToken::new()).aggregated());
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
 
         let mut client = AggregatedDiscoveryServiceClient::connect(format!("http://{address}")).await.unwrap();

@@ -67,11 +67,7 @@ fn import_listener(import: &ImportedService, address: Ipv4Addr) -> Listener {
         listener_filters: vec![listener::tls_inspector()],
         listener_filters_timeout: wire::duration(listener::SERVER_FIRST_WAIT),
         continue_on_listener_filters_timeout: true,
-        filter_chains: vec![listener::proxy_chain(
-            names::passthrough_cluster(hostname),
-            Some(tls),
-            names::passthrough_cluster(hostname),
-        )],
+        filter_chains: vec![listener::proxy_chain(names::passthrough_cluster(hostname), Some(tls), names::passthrough_cluster(hostname))],
         default_filter_chain: Some(listener::proxy_chain(names::cluster(hostname), None, names::cluster(hostname))),
         traffic_direction: TrafficDirection::Outbound.into(),
         ..Default::default()

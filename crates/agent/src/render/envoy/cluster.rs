@@ -7,7 +7,9 @@ use cofide_core::{GatewayAddress, Port};
 use cofide_xds::envoy::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy, RefreshRate,
 };
-use cofide_xds::envoy::envoy::config::cluster::v3::{CircuitBreakers, Cluster, OutlierDetection, UpstreamConnectionOptions, circuit_breakers};
+use cofide_xds::envoy::envoy::config::cluster::v3::{
+    CircuitBreakers, Cluster, OutlierDetection, UpstreamConnectionOptions, circuit_breakers,
+};
 use cofide_xds::envoy::envoy::config::core::v3::{
     AggregatedConfigSource, ApiVersion, ConfigSource, RoutingPriority, TransportSocket, config_source::ConfigSourceSpecifier,
 };

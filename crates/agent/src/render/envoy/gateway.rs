@@ -56,11 +56,8 @@ fn filter_chain(route: &GatewayRoute) -> Option<FilterChain> {
         TlsMode::Mtls => None,
         TlsMode::IstioMtls => Some(tls::downstream(AcceptedIds::of_clients(&route.admitted)?)),
     };
-    let matching = FilterChainMatch {
-        server_names: route.server_names().into(),
-        transport_protocol: listener::TLS.into(),
-        ..Default::default()
-    };
+    let matching =
+        FilterChainMatch { server_names: route.server_names().into(), transport_protocol: listener::TLS.into(), ..Default::default() };
     Some(FilterChain {
         transport_socket_connect_timeout: transport_socket.as_ref().and_then(|_| wire::duration(HANDSHAKE_TIMEOUT)),
         transport_socket,

@@ -71,7 +71,11 @@ fn named(chars: &mut Peekable<Chars<'_>>) -> Tree {
     let name = word(chars);
     skip_space(chars);
     match chars.peek() {
-        Some('(') => items(chars, '(', ')').pop().unwrap(),
+        Some('(') => match items(chars, '(', ')').pop().unwrap() {
+            // The variant says how a name is matched.
+            Tree::Scalar(text) if matches!(name.as_str(), "Prefix" | "Exact") => Tree::Scalar(format!("{name} {}", text.trim_matches('"'))),
+            inner => inner,
+        },
         Some('{') => {
             chars.next();
             let mut fields = Vec::new();

@@ -30,11 +30,7 @@ pub(super) fn original_destination() -> ListenerFilter {
 }
 
 fn listener_filter(name: &str, config: Any) -> ListenerFilter {
-    ListenerFilter {
-        name: name.into(),
-        config_type: Some(listener_filter::ConfigType::TypedConfig(config)),
-        ..Default::default()
-    }
+    ListenerFilter { name: name.into(), config_type: Some(listener_filter::ConfigType::TypedConfig(config)), ..Default::default() }
 }
 
 /// A chain that passes bytes between the client and a cluster.
@@ -48,10 +44,8 @@ pub(super) fn proxy_chain(name: String, matching: Option<FilterChainMatch>, clus
         max_connect_attempts: wire::number(CONNECT_ATTEMPTS),
         ..Default::default()
     };
-    let filter = Filter {
-        name: "envoy.filters.network.tcp_proxy".into(),
-        config_type: Some(filter::ConfigType::TypedConfig(wire::typed(&proxy))),
-    };
+    let filter =
+        Filter { name: "envoy.filters.network.tcp_proxy".into(), config_type: Some(filter::ConfigType::TypedConfig(wire::typed(&proxy))) };
     FilterChain { name, filter_chain_match: matching, filters: vec![filter], ..Default::default() }
 }
 

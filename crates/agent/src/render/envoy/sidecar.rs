@@ -98,11 +98,7 @@ fn outbound_listener(imports: &[DesiredImport], pool: LoopbackPool) -> Listener 
         listener_filters_timeout: wire::duration(listener::SERVER_FIRST_WAIT),
         continue_on_listener_filters_timeout: true,
         filter_chains,
-        default_filter_chain: Some(listener::proxy_chain(
-            ORIGINAL_DESTINATION_CLUSTER.into(),
-            None,
-            ORIGINAL_DESTINATION_CLUSTER.into(),
-        )),
+        default_filter_chain: Some(listener::proxy_chain(ORIGINAL_DESTINATION_CLUSTER.into(), None, ORIGINAL_DESTINATION_CLUSTER.into())),
         traffic_direction: TrafficDirection::Outbound.into(),
         ..Default::default()
     }

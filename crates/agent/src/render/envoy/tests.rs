@@ -137,9 +137,12 @@ fn an_import_that_names_its_servers_accepts_no_other() {
         let text = golden::text(&client(std::slice::from_ref(import)));
         text.lines().map(|line| line.trim().to_owned()).filter(|line| line.contains("spiffe://")).collect::<Vec<_>>()
     };
-    assert_eq!(accepts(&import), ["match_pattern: spiffe://a.test/"]);
+    assert_eq!(accepts(&import), ["match_pattern: Prefix spiffe://a.test/"]);
     import.import.spiffe_id_paths = vec!["ns/demo/sa/one".parse().unwrap(), "ns/demo/sa/two".parse().unwrap()];
-    assert_eq!(accepts(&import), ["match_pattern: spiffe://a.test/ns/demo/sa/one", "match_pattern: spiffe://a.test/ns/demo/sa/two"]);
+    assert_eq!(
+        accepts(&import),
+        ["match_pattern: Exact spiffe://a.test/ns/demo/sa/one", "match_pattern: Exact spiffe://a.test/ns/demo/sa/two"]
+    );
 }
 
 #[test]
@@ -168,7 +171,9 @@ fn a_sidecar_refuses_the_pools_other_addresses_at_every_port() {
     other_port.address = Some(Ipv4Addr::new(127, 77, 0, 2));
     let rendered = sidecar(&[import("server.demo.a.test", &[]), other_port], &sidecar_settings());
     let chains = listener_named(&rendered, "outbound").unwrap().filter_chains;
-    let refused = |chain: &FilterChain| chain.filters.is_empty().then(|| chain.filter_chain_match.clone().unwrap().destination_port.map(|port| port.value));
+    let refused = |chain: &FilterChain| {
+        chain.filters.is_empty().then(|| chain.filter_chain_match.clone().unwrap().destination_port.map(|port| port.value))
+    };
     let refused: BTreeSet<Option<u32>> = chains.iter().filter_map(refused).collect();
     assert_eq!(refused, BTreeSet::from([None, Some(8443), Some(9000), Some(10000)]));
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use cofide_core::{ImportedService, TrustDomain};
 use cofide_xds::envoy::envoy::config::core::v3::{
-    ApiConfigSource, ApiVersion, ConfigSource, GrpcService, TransportSocket, api_config_source::ApiType, config_source::ConfigSourceSpecifier,
-    grpc_service, transport_socket,
+    ApiConfigSource, ApiVersion, ConfigSource, GrpcService, TransportSocket, api_config_source::ApiType,
+    config_source::ConfigSourceSpecifier, grpc_service, transport_socket,
 };
 use cofide_xds::envoy::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, SubjectAltNameMatcher, TlsParameters,

@@ -1,0 +1,109 @@
+//! What the tests of the plane ask the world: as an SDK, as a DNS client, as a workload.
+
+use std::time::Duration;
+
+use cofide_testkit::plane::{Plane, Zone};
+use cofide_testkit::wait::eventually;
+use cofide_xds::envoy::envoy::config::core::v3::Node;
+use cofide_xds::envoy::envoy::config::core::v3::address::Address;
+use cofide_xds::envoy::envoy::config::core::v3::socket_address::PortSpecifier;
+use cofide_xds::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use cofide_xds::envoy::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use cofide_xds::envoy::envoy::service::discovery::v3::DiscoveryRequest;
+use cofide_xds::envoy::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RData, RecordType};
+use prost::Message as _;
+use tokio::net::UdpSocket;
+
+/// Two zones, `a` and `b`, that trust each other.
+pub async fn two_federated_zones() -> Plane {
+    let mut plane = two_zones().await;
+    plane.federate_both_ways(A, B).await.unwrap();
+    plane.zones.shrink_to_fit();
+    plane
+}
+
+pub async fn two_zones() -> Plane {
+    let mut plane = Plane::start().await.unwrap();
+    assert_eq!((plane.add_zone("a").await.unwrap(), plane.add_zone("b").await.unwrap()), (A, B));
+    plane
+}
+
+pub const A: usize = 0;
+pub const B: usize = 1;
+
+/// A service that needs no gateway of this host: its owner says where remote clients enter.
+pub fn service(name: &str, exported_to: &[&str], gateway_port: u16) -> String {
+    let exported: Vec<String> = exported_to.iter().map(|domain| format!("    - {domain}\n")).collect();
+    format!(
+        "apiVersion: registry.cofide.io/v1alpha1\nkind: FederatedService\nmetadata:\n  name: {name}\n  namespace: demo\nspec:\n  \
+         name: {name}\n  namespace: demo\n  exportedTrustDomains:\n{}  workloadLabels:\n    app: {name}\n  port: 8443\n  tlsMode: Mtls\n  \
+         gateways:\n    - type: istio-ingressgateway\n      ip: 127.0.0.9\n      port: {gateway_port}\n---\napiVersion: \
+         networking.istio.io/v1\nkind: WorkloadEntry\nmetadata:\n  name: {name}\n  namespace: demo\nspec:\n  address: 127.0.0.9\n  \
+         labels:\n    app: {name}\n",
+        exported.concat()
+    )
+}
+
+/// The endpoints that an SDK is given for a hostname, asked as SDKs ask: endpoints alone, one name, a new stream.
+pub async fn endpoints(zone: &Zone, hostname: &str) -> Option<Vec<(String, u32)>> {
+    let mut client = AggregatedDiscoveryServiceClient::connect(format!("http://{}", zone.xds_address)).await.ok()?;
+    let request = DiscoveryRequest {
+        node: Some(Node { id: "node".into(), ..Node::default() }),
+        resource_names: vec![format!("{hostname}_cluster")],
+        type_url: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment".into(),
+        ..DiscoveryRequest::default()
+    };
+    let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
+    let mut answers = client.stream_aggregated_resources(requests).await.ok()?.into_inner();
+    let answer = tokio::time::timeout(Duration::from_secs(5), answers.message()).await.ok()?.ok()??;
+    let Some(resource) = answer.resources.first() else { return Some(Vec::new()) };
+    let assignment = ClusterLoadAssignment::decode(resource.value.as_slice()).ok()?;
+    let endpoints = assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints);
+    Some(
+        endpoints
+            .filter_map(|endpoint| {
+                let Some(HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else { return None };
+                let Some(Address::SocketAddress(socket)) = endpoint.address.as_ref()?.address.as_ref() else { return None };
+                let Some(PortSpecifier::PortValue(port)) = socket.port_specifier else { return None };
+                Some((socket.address.clone(), port))
+            })
+            .collect(),
+    )
+}
+
+pub async fn imported(zone: &Zone, hostname: &str) -> Vec<(String, u32)> {
+    let some = |found: &Option<Vec<_>>| found.as_ref().is_some_and(|endpoints| !endpoints.is_empty());
+    eventually(&format!("{hostname} is imported in {}", zone.name), || endpoints(zone, hostname), some).await.unwrap()
+}
+
+pub async fn not_imported(zone: &Zone, hostname: &str) {
+    let none = |found: &Option<Vec<_>>| found.as_ref().is_some_and(Vec::is_empty);
+    eventually(&format!("{hostname} is not imported in {}", zone.name), || endpoints(zone, hostname), none).await;
+}
+
+/// The addresses that the zone's resolver gives for a name.
+pub async fn resolve(zone: &Zone, hostname: &str) -> Vec<std::net::Ipv4Addr> {
+    let ask = async {
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        socket.connect(zone.dns_address).await?;
+        let mut query = Message::query();
+        query.add_query(Query::query(Name::from_ascii(format!("{hostname}.")).map_err(std::io::Error::other)?, RecordType::A));
+        socket.send(&query.to_vec().map_err(std::io::Error::other)?).await?;
+        let mut answer = [0; 1232];
+        let length = socket.recv(&mut answer).await?;
+        Message::from_vec(&answer[..length]).map_err(std::io::Error::other)
+    };
+    match tokio::time::timeout(Duration::from_secs(5), ask).await {
+        Ok(Ok(answer)) => {
+            answer.answers.iter().filter_map(|record| if let RData::A(a) = &record.data { Some(a.0) } else { None }).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub async fn status_says(zone: &Zone, manifest: &str, words: &[&str]) -> String {
+    let says = |status: &String| words.iter().all(|word| status.contains(word));
+    eventually(&format!("the status of {manifest} says {words:?}"), || async { zone.status_of(manifest) }, says).await
+}
