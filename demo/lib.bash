@@ -145,7 +145,7 @@ agent_ready() {
 envoy_in() {
     local zone=$1 role=$2 address=zone_$1
     "$bin/cofide-agent" envoy-bootstrap --role "$role" --xds-address "${!address}:18001" \
-        --spiffe-endpoint-socket "unix://$work/zone-$zone/workload-api.sock" --admin-address "${!address}:9901" >"$work/zone-$zone/envoy.yaml"
+        --workload-api-socket "$work/zone-$zone/workload-api.sock" --admin-address "${!address}:9901" >"$work/zone-$zone/envoy.yaml"
     start "envoy-$zone" "$envoy" --config-path "$work/zone-$zone/envoy.yaml" --use-dynamic-base-id --log-level warning \
         --drain-time-s 2 --drain-strategy immediate --concurrency 1
 }
@@ -192,6 +192,41 @@ expect_pong() {
     printf '   %s %s\n' "$label" "$output"
     [[ $output == *"$text"* ]] || fail "$label expected: $text"
 }
+
+# The plain-text client saw no certificate; the Envoy that spoke for it did, and pinned it.
+show_peer_seen_by_envoy() {
+    await "Envoy of zone B logged the server's SPIFFE ID" 5 log_has envoy-b 'peer=spiffe://a.demo.test/ns/cofide/sa/gateway'
+    printf '   %s\n' "$(grep -- 'peer=spiffe://a.demo.test/ns/cofide/sa/gateway' "$work/logs/envoy-b.log" | tail -n 1)"
+}
+
+show_addresses() {
+    local name
+    for name in ${server%:*} ${second%:*}; do
+        printf '   %s\n' "$("$bin/ping-pong-client" --mode plain --connect "$name:8443" --dns-server "$zone_b:10053" --resolve)"
+    done
+}
+
+# How many X.509 authorities zone B holds for a domain.
+authorities_held() { "$bin/trust-zone-server" bundle show --socket "$work/zone-$1/admin.sock" --trust-domain "$2" --format pem | grep -c BEGIN; }
+holds_authorities() { [ "$(authorities_held "$1" "$2")" = "$3" ]; }
+
+rotate_authority() {
+    local socket=$work/zone-$1/admin.sock
+    printf '%s$ trust-zone-server authority prepare%s\n' "$bold" "$plain_text"
+    "$bin/trust-zone-server" authority prepare --socket "$socket"
+    await "zone B holds both authorities of zone A, pushed through Connect" 15 holds_authorities b "$1.demo.test" 2
+    printf '%s$ trust-zone-server authority activate%s\n' "$bold" "$plain_text"
+    "$bin/trust-zone-server" authority activate --socket "$socket"
+    "$bin/trust-zone-server" authority show --socket "$socket"
+    await "calls go on under the new authority" 10 answered_more traffic-mtls 50
+    printf '%s$ trust-zone-server authority retire%s\n' "$bold" "$plain_text"
+    "$bin/trust-zone-server" authority retire --socket "$socket"
+    await "zone B holds the new authority alone" 15 holds_authorities b "$1.demo.test" 1
+    await "calls go on" 10 answered_more traffic-mtls 100
+}
+
+# answered_more NAME COUNT: whether at least this many pings have been answered by now.
+answered_more() { [ "$(grep -c '"result":"pong"' "$work/logs/$1.log")" -ge "$2" ]; }
 
 log_has() { grep -q -- "$2" "$work/logs/$1.log"; }
 show_last() { printf '   %s\n' "$(tail -n 1 "$work/logs/$1.log")"; }
