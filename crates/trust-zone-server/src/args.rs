@@ -31,7 +31,7 @@ pub enum Command {
     trust-zone-server run --config a.yaml --bundle-endpoint-address 127.0.0.1:8443
 
 Flags win over environment variables, and these over the file.")]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Manage registration entries: which processes get which SPIFFE ID
     #[command(subcommand)]
     Entry(EntryCommand),

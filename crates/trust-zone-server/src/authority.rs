@@ -175,7 +175,8 @@ impl Authority {
         }
     }
 
-    async fn maintain_once(&self) {
+    /// Rotates what is due now.
+    pub async fn maintain_once(&self) {
         let now = SystemTime::now();
         // Asked first on a copy: most of the time nothing is due, and nothing is to be written.
         let current = self.read();

@@ -11,11 +11,13 @@ use cofide_svid::{IdentitySource, X509Svid};
 
 use crate::authority::Authority;
 use crate::datastore::{Content, Entry, EntryId};
+use crate::metrics::Metrics;
 
 /// Processes that match the same entry share its SVID: they are the same workload.
 #[derive(Debug)]
 pub struct Issuer {
     authority: Authority,
+    metrics: Metrics,
     x509_svid_ttl: Duration,
     jwt_svid_ttl: Duration,
     cache: Mutex<HashMap<EntryId, Cached>>,
@@ -45,8 +47,8 @@ pub struct Issued {
 }
 
 impl Issuer {
-    pub fn new(authority: Authority, x509_svid_ttl: Duration, jwt_svid_ttl: Duration) -> Self {
-        Self { authority, x509_svid_ttl, jwt_svid_ttl, cache: Mutex::default() }
+    pub fn new(authority: Authority, metrics: Metrics, x509_svid_ttl: Duration, jwt_svid_ttl: Duration) -> Self {
+        Self { authority, metrics, x509_svid_ttl, jwt_svid_ttl, cache: Mutex::default() }
     }
 
     /// The entry's SVID: the one of before while it is good, else a fresh one.
@@ -66,6 +68,7 @@ impl Issuer {
             return Ok(cached.issued.clone());
         }
         let issued = Issued::new(authorities.x509.issue(&wish.spiffe_id, &wish.dns_names, &[], wish.ttl, now)?, now);
+        self.metrics.x509_svids.inc();
         tracing::debug!(spiffe_id = %wish.spiffe_id, entry_id = %entry.id, "issued an X.509-SVID");
         cache.insert(entry.id.clone(), Cached { wish, issued: issued.clone() });
         Ok(issued)
@@ -74,7 +77,9 @@ impl Issuer {
     /// A token for the audiences; tokens are not kept.
     pub fn jwt_svid(&self, entry: &Entry, audience: &[String], now: SystemTime) -> Result<JwtSvid, IssueError> {
         let signer: &JwtSigner = &self.authority.read().jwt;
-        signer.sign(&entry.spiffe_id, audience, ttl(entry.jwt_svid_ttl, self.jwt_svid_ttl), now)
+        let svid = signer.sign(&entry.spiffe_id, audience, ttl(entry.jwt_svid_ttl, self.jwt_svid_ttl), now)?;
+        self.metrics.jwt_svids.inc();
+        Ok(svid)
     }
 
     /// Forgets the SVIDs of entries that are gone, and their keys with them.

@@ -32,6 +32,7 @@ pub mod config;
 pub mod datastore;
 pub mod federation;
 pub mod issuer;
+pub mod metrics;
 pub mod run;
 pub mod sds;
 pub mod spire_api;

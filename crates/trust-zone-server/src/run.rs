@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, ensure};
 use cofide_core::TrustDomain;
 use cofide_runtime::Readiness;
-use cofide_runtime::admin::{self, Metrics};
+use cofide_runtime::admin;
 use cofide_runtime::files::{self, FolderLock};
 use futures::FutureExt;
 use tokio::net::TcpListener;
@@ -23,6 +23,7 @@ use crate::config::{Config, StaticEntry};
 use crate::datastore::{Datastore, Entry};
 use crate::federation::{Federation, HeldBundles};
 use crate::issuer::{Issuer, ServerIdentity};
+use crate::metrics::Metrics;
 use crate::unix_socket::{self, Access, SocketFile};
 use crate::workload::Workloads;
 use crate::{bundle_endpoint, sds, spire_api, workload_api};
@@ -32,7 +33,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How often expired entries are swept out.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where the server listens.
+/// Where the server listens; paths are absolute.
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub trust_domain: TrustDomain,
@@ -58,7 +59,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let Bound { trust_domain, workload_api_socket, admin_socket, bundle_endpoint, health } = server.bound();
     tracing::info!(
         %trust_domain,
-        workload_api = %format!("unix:{}", workload_api_socket.display()),
+        workload_api = %format!("unix://{}", workload_api_socket.display()),
         admin = %admin_socket.display(),
         bundle_endpoint = bundle_endpoint.map(|address| format!("https://{address}")),
         health = health.map(|address| format!("http://{address}")),
@@ -80,10 +81,14 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let authority = Authority::open(&config.data_dir, &config, SystemTime::now()).context(
         "cannot use the authority's keys; put back a copy, or move them away to begin a new trust domain that nobody trusts yet",
     )?;
-    let issuer = Arc::new(Issuer::new(authority.clone(), config.x509_svid_ttl, config.jwt_svid_ttl));
+    // A server that slept past its authority's life begins with a rotation, not with refusals.
+    authority.maintain_once().await;
+    let metrics = Metrics::default();
+    let issuer = Arc::new(Issuer::new(authority.clone(), metrics.clone(), config.x509_svid_ttl, config.jwt_svid_ttl));
     let attestor = Arc::new(Attestor::new(config.attestation.executable_size_limit));
     let workloads = Workloads::new(datastore.clone(), authority.clone(), issuer.clone(), attestor, shutdown.clone());
-    let federation = Federation::new(HeldBundles { datastore: datastore.clone(), authority: authority.clone() }, config.federation.clone());
+    let bundles = HeldBundles { datastore: datastore.clone(), authority: authority.clone() };
+    let federation = Federation::new(bundles, metrics.clone(), config.federation.clone());
 
     // Addresses.
     let (workload_socket, admin_socket) = (config.workload_api_socket(), config.admin_socket());
@@ -110,7 +115,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let readiness = Readiness::default();
     let serving = readiness.component("apis", "the sockets");
     let health = match health_listener {
-        Some(listener) => Some(admin::serve(listener, readiness, Metrics::default(), shutdown.clone())?),
+        Some(listener) => Some(admin::serve(listener, readiness, metrics.registry(), shutdown.clone())?),
         None => None,
     };
     let workload_server = GrpcServer::builder()
@@ -132,7 +137,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     // Upkeep.
     tasks.spawn(federation.run(shutdown.clone()).map(Ok));
     tasks.spawn(authority.maintain(shutdown.clone()).map(Ok));
-    tasks.spawn(sweep(datastore, issuer, shutdown.clone()).map(Ok));
+    tasks.spawn(sweep(datastore, issuer, metrics, shutdown.clone()).map(Ok));
     serving.ready();
 
     let bound = Bound { trust_domain: config.trust_domain, workload_api_socket: workload_socket, admin_socket, bundle_endpoint, health };
@@ -163,6 +168,11 @@ impl Server {
     }
 }
 
+/// As clients of other folders need it. The server itself binds what was given, which may be shorter.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another {key}, or stop what uses it"))
 }
@@ -183,7 +193,7 @@ fn static_entries(trust_domain: &TrustDomain, entries: &[StaticEntry]) -> anyhow
 }
 
 /// Removes what has expired, and the keys of entries that are gone.
-async fn sweep(datastore: Datastore, issuer: Arc<Issuer>, shutdown: CancellationToken) {
+async fn sweep(datastore: Datastore, issuer: Arc<Issuer>, metrics: Metrics, shutdown: CancellationToken) {
     let mut changes = datastore.subscribe();
     let mut timer = tokio::time::interval(SWEEP_INTERVAL);
     loop {
@@ -198,5 +208,6 @@ async fn sweep(datastore: Datastore, issuer: Arc<Issuer>, shutdown: Cancellation
         }
         let content = changes.borrow_and_update().clone();
         issuer.forget_deleted(&content);
+        metrics.observe(&content);
     }
 }

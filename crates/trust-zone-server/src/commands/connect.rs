@@ -31,6 +31,7 @@ fn reason(error: tonic::transport::Error) -> anyhow::Error {
     anyhow::anyhow!(reason)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
 pub(super) fn explain(status: Status) -> anyhow::Error {
     anyhow::anyhow!("{} ({:?})", status.message(), status.code())
 }

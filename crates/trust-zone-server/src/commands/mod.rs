@@ -22,7 +22,7 @@ use output::print;
 
 pub async fn execute(args: Args) -> anyhow::Result<()> {
     match args.command {
-        Command::Run(args) => run(args).await,
+        Command::Run(args) => run(&args).await,
         Command::Entry(command) => entry::execute(command).await,
         Command::Bundle(command) => bundle::execute(command).await,
         Command::Authority(command) => authority::execute(command).await,
@@ -36,8 +36,8 @@ pub async fn execute(args: Args) -> anyhow::Result<()> {
     }
 }
 
-async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let config: Config = cofide_runtime::config::load(args.config.as_deref(), &args)?;
+async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let config: Config = cofide_runtime::config::load(args.config.as_deref(), args)?;
     logging::init(config.log_format, &config.log_level)?;
     cofide_svid::install_crypto_provider();
     let shutdown = shutdown::on_signal().context("cannot listen for signals")?;

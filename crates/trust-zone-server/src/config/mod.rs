@@ -289,6 +289,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_page_loads() {
+        let page = include_str!("../../../../docs/trust-zone-server.md");
+        let (_, rest) = page.split_once("```yaml\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), example).unwrap();
+        let config: Config = cofide_runtime::config::load(Some(file.path()), &json!({})).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.entries.len(), 1);
+    }
+
+    #[test]
     fn each_mistake_is_named_with_its_key() {
         let entry = |field: &str, value: serde_json::Value| {
             let mut entry = json!({"spiffe_id_path": "/x", "selectors": ["unix:uid:1"]});

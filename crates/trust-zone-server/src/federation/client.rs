@@ -31,23 +31,23 @@ pub enum FetchError {
     #[error("cannot use the authorities for https_web: {0}")]
     WebRoots(String),
     #[error("{url} cannot be reached: {reason}")]
-    Connect { url: Url, reason: String },
+    Connect { url: String, reason: String },
     #[error("{url} is not who it should be: {reason}")]
-    Handshake { url: Url, reason: String },
+    Handshake { url: String, reason: String },
     #[error("{url} does not speak HTTP: {reason}")]
-    Http { url: Url, reason: String },
+    Http { url: String, reason: String },
     #[error("{url} redirects to {location:?}; redirects are not followed, since the endpoint's identity was checked for this address")]
-    Redirect { url: Url, location: String },
+    Redirect { url: String, location: String },
     #[error("{url} answered {status}")]
-    Status { url: Url, status: StatusCode },
+    Status { url: String, status: StatusCode },
     #[error("{url} sent more than {MAX_JWKS_SIZE} bytes")]
-    TooLarge { url: Url },
+    TooLarge { url: String },
     #[error("{url}: {source}")]
-    Bundle { url: Url, source: JwksError },
+    Bundle { url: String, source: JwksError },
     #[error("{url} sent a bundle without authorities")]
-    Empty { url: Url },
+    Empty { url: String },
     #[error("{url} did not answer within {timeout:?}")]
-    Timeout { url: Url, timeout: Duration },
+    Timeout { url: String, timeout: Duration },
 }
 
 #[derive(Debug)]
@@ -64,11 +64,12 @@ impl BundleClient {
         let config = self.tls(&relationship.profile).await?;
         let fetch = fetch(url, config);
         let Ok(document) = tokio::time::timeout(self.timeout, fetch).await else {
-            return Err(FetchError::Timeout { url: url.clone(), timeout: self.timeout });
+            return Err(FetchError::Timeout { url: url.to_string(), timeout: self.timeout });
         };
-        let bundle = from_jwks(&relationship.trust_domain, &document?).map_err(|source| FetchError::Bundle { url: url.clone(), source })?;
+        let bundle =
+            from_jwks(&relationship.trust_domain, &document?).map_err(|source| FetchError::Bundle { url: url.to_string(), source })?;
         if bundle.x509_authorities.is_empty() && bundle.jwt_authorities.is_empty() {
-            return Err(FetchError::Empty { url: url.clone() });
+            return Err(FetchError::Empty { url: url.to_string() });
         }
         Ok(bundle)
     }
@@ -89,8 +90,8 @@ impl BundleClient {
 }
 
 async fn fetch(url: &Url, config: Arc<ClientConfig>) -> Result<Bytes, FetchError> {
-    let connect = |reason: String| FetchError::Connect { url: url.clone(), reason };
-    let http = |reason: String| FetchError::Http { url: url.clone(), reason };
+    let connect = |reason: String| FetchError::Connect { url: url.to_string(), reason };
+    let http = |reason: String| FetchError::Http { url: url.to_string(), reason };
     let port = url.port_or_known_default().unwrap_or(443);
     let (name, stream) = match url.host() {
         Some(Host::Domain(name)) => {
@@ -102,7 +103,7 @@ async fn fetch(url: &Url, config: Arc<ClientConfig>) -> Result<Bytes, FetchError
         None => return Err(connect("the URL has no host".into())),
     };
     let stream = stream.map_err(|error| connect(error.to_string()))?;
-    let handshake = |error: std::io::Error| FetchError::Handshake { url: url.clone(), reason: error.to_string() };
+    let handshake = |error: std::io::Error| FetchError::Handshake { url: url.to_string(), reason: error.to_string() };
     let stream = TlsConnector::from(config).connect(name, stream).await.map_err(handshake)?;
 
     let (mut sender, connection) =
@@ -137,7 +138,7 @@ fn request(url: &Url) -> Result<Request<Empty<Bytes>>, String> {
 }
 
 async fn read(url: &Url, response: http::Response<hyper::body::Incoming>) -> Result<Bytes, FetchError> {
-    let url = || url.clone();
+    let url = || url.to_string();
     let status = response.status();
     if status.is_redirection() {
         let location = response.headers().get(header::LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::authority::Authority;
 use crate::config;
 use crate::datastore::{BundleEndpointProfile, Datastore, DatastoreError, FederationRelationship};
+use crate::metrics::Metrics;
 
 pub use client::FetchError;
 use client::{BundleClient, WebRoots};
@@ -67,17 +68,18 @@ impl BundleSource for HeldBundles {
 pub struct Federation {
     bundles: HeldBundles,
     client: Arc<BundleClient>,
+    metrics: Metrics,
     config: Arc<config::Federation>,
 }
 
 impl Federation {
-    pub fn new(bundles: HeldBundles, config: config::Federation) -> Self {
+    pub fn new(bundles: HeldBundles, metrics: Metrics, config: config::Federation) -> Self {
         let client = BundleClient {
             bundles: Arc::new(bundles.clone()),
             timeout: config.timeout,
             web_roots: WebRoots::new(config.web_roots.clone()),
         };
-        Self { bundles, client: Arc::new(client), config: Arc::new(config) }
+        Self { bundles, client: Arc::new(client), metrics, config: Arc::new(config) }
     }
 
     /// Polls all partners until `shutdown`.
@@ -154,6 +156,12 @@ impl Federation {
 
     /// Asks the partner once, now.
     pub async fn refresh(&self, relationship: &FederationRelationship) -> Result<Refreshed, RefreshError> {
+        let outcome = self.refresh_once(relationship).await;
+        self.metrics.refreshed(&relationship.trust_domain, outcome.is_ok());
+        outcome
+    }
+
+    async fn refresh_once(&self, relationship: &FederationRelationship) -> Result<Refreshed, RefreshError> {
         let fetched = self.client.fetch(relationship).await?;
         let outcome = self.bundles.datastore.update(|content| {
             if content.relationship(&relationship.trust_domain).is_none_or(|held| **held != *relationship) {

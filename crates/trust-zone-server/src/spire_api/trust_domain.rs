@@ -37,7 +37,7 @@ impl TrustDomainApi for Service {
         request: Request<api::GetFederationRelationshipRequest>,
     ) -> Result<Response<types::FederationRelationship>, Status> {
         let request = request.into_inner();
-        let trust_domain = trust_domain_argument(&request.trust_domain).map_err(unparsable)?;
+        let trust_domain = trust_domain_argument(&request.trust_domain).map_err(|reason| unparsable(&reason))?;
         let content = self.datastore.read();
         let relationship =
             content.relationship(&trust_domain).ok_or_else(|| Status::not_found("federation relationship does not exist"))?;
@@ -94,7 +94,7 @@ impl TrustDomainApi for Service {
     }
 
     async fn refresh_bundle(&self, request: Request<api::RefreshBundleRequest>) -> Result<Response<()>, Status> {
-        let trust_domain = trust_domain_argument(&request.get_ref().trust_domain).map_err(unparsable)?;
+        let trust_domain = trust_domain_argument(&request.get_ref().trust_domain).map_err(|reason| unparsable(&reason))?;
         let Some(relationship) = self.datastore.read().relationship(&trust_domain).cloned() else {
             return Err(Status::not_found(format!("no relationship with trust domain \"{trust_domain}\"")));
         };
@@ -108,7 +108,7 @@ impl TrustDomainApi for Service {
 const ALL: types::FederationRelationshipMask =
     types::FederationRelationshipMask { bundle_endpoint_url: true, bundle_endpoint_profile: true, trust_domain_bundle: true };
 
-fn unparsable(reason: String) -> Status {
+fn unparsable(reason: &str) -> Status {
     Status::invalid_argument(format!("failed to parse trust domain: {reason}"))
 }
 

@@ -103,3 +103,23 @@ async fn a_stop_ends_the_streams_of_workloads() {
     assert_eq!(end(&mut svids).await.code(), Code::Unavailable);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn the_health_address_says_ready_and_counts() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = TestServer::start_with("a.test", json!({"health_address": "127.0.0.1:0"})).await;
+    server.register(server.entry("/x")).await;
+    next(&mut server.x509_svids().await).await;
+    let address = server.bound.health.unwrap();
+    let get = async |path: &str| {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+        answer
+    };
+    assert!(get("/healthz/ready").await.starts_with("HTTP/1.1 200"));
+    let issued = "trust_zone_server_x509_svids_issued_total 1";
+    let counted = |metrics: &String| metrics.contains(issued) && metrics.contains("trust_zone_server_entries 1");
+    eventually("the count", || get("/metrics"), counted).await;
+}
