@@ -7,9 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cofide_core::{
-    ClusterId, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, TrustDomain, TrustZoneId, parse_trust_domain,
-};
+use cofide_core::{ClusterId, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, TrustDomain, TrustZoneId, parse_trust_domain};
 use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
 

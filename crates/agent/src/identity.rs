@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofide_core::{AgentIdentity, Name, TrustDomain};
-use cofide_svid::{IdentitySlot, PrivateKey, X509Svid};
+use cofide_svid::{IdentitySlot, IdentitySource, PrivateKey, X509Svid};
 use spiffe::x509_source::SvidPicker;
 use spiffe::{X509Source, X509SourceBuilder};
 use tokio_util::sync::CancellationToken;
@@ -80,8 +80,11 @@ fn take(source: &X509Source, slot: &IdentitySlot) {
     let svid = source.svid().map_err(|error| error.to_string()).and_then(|svid| convert(&svid).map_err(|error| error.to_string()));
     match svid {
         Ok(svid) => {
-            tracing::info!(spiffe_id = %svid.spiffe_id, "identity received from the Workload API");
-            slot.set(svid);
+            // An update may be about bundles, or about another identity of this process.
+            if slot.identity().is_none_or(|held| held.leaf() != svid.leaf()) {
+                tracing::info!(spiffe_id = %svid.spiffe_id, "identity received from the Workload API");
+                slot.set(svid);
+            }
         }
         Err(error) => {
             tracing::warn!(error, "no identity at the moment; Connect cannot be reached until there is one");

@@ -104,8 +104,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         [] => Upstream::system(),
         servers => Upstream::Servers(servers.to_vec()),
     };
-    let resolver =
-        cofide_dns::serve(&[settings.dns_address], dns.clone(), upstream, shutdown.clone()).await.context("configuration key dns_address")?;
+    let resolver = cofide_dns::serve(&[settings.dns_address], dns.clone(), upstream, shutdown.clone())
+        .await
+        .context("configuration key dns_address")?;
     let dns_address = resolver.addresses.first().copied().context("the resolver listens nowhere")?;
 
     // What local clients see.
@@ -250,7 +251,13 @@ impl Uplink {
         spawn.tasks.spawn(identity::keep_fresh(settings.spiffe_endpoint_socket.clone(), name, identity.clone(), changed, shutdown.clone()));
 
         // Membership, once.
-        let join = Join { settings: settings.join.clone(), membership: membership.clone(), data: data.clone(), spire: spire.clone(), identity: identity.clone() };
+        let join = Join {
+            settings: settings.join.clone(),
+            membership: membership.clone(),
+            data: data.clone(),
+            spire: spire.clone(),
+            identity: identity.clone(),
+        };
         let joining = shutdown.child_token();
         let pace = Pace { interval: settings.resync, retry: RETRY };
         reconciler::run("join", pace, join_wake, joining.clone(), || async {
@@ -290,7 +297,9 @@ impl Uplink {
                 });
             }
             // To register without knowing what is registered would leave orphans.
-            Err(error) => tracing::error!(%error, "no service is registered until the data folder can be read; correct that and start again"),
+            Err(error) => {
+                tracing::error!(%error, "no service is registered until the data folder can be read; correct that and start again")
+            }
         }
         let status = Arc::new(StatusPush::new(connect, world.clone()));
         let wake = Wake::default();

@@ -3,6 +3,8 @@
 //! Reasons are words for programs and messages are sentences for people, each with what to do next. Both are listed in
 //! `docs/agent-host.md`; a reason, once released, keeps its meaning.
 
+use std::collections::BTreeSet;
+
 use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, Gateway};
 use cofide_k8s_api::ConditionStatus as Status;
 
@@ -89,8 +91,8 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
     }
     if !around.gateway_connected {
         let message = format!(
-            "no Envoy takes its configuration from this agent as the gateway, so nothing listens at {}. Start one with the node cluster \
-             cofide-gateway",
+            "no gateway Envoy takes its configuration from this agent, so nothing listens at {}. Start one with what `cofide-agent \
+             envoy-bootstrap --role gateway` prints",
             list(&service.gateway_entries)
         );
         return condition(kind, Status::False, "GatewayNotConnected", message);
@@ -140,37 +142,49 @@ fn registered(registration: Option<&Registration>) -> Condition {
     }
 }
 
+/// All that stands in the way at once, so that the owner need not mend one thing to learn of the next. The reason is the
+/// first's; False where something is known to be wrong, Unknown where something is only not known yet.
 fn ready(parts: &[Condition], offer: &Offer, around: Surroundings<'_>) -> Condition {
     let kind = ConditionKind::Ready;
-    if let Some(first) = parts.iter().find(|part| part.status != Status::True) {
-        let message = format!("{}: {}", first.kind.as_str(), first.message);
-        return condition(kind, Status::False, first.reason, message);
+    let parts = parts.iter().filter(|part| part.status != Status::True);
+    let mut obstacles: Vec<_> =
+        parts.map(|part| (part.status, part.reason, format!("{}: {}", part.kind.as_str(), part.message))).collect();
+    obstacles.extend(consumers(offer, around));
+    // What is wrong before what is not known.
+    obstacles.sort_by_key(|(status, ..)| *status != Status::False);
+    match obstacles.first() {
+        Some(&(status, reason, _)) => {
+            let messages: Vec<_> = obstacles.into_iter().map(|(.., message)| message).collect();
+            condition(kind, status, reason, messages.join(". "))
+        }
+        None => {
+            let names: Vec<_> = offer.service.exported_trust_domains.iter().map(ToString::to_string).collect();
+            condition(kind, Status::True, "Exported", format!("{} can be reached from {}", offer.service.hostname, names.join(", ")))
+        }
     }
+}
+
+/// What keeps the exported trust domains from importing the service.
+fn consumers(offer: &Offer, around: Surroundings<'_>) -> Vec<(Status, &'static str, String)> {
+    let awaiting = |message: &str| vec![(Status::Unknown, "AwaitingConnect", message.to_owned())];
     let Some(targets) = around.targets else {
-        return condition(kind, Status::Unknown, "AwaitingConnect", "Connect has not said yet which trust domains may import the service");
+        return awaiting("Connect has not said yet which trust domains may import the service");
     };
     // What was asked for decides, not what Connect listed: its answer may be about the version before.
-    let wanted = &offer.service.exported_trust_domains;
-    let answered: std::collections::BTreeSet<_> = targets.iter().map(|target| target.trust_domain.as_str()).collect();
-    if !wanted.iter().map(|domain| domain.as_str()).eq(answered) {
-        return condition(
-            kind,
-            Status::Unknown,
-            "AwaitingConnect",
-            "Connect has not answered to the present list of exported trust domains",
-        );
+    let answered: BTreeSet<_> = targets.iter().map(|target| target.trust_domain.as_str()).collect();
+    if !offer.service.exported_trust_domains.iter().map(|domain| domain.as_str()).eq(answered) {
+        return awaiting("Connect has not answered to the present list of exported trust domains");
     }
-    let mut refusals = targets.iter().filter_map(|target| Some((target.trust_domain.as_str(), target.refusal.as_ref()?)));
-    let Some((trust_domain, refusal)) = refusals.next() else {
-        let names: Vec<_> = targets.iter().map(|target| target.trust_domain.as_str()).collect();
-        return condition(kind, Status::True, "Exported", format!("{} can be reached from {}", offer.service.hostname, names.join(", ")));
-    };
-    let reason = match refusal {
-        ExportRefusal::UnknownTrustDomain => "UnknownTrustDomain",
-        ExportRefusal::FederationMissing(_) => "FederationMissing",
-    };
-    let message = std::iter::once((trust_domain, refusal)).chain(refusals).map(|(domain, refusal)| sentence(domain, refusal));
-    condition(kind, Status::False, reason, message.collect::<Vec<_>>().join(". "))
+    let refusals = targets.iter().filter_map(|target| Some((target.trust_domain.as_str(), target.refusal.as_ref()?)));
+    refusals
+        .map(|(trust_domain, refusal)| {
+            let reason = match refusal {
+                ExportRefusal::UnknownTrustDomain => "UnknownTrustDomain",
+                ExportRefusal::FederationMissing(_) => "FederationMissing",
+            };
+            (Status::False, reason, sentence(trust_domain, refusal))
+        })
+        .collect()
 }
 
 fn sentence(trust_domain: &str, refusal: &ExportRefusal) -> String {

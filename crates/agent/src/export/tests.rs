@@ -167,7 +167,7 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
             Registered,
             Unknown,
             "Pending",
-            (False, "Pending"),
+            (Unknown, "Pending"),
         ),
         (
             "refused",
@@ -187,7 +187,7 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
             Registered,
             Unknown,
             "ConnectUnreachable",
-            (False, "ConnectUnreachable"),
+            (Unknown, "ConnectUnreachable"),
         ),
         (
             "no answer",
@@ -226,4 +226,17 @@ fn a_missing_federation_comes_with_the_command_that_adds_it() {
     for part in ["zone-a -> zone-b", "cofidectl federation add --trust-zone zone-b --remote-trust-zone zone-a"] {
         assert!(message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn ready_names_everything_that_stands_in_the_way_and_what_is_wrong_first() {
+    let mut view = view(vec![object("ping-pong", 1, Some(spec("server")))]);
+    view.workloads.clear();
+    let targets = [target("b.test", Some(ExportRefusal::UnknownTrustDomain))];
+    let exports = exports(&view);
+    let around = Surroundings { registration: None, targets: Some(&targets), gateway_connected: true };
+    let ready = conditions(&exports[0], around).pop().unwrap();
+    assert_eq!((ready.status, ready.reason), (Status::False, "NoWorkload"));
+    let places: Vec<_> = ["BackendsReady", "b.test", "Registered"].map(|word| ready.message.find(word).unwrap()).into();
+    assert!(places.is_sorted(), "{}", ready.message);
 }

@@ -88,8 +88,7 @@ impl Plan {
             changed |= held.is_none_or(|held| held.resource != resource);
         }
         if completes {
-            let (gone, others): (BTreeSet<_>, _) =
-                std::mem::take(&mut self.unconfirmed).into_iter().partition(|(of, _)| *of == type_url);
+            let (gone, others): (BTreeSet<_>, _) = std::mem::take(&mut self.unconfirmed).into_iter().partition(|(of, _)| *of == type_url);
             self.unconfirmed = others;
             for name in gone {
                 changed |= self.resources.remove(&name).is_some();
