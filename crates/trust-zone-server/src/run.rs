@@ -140,7 +140,13 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     tasks.spawn(sweep(datastore, issuer, metrics, shutdown.clone()).map(Ok));
     serving.ready();
 
-    let bound = Bound { trust_domain: config.trust_domain, workload_api_socket: workload_socket, admin_socket, bundle_endpoint, health };
+    let bound = Bound {
+        trust_domain: config.trust_domain,
+        workload_api_socket: absolute(workload_socket),
+        admin_socket: absolute(admin_socket),
+        bundle_endpoint,
+        health,
+    };
     Ok(Server { bound, shutdown, tasks, _sockets: [workload_file, admin_file], _lock: lock })
 }
 
