@@ -63,6 +63,10 @@ impl Connections {
         self.inner.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    pub fn count(&self) -> usize {
+        self.inner.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Ends every connection: the last step of a shutdown, because the streams of agents never end by themselves.
     pub fn cut_all(&self) {
         self.open().iter().for_each(Open::cut);

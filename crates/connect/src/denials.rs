@@ -5,7 +5,7 @@
 //! every ten seconds, which is at most some 8,640 rows a day. What was left out is counted and said in the next record.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cofide_core::{AuditEvent, EventKind, Outcome};
@@ -22,6 +22,8 @@ const REFILL: Duration = Duration::from_secs(10);
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 /// How many different refusals are remembered for the sake of `REPEAT_AFTER`.
 const REMEMBERED: usize = 4096;
+/// Characters of a path or a message that are kept.
+const MAX_TEXT: usize = 512;
 
 /// One refused call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +35,16 @@ pub struct Denial {
     pub method: String,
     /// The message that the caller got.
     pub reason: String,
+}
+
+impl Denial {
+    /// Path and message can hold whatever the caller has sent.
+    fn bounded(mut self) -> Self {
+        let cut = |text: &mut String| *text = text.chars().take(MAX_TEXT).collect();
+        cut(&mut self.method);
+        cut(&mut self.reason);
+        self
+    }
 }
 
 /// Takes refusals from the calls and writes them in the background, so that a refusal costs its caller no transaction.
@@ -64,12 +76,23 @@ impl Denials {
     }
 
     pub fn record(&self, denial: Denial) {
-        let left_out = self.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(&denial, Instant::now());
-        if let Some(left_out) = left_out
-            && self.accepted.try_send((denial, left_out)).is_err()
-        {
-            self.allowance.lock().unwrap_or_else(PoisonError::into_inner).left_out += left_out + 1;
+        let denial = denial.bounded();
+        let Some(left_out) = self.allowance().take(&denial, Instant::now()) else { return };
+        tracing::info!(
+            actor = denial.actor,
+            source_ip = denial.source_ip,
+            method = denial.method,
+            reason = denial.reason,
+            left_out,
+            "call refused"
+        );
+        if self.accepted.try_send((denial, left_out)).is_err() {
+            self.allowance().left_out += left_out + 1;
         }
+    }
+
+    fn allowance(&self) -> MutexGuard<'_, Allowance> {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

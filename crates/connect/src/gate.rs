@@ -25,16 +25,18 @@ use crate::caller::{CallContext, Caller};
 use crate::denials::{Denial, Denials};
 use crate::error::Error;
 use crate::listener::Peer;
+use crate::metrics::Calls;
 
 #[derive(Clone)]
 pub struct Gate {
     authentication: Authentication,
     denials: Arc<Denials>,
+    calls: Calls,
 }
 
 impl Gate {
-    pub fn new(authentication: Authentication, denials: Arc<Denials>) -> Self {
-        Self { authentication, denials }
+    pub fn new(authentication: Authentication, denials: Arc<Denials>, calls: Calls) -> Self {
+        Self { authentication, denials, calls }
     }
 
     async fn admit(&self, request: &Parts, source_ip: &str) -> Result<CallContext, (Actor, Status)> {
@@ -67,16 +69,17 @@ impl Gate {
         Err((actor, refusal.into()))
     }
 
-    fn record(&self, actor: &Actor, source_ip: &str, method: &str, code: Code, reason: &str) {
-        if matches!(code, Code::Unauthenticated | Code::PermissionDenied) {
-            tracing::info!(%actor, source_ip, method, reason, "call refused");
-            self.denials.record(Denial {
-                actor: actor.to_string(),
-                source_ip: source_ip.to_owned(),
-                method: method.to_owned(),
-                reason: reason.to_owned(),
-            });
-        }
+    /// What follows from an answer, whoever gave it.
+    fn answered(&self, actor: &Actor, source_ip: &str, path: &str, status: Option<&Status>) {
+        let code = status.map_or(Code::Ok, Status::code);
+        self.calls.count(path, code);
+        let Some(status) = status.filter(|status| matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied)) else { return };
+        self.denials.record(Denial {
+            actor: actor.to_string(),
+            source_ip: source_ip.to_owned(),
+            method: path.to_owned(),
+            reason: status.message().to_owned(),
+        });
     }
 }
 
@@ -115,23 +118,28 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let method = parts.uri.path().to_owned();
+            let path = parts.uri.path().to_owned();
             let source_ip = parts.extensions.get::<Peer>().map(|peer| peer.address.ip().to_canonical().to_string()).unwrap_or_default();
             let context = match gate.admit(&parts, &source_ip).await {
                 Ok(context) => context,
                 Err((actor, status)) => {
-                    gate.record(&actor, &source_ip, &method, status.code(), status.message());
+                    gate.answered(&actor, &source_ip, &path, Some(&status));
                     return Ok(status.into_http());
                 }
             };
             let actor = context.actor();
             parts.extensions.insert(context);
             let response = inner.call(Request::from_parts(parts, body)).await?;
-            // A refusal by a rule has no body, so its status stands in the headers.
-            if let Some(status) = Status::from_header_map(response.headers()) {
-                gate.record(&actor, &source_ip, &method, status.code(), status.message());
+            // A call that fails has no body, so its status stands in the headers.
+            let status = Status::from_header_map(response.headers());
+            gate.answered(&actor, &source_ip, &path, status.as_ref());
+            match status {
+                // The answer for services without a handler.
+                Some(status) if status.code() == Code::Unimplemented && status.message().is_empty() => {
+                    Ok(Status::unimplemented(format!("{path} is not offered by this version")).into_http())
+                }
+                _ => Ok(response),
             }
-            Ok(response)
         })
     }
 }

@@ -36,6 +36,7 @@ pub mod hub;
 mod id;
 pub mod listener;
 pub mod management;
+pub mod metrics;
 pub mod run;
 
 pub use config::Config;

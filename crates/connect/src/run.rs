@@ -25,7 +25,6 @@ use crate::app::{App, Settings, organization};
 use crate::authentication::Authentication;
 use crate::authentication::agent::AgentAuthenticator;
 use crate::authentication::bearer::AdminToken;
-use crate::authorization;
 use crate::cli::{Cli, Command, ConfigCommand, ServeArgs};
 use crate::config::{Checked, Config, DEFAULT_FILE};
 use crate::connections::Connections;
@@ -33,10 +32,11 @@ use crate::credential::{self, AdminCredential};
 use crate::denials::Denials;
 use crate::error::Chain;
 use crate::gate::Gate;
-use crate::grpc::Api;
+use crate::grpc::{self, Api};
 use crate::hub::{Hub, PlanRouter, ReceiptLog, ZoneBundles};
 use crate::listener::{self, Limits};
 use crate::management::{self, Management};
+use crate::metrics;
 
 /// How long calls in flight may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -84,7 +84,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     // What runs in the background stops after the last call has ended, not with the signal.
     let background = TaskTracker::new();
     let stop = CancellationToken::new();
-    background.spawn(hub.clone().run(stop.clone()));
+    let readiness = Readiness::default();
+    background.spawn(hub.clone().run(readiness.component("database", "the first look at the database"), stop.clone()));
     let receipts = ReceiptLog::start(store.clone(), &background, stop.clone());
     let denials = Arc::new(Denials::start(store.clone(), &background, stop.clone()));
 
@@ -106,8 +107,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let bundles = Arc::new(ZoneBundles(hub.clone()));
     let agents = AgentAuthenticator::new(app.clone(), bundles.clone());
     let authentication = Authentication::new(Arc::new(AdminToken::new(credential.token.expose())), agents.clone());
-    let gate = Gate::new(authentication, denials);
     let connections = Connections::default();
+    let metrics = admin::Metrics::default();
+    let gate = Gate::new(authentication, denials, metrics::register(&metrics, hub.clone(), connections.clone()));
     background.spawn(look_again(connections.clone(), agents, hub.clone(), stop.clone()));
 
     let discovery = XdsServer::with(PlanRouter::new(hub, receipts), shutdown.clone(), cofide_xds::Limits::default(), DRAIN);
@@ -118,8 +120,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         .build_v1()
         .context("the embedded API description is damaged")?;
     let routes = Api::routes(app).add_service(discovery.aggregated()).add_service(health_service).add_service(reflection);
-    for (service, _) in authorization::TABLE {
-        health.set_service_status(*service, ServingStatus::Serving).await;
+    for service in grpc::SERVICES {
+        health.set_service_status(service, ServingStatus::Serving).await;
     }
 
     let limits = Limits::new(
@@ -136,14 +138,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         let incoming = listener::accept(plaintext, None, limits, connections.clone(), shutdown.clone());
         servers.push(tokio::spawn(serve(incoming, gate, routes, shutdown.clone())));
     }
-    let admin_address =
-        admin_port.map(|listener| admin::serve(listener, Readiness::default(), admin::Metrics::default(), stop.clone())).transpose()?;
+    let admin_address = admin_port.map(|listener| admin::serve(listener, readiness, metrics, stop.clone())).transpose()?;
     tracing::info!(%address, "serving");
 
     let task = tokio::spawn(async move {
         shutdown.cancelled().await;
-        for (service, _) in authorization::TABLE {
-            health.set_service_status(*service, ServingStatus::NotServing).await;
+        for service in grpc::SERVICES.into_iter().chain([""]) {
+            health.set_service_status(service, ServingStatus::NotServing).await;
         }
         // Streams of health watchers, and calls that hang, do not end by themselves.
         let cutting = tokio::spawn(async move {

@@ -128,4 +128,117 @@ fn verdict(snapshot: &Snapshot, cluster: &ClusterId, remote: &TrustDomain, repor
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use cofide_api::convert::plan::IMPORTED_SERVICE;
+    use cofide_core::{Bundle, Cluster, Noun, Profile, TrustZone, X509Authority};
+
+    fn zone(name: &str) -> TrustZone {
+        let trust_domain = TrustDomain::new(format!("{name}.test")).unwrap();
+        let authority = X509Authority { der: name.as_bytes().to_vec(), tainted: false };
+        TrustZone {
+            id: format!("tz-{name}").parse().unwrap(),
+            organization_id: "org".parse().unwrap(),
+            name: name.parse().unwrap(),
+            bundle: Some(Bundle { x509_authorities: vec![authority], ..Bundle::empty(trust_domain.clone()) }),
+            trust_domain,
+            bundle_endpoint: None,
+            jwt_issuer: None,
+            is_management_zone: false,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    fn cluster(name: &str) -> Cluster {
+        Cluster {
+            id: format!("cl-{name}").parse().unwrap(),
+            organization_id: "org".parse().unwrap(),
+            trust_zone_id: "tz-a".parse().unwrap(),
+            name: name.parse().unwrap(),
+            profile: Profile::Host,
+            kubernetes_context: None,
+            external_server: false,
+            oidc_issuer_url: None,
+            oidc_issuer_ca_cert: None,
+            trust_provider: None,
+            extra_helm_values: None,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    fn federation() -> Federation {
+        Federation {
+            id: "fd".parse().unwrap(),
+            organization_id: "org".parse().unwrap(),
+            trust_zone_id: "tz-a".parse().unwrap(),
+            remote_trust_zone_id: "tz-b".parse().unwrap(),
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    fn agent(cluster: &str) -> Agent {
+        Agent {
+            id: format!("ag-{cluster}").parse().unwrap(),
+            cluster_id: format!("cl-{cluster}").parse().unwrap(),
+            trust_zone_id: "tz-a".parse().unwrap(),
+            status: None,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    /// Zone a, with clusters one and two, trusts zone b.
+    fn world() -> Snapshot {
+        let nouns: [Noun; 5] = [zone("a").into(), zone("b").into(), cluster("one").into(), cluster("two").into(), federation().into()];
+        nouns.into_iter().collect()
+    }
+
+    fn receipt(cluster: &str, type_url: &str, resource_name: &str, version: &str, at: i64) -> Receipt {
+        Receipt {
+            agent_id: agent(cluster).id,
+            cluster_id: agent(cluster).cluster_id,
+            type_url: type_url.into(),
+            resource_name: resource_name.into(),
+            version: version.into(),
+            outcome: ReceiptOutcome::Applied,
+            at: Timestamp(at),
+        }
+    }
+
+    fn current() -> String {
+        let key = Key::Trust(TrustDomain::new("b.test").unwrap());
+        hub::version(&cofide_plan::resource(&world(), &"cl-one".parse().unwrap(), &key).unwrap())
+    }
+
+    fn judged(agents: &[Agent], receipts: &[Receipt]) -> (Health, String, Option<Timestamp>) {
+        let status = judge(&world(), federation(), agents, &Reported::new(receipts.to_vec()));
+        (status.health, status.reason, status.observed_at)
+    }
+
+    #[test]
+    fn a_federation_is_as_healthy_as_the_worst_of_its_clusters() {
+        let (one, two) = (agent("one"), agent("two"));
+        let good = |cluster, at| receipt(cluster, FEDERATED_TRUST, "b.test", &current(), at);
+        let old = |cluster, at| receipt(cluster, FEDERATED_TRUST, "b.test", "old", at);
+        let refused = |at| Receipt { outcome: ReceiptOutcome::Rejected("disk full".into()), ..good("two", at) };
+        let both = [one.clone(), two];
+        assert_eq!(judged(&[], &[]).0, Health::Unknown);
+        assert_eq!(judged(&[one.clone()], &[good("one", 7)]), (Health::Healthy, String::new(), Some(Timestamp(7))));
+        assert_eq!(judged(&[one.clone()], &[good("one", 7), old("two", 8)]).0, Health::Healthy, "cluster two has no agent");
+        assert_eq!(judged(&both, &[good("one", 7)]).0, Health::Unknown);
+        assert_eq!(judged(&both, &[good("one", 7), good("two", 5)]), (Health::Healthy, String::new(), Some(Timestamp(5))));
+        assert_eq!(judged(&both, &[good("one", 7), old("two", 5)]).1, "Bundles do not match");
+        assert_eq!(judged(&both, &[old("one", 7)]).0, Health::Unhealthy, "what is known to be bad outweighs what is not known");
+        assert_eq!(judged(&both, &[good("one", 7), refused(9)]).1, "cluster two: disk full");
+    }
+
+    #[test]
+    fn an_agent_that_reports_other_things_but_no_bundle_has_none() {
+        let other = receipt("one", IMPORTED_SERVICE, "server.demo.b.test", "1", 3);
+        let judged = judged(&[agent("one")], &[other]);
+        assert_eq!(judged, (Health::Unhealthy, "No bundle found".into(), Some(Timestamp(3))));
+    }
+}

@@ -218,6 +218,18 @@ pub(super) fn required<T>(path: &str, given: Option<T>) -> Result<T> {
     given.ok_or_else(|| Error::invalid(path, "must be set"))
 }
 
+/// Every partner receives a zone's bundle, so no zone may make it large. SPIRE keeps a handful of authorities.
+const MAX_AUTHORITIES: usize = 128;
+
+fn check_size(path: &str, bundle: &Bundle) -> Result<()> {
+    for (list, length) in [("x509_authorities", bundle.x509_authorities.len()), ("jwt_authorities", bundle.jwt_authorities.len())] {
+        if length > MAX_AUTHORITIES {
+            return Err(Error::invalid(format!("{path}.{list}"), format_args!("has {length} entries, at most {MAX_AUTHORITIES} are kept")));
+        }
+    }
+    Ok(())
+}
+
 /// The bundle that a zone has after it was sent this one: an absent list of authorities leaves the one that is held;
 /// hint and sequence number are always taken.
 fn accept(zone: &TrustZone, mut bundle: Bundle, path: &str) -> Result<Bundle> {
@@ -231,6 +243,7 @@ fn accept(zone: &TrustZone, mut bundle: Bundle, path: &str) -> Result<Bundle> {
     if bundle.jwt_authorities.is_empty() {
         bundle.jwt_authorities.clone_from(&held.jwt_authorities);
     }
+    check_size(path, &bundle)?;
     match bundle.may_replace(held) {
         Ok(()) => Ok(bundle),
         Err(error @ BundleError::OlderSequence { .. }) => Err(Error::FailedPrecondition(format!("{path}.sequence_number: {error}"))),
@@ -242,6 +255,7 @@ fn accept(zone: &TrustZone, mut bundle: Bundle, path: &str) -> Result<Bundle> {
 /// The rules for the first bundle of a zone, and for one that an administrator's join token vouches for: it is the
 /// zone's own and verifies something, and follows no earlier one.
 pub(super) fn check_first(path: &str, expected: &TrustDomain, bundle: &Bundle) -> Result<()> {
+    check_size(path, bundle)?;
     if bundle.trust_domain != *expected {
         let (expected, found) = (expected.clone(), bundle.trust_domain.clone());
         return Err(Error::invalid(format!("{path}.trust_domain"), BundleError::OtherTrustDomain { expected, found }));
@@ -326,6 +340,7 @@ mod tests {
         let message = |sent| accept(&held, sent, "bundle").unwrap_err().to_string();
         assert!(message(bundle("b.test", &[1], &[], 6)).starts_with("bundle.trust_domain: "));
         assert!(message(bundle("a.test", &[1], &[], 4)).starts_with("bundle.sequence_number: "));
+        assert!(message(bundle("a.test", &[7; MAX_AUTHORITIES + 1], &[], 6)).starts_with("bundle.x509_authorities: has 129"));
         let error = accept(&zone(None), bundle("a.test", &[], &["k"], 1), "bundle").unwrap_err();
         assert!(error.to_string().starts_with("bundle.x509_authorities: "), "{error}");
     }

@@ -22,12 +22,26 @@ use cofide_api::connect::federation_service::federation_service_server::Federati
 use cofide_api::connect::organization_service::organization_service_server::OrganizationServiceServer;
 use cofide_api::connect::receipt_service::receipt_service_server::ReceiptServiceServer;
 use cofide_api::connect::trust_zone_service::trust_zone_service_server::TrustZoneServiceServer;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
 use crate::app::App;
 use crate::caller::CallContext;
 use crate::error::{Error, Result};
+
+/// The names of the services that have handlers here, for health checks.
+pub const SERVICES: [&str; 9] = [
+    TrustZoneServiceServer::<Api>::NAME,
+    ClusterServiceServer::<Api>::NAME,
+    FederationServiceServer::<Api>::NAME,
+    AttestationPolicyServiceServer::<Api>::NAME,
+    ApBindingServiceServer::<Api>::NAME,
+    AgentServiceServer::<Api>::NAME,
+    OrganizationServiceServer::<Api>::NAME,
+    AuditServiceServer::<Api>::NAME,
+    ReceiptServiceServer::<Api>::NAME,
+];
 
 /// All services over the same rules. The services of the API that are not among them have no handler; a call to one
 /// passes the gate like any other and is answered UNIMPLEMENTED.
@@ -39,8 +53,7 @@ pub struct Api {
 impl Api {
     pub fn routes(app: App) -> Routes {
         let api = Self { app };
-        let mut routes = Routes::default();
-        routes = routes
+        Routes::default()
             .add_service(TrustZoneServiceServer::new(api.clone()))
             .add_service(ClusterServiceServer::new(api.clone()))
             .add_service(FederationServiceServer::new(api.clone()))
@@ -49,8 +62,7 @@ impl Api {
             .add_service(AgentServiceServer::new(api.clone()))
             .add_service(OrganizationServiceServer::new(api.clone()))
             .add_service(AuditServiceServer::new(api.clone()))
-            .add_service(ReceiptServiceServer::new(api));
-        routes
+            .add_service(ReceiptServiceServer::new(api))
     }
 }
 

@@ -27,11 +27,14 @@ use std::time::Duration;
 
 use cofide_core::{Bundle, Change, ClusterId, ControlPlaneTrust, Revision, SpiffeId, TrustDomain};
 use cofide_plan::{Key, Snapshot};
+use cofide_runtime::Component;
 use cofide_store::{Store, StoreError};
 use cofide_svid::BundleSource;
 use cofide_xds::{Cache, Resource, Update};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::error::Chain;
 
 pub use receipts::ReceiptLog;
 pub use resources::{resource_name, type_url, version};
@@ -68,8 +71,10 @@ impl Hub {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Follows the store until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Follows the store until `shutdown`; `readiness` says whether that works.
+    pub async fn run(self, readiness: Component, shutdown: CancellationToken) {
+        // Loading everything was the first look.
+        readiness.ready();
         let mut revisions = self.inner.store.revisions();
         loop {
             tokio::select! {
@@ -77,8 +82,12 @@ impl Hub {
                 Ok(()) = revisions.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            if let Err(error) = self.catch_up().await {
-                tracing::error!(%error, "cannot read what changed; agents keep what they have until it works again");
+            match self.catch_up().await {
+                Ok(()) => readiness.ready(),
+                Err(error) => {
+                    tracing::error!(error = %Chain(&error), "cannot read what changed; agents keep what they have until it works again");
+                    readiness.waiting("the database can be read again");
+                }
             }
         }
     }
@@ -118,6 +127,11 @@ impl Hub {
         cache.mark_ready();
         caches.insert(cluster.clone(), Arc::downgrade(&cache));
         cache
+    }
+
+    /// How many clusters somebody listens for.
+    pub fn followed_clusters(&self) -> usize {
+        self.caches().values().filter(|cache| cache.strong_count() > 0).count()
     }
 
     fn caches(&self) -> MutexGuard<'_, HashMap<ClusterId, Weak<Cache>>> {

@@ -82,10 +82,7 @@ fn entries(agent: &JoinedAgent, receipt: &Receipt, at: Timestamp) -> Vec<Entry> 
     let put = |(name, version): &(String, String)| {
         let outcome = match receipt.outcome_of(name) {
             Ok(()) => ReceiptOutcome::Applied,
-            Err(reason) => {
-                tracing::warn!(agent = %agent.spiffe_id, type_url = receipt.type_url, resource = name, reason, "an agent rejects a resource");
-                ReceiptOutcome::Rejected(bounded(reason))
-            }
+            Err(reason) => ReceiptOutcome::Rejected(bounded(reason)),
         };
         Entry::Put(cofide_core::Receipt {
             agent_id: agent.id.clone(),

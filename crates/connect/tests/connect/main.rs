@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod audit;
+mod clients;
 mod federated_services;
 mod plan_stream;
 mod rules;

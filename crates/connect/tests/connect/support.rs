@@ -27,6 +27,7 @@ use cofide_svid::{Authorizer, BundleSet, IdentitySlot, IdentitySource, X509Svid,
 use cofide_xds::envoy::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +70,16 @@ impl Plane {
         self.shutdown.cancel();
         self.bound.stopped().await.unwrap();
         self.folder
+    }
+
+    /// An answer of the admin port, headers and all.
+    pub(crate) async fn scrape(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.bound.admin_address.unwrap()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     pub(crate) fn token(&self) -> String {
@@ -177,6 +188,12 @@ impl Plane {
 pub(crate) struct Zone {
     pub(crate) id: String,
     pub(crate) authority: Authority,
+}
+
+impl Zone {
+    pub(crate) fn trust_domain(&self) -> &TrustDomain {
+        self.authority.0.trust_domain()
+    }
 }
 
 /// The certificate authority of a trust domain, as its SPIRE server has it.
