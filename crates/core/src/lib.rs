@@ -29,6 +29,7 @@ mod name;
 mod receipt;
 mod registration;
 mod spiffe_id;
+mod text;
 mod trust_zone;
 
 pub use attestation::{

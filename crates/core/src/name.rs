@@ -1,7 +1,6 @@
 //! Names that people choose, and the DNS names that are built from them.
 
-use std::fmt;
-use std::str::FromStr;
+use crate::text::checked_text;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -76,52 +75,9 @@ fn check_hostname(text: &str) -> Result<(), NameError> {
     text.split('.').try_for_each(|label| if label.is_empty() { Err(NameError::EmptyLabel) } else { check_label(label) })
 }
 
-macro_rules! text {
-    ($name:ident, $check:ident) => {
-        impl $name {
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = NameError;
-            fn try_from(text: String) -> Result<Self, NameError> {
-                $check(&text)?;
-                Ok(Self(text))
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NameError;
-            fn from_str(text: &str) -> Result<Self, NameError> {
-                Self::try_from(text.to_owned())
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-text!(Name, check_name);
-text!(DnsLabel, check_label);
-text!(Hostname, check_hostname);
+checked_text!(Name, NameError, check_name);
+checked_text!(DnsLabel, NameError, check_label);
+checked_text!(Hostname, NameError, check_hostname);
 
 #[cfg(test)]
 mod tests {

@@ -48,7 +48,9 @@ async fn a_bad_manifest_is_told_why_and_leaves_its_neighbours_alone() {
         ("not-yaml", "{[".to_owned(), &["half.yaml"][..0]),
     ];
     for (name, manifest, _) in &table {
-        zone.write_manifest(&format!("{name}.yaml"), manifest).unwrap();
+        // Objects of their own, so that each is judged by its own mistake alone.
+        let manifest = manifest.replace("metadata:\n  name: other\n", &format!("metadata:\n  name: {name}\n"));
+        zone.write_manifest(&format!("{name}.yaml"), &manifest).unwrap();
     }
     for (name, _, words) in &table {
         let status = status_says(zone, &format!("{name}.yaml"), words).await;

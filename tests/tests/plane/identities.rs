@@ -1,6 +1,7 @@
 //! Who holds which bundle: the three steps of setting up trust, and the one that is easy to miss.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cofide_api::connect::ap_binding_service::UpdateApBindingRequest;
 use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
@@ -9,7 +10,8 @@ use cofide_api::connect::receipt_service::{FederationStatus, ListFederationStatu
 use cofide_api::types::ap_binding::ApBinding;
 use cofide_testkit::plane::{Plane, Zone};
 use cofide_testkit::wait::eventually;
-use spiffe::{SpiffeId, X509Source};
+use spiffe::x509_source::SvidPicker;
+use spiffe::{SpiffeId, X509Source, X509Svid};
 
 use crate::world::{A, B, two_federated_zones, two_zones};
 
@@ -19,11 +21,19 @@ async fn bundles_of(source: &X509Source) -> BTreeSet<String> {
     context.map(|context| context.bundle_set().iter().map(|(domain, _)| domain.to_string()).collect()).unwrap_or_default()
 }
 
+/// Everything in the plane is one process with many identities: a workload is told apart by its ID.
+struct One(SpiffeId);
+
+impl SvidPicker for One {
+    fn pick_svid(&self, svids: &[Arc<X509Svid>]) -> Option<usize> {
+        svids.iter().position(|svid| svid.spiffe_id() == &self.0)
+    }
+}
+
 async fn workload(zone: &Zone, path: &str) -> X509Source {
     let id = SpiffeId::new(format!("spiffe://{}{path}", zone.trust_domain)).unwrap();
-    let picker = move |svids: &[std::sync::Arc<spiffe::X509Svid>]| svids.iter().position(|svid| svid.spiffe_id() == &id);
     let endpoint = format!("unix://{}", zone.workload_api_socket().display());
-    X509Source::builder().endpoint(endpoint).picker(picker).build().await.unwrap()
+    X509Source::builder().endpoint(endpoint).picker(One(id)).build().await.unwrap()
 }
 
 fn domains(names: &[&str]) -> BTreeSet<String> {

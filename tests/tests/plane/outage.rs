@@ -1,8 +1,6 @@
 //! Parts go away and come back; what works goes on, and nothing is deleted on ignorance.
 
-use cofide_testkit::wait::eventually;
-
-use crate::world::{A, B, imported, not_imported, resolve, service, two_federated_zones};
+use crate::world::{A, B, imported, not_imported, resolved, service, two_federated_zones};
 
 const SERVER: &str = "server.demo.a.test";
 
@@ -11,7 +9,7 @@ async fn without_connect_a_restarted_agent_serves_its_last_plan() {
     let mut plane = two_federated_zones().await;
     plane.zones[A].write_manifest("server.yaml", &service("server", &["b.test"], 15443)).unwrap();
     imported(&plane.zones[B], SERVER).await;
-    let address = eventually("it resolves", || resolve(&plane.zones[B], SERVER), |found| !found.is_empty()).await;
+    let address = resolved(&plane.zones[B], SERVER).await;
 
     plane.stop_connect().await.unwrap();
     assert!(!imported(&plane.zones[B], SERVER).await.is_empty());
@@ -19,7 +17,7 @@ async fn without_connect_a_restarted_agent_serves_its_last_plan() {
     plane.zones[B].stop_agent().await.unwrap();
     plane.zones[B].start_agent().await.unwrap();
     assert_eq!(imported(&plane.zones[B], SERVER).await, [("127.0.0.9".to_owned(), 15443)]);
-    let again = eventually("it resolves", || resolve(&plane.zones[B], SERVER), |found| !found.is_empty()).await;
+    let again = resolved(&plane.zones[B], SERVER).await;
     assert_eq!(again, address, "an import keeps its address over a restart");
 
     plane.restart_connect().await.unwrap();

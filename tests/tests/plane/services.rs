@@ -4,7 +4,7 @@ use cofide_api::connect::federation_service::DestroyFederationRequest;
 use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
 use cofide_testkit::wait::eventually;
 
-use crate::world::{A, B, imported, not_imported, resolve, service, status_says, two_federated_zones, two_zones};
+use crate::world::{A, B, imported, not_imported, resolve, resolved, service, status_says, two_federated_zones, two_zones};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_becomes_an_import_with_a_name_and_endpoints() {
@@ -12,7 +12,7 @@ async fn a_manifest_becomes_an_import_with_a_name_and_endpoints() {
     plane.zones[A].write_manifest("server.yaml", &service("server", &["b.test"], 15443)).unwrap();
 
     assert_eq!(imported(&plane.zones[B], "server.demo.a.test").await, [("127.0.0.9".to_owned(), 15443)]);
-    let addresses = eventually("the name resolves", || resolve(&plane.zones[B], "server.demo.a.test"), |found| !found.is_empty()).await;
+    let addresses = resolved(&plane.zones[B], "server.demo.a.test").await;
     assert!(addresses.iter().all(std::net::Ipv4Addr::is_loopback), "{addresses:?}");
     status_says(&plane.zones[A], "server.yaml", &["gatewayEntries", "Registered", "observedGeneration"]).await;
 
@@ -35,8 +35,8 @@ async fn two_services_on_one_port_have_addresses_of_their_own() {
     let plane = two_federated_zones().await;
     plane.zones[A].write_manifest("one.yaml", &service("one", &["b.test"], 15443)).unwrap();
     plane.zones[A].write_manifest("two.yaml", &service("two", &["b.test"], 15443)).unwrap();
-    let of = |name: &'static str| eventually("it resolves", move || resolve(&plane.zones[B], name), |found| !found.is_empty());
-    assert_ne!(of("one.demo.a.test").await, of("two.demo.a.test").await);
+    let one = resolved(&plane.zones[B], "one.demo.a.test").await;
+    assert_ne!(one, resolved(&plane.zones[B], "two.demo.a.test").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

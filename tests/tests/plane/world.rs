@@ -17,24 +17,23 @@ use prost::Message as _;
 use tokio::net::UdpSocket;
 
 /// Two zones, `a` and `b`, that trust each other.
-pub async fn two_federated_zones() -> Plane {
-    let mut plane = two_zones().await;
+pub(crate) async fn two_federated_zones() -> Plane {
+    let plane = two_zones().await;
     plane.federate_both_ways(A, B).await.unwrap();
-    plane.zones.shrink_to_fit();
     plane
 }
 
-pub async fn two_zones() -> Plane {
+pub(crate) async fn two_zones() -> Plane {
     let mut plane = Plane::start().await.unwrap();
     assert_eq!((plane.add_zone("a").await.unwrap(), plane.add_zone("b").await.unwrap()), (A, B));
     plane
 }
 
-pub const A: usize = 0;
-pub const B: usize = 1;
+pub(crate) const A: usize = 0;
+pub(crate) const B: usize = 1;
 
 /// A service that needs no gateway of this host: its owner says where remote clients enter.
-pub fn service(name: &str, exported_to: &[&str], gateway_port: u16) -> String {
+pub(crate) fn service(name: &str, exported_to: &[&str], gateway_port: u16) -> String {
     let exported: Vec<String> = exported_to.iter().map(|domain| format!("    - {domain}\n")).collect();
     format!(
         "apiVersion: registry.cofide.io/v1alpha1\nkind: FederatedService\nmetadata:\n  name: {name}\n  namespace: demo\nspec:\n  \
@@ -47,7 +46,7 @@ pub fn service(name: &str, exported_to: &[&str], gateway_port: u16) -> String {
 }
 
 /// The endpoints that an SDK is given for a hostname, asked as SDKs ask: endpoints alone, one name, a new stream.
-pub async fn endpoints(zone: &Zone, hostname: &str) -> Option<Vec<(String, u32)>> {
+pub(crate) async fn endpoints(zone: &Zone, hostname: &str) -> Option<Vec<(String, u32)>> {
     let mut client = AggregatedDiscoveryServiceClient::connect(format!("http://{}", zone.xds_address)).await.ok()?;
     let request = DiscoveryRequest {
         node: Some(Node { id: "node".into(), ..Node::default() }),
@@ -73,18 +72,18 @@ pub async fn endpoints(zone: &Zone, hostname: &str) -> Option<Vec<(String, u32)>
     )
 }
 
-pub async fn imported(zone: &Zone, hostname: &str) -> Vec<(String, u32)> {
+pub(crate) async fn imported(zone: &Zone, hostname: &str) -> Vec<(String, u32)> {
     let some = |found: &Option<Vec<_>>| found.as_ref().is_some_and(|endpoints| !endpoints.is_empty());
     eventually(&format!("{hostname} is imported in {}", zone.name), || endpoints(zone, hostname), some).await.unwrap()
 }
 
-pub async fn not_imported(zone: &Zone, hostname: &str) {
+pub(crate) async fn not_imported(zone: &Zone, hostname: &str) {
     let none = |found: &Option<Vec<_>>| found.as_ref().is_some_and(Vec::is_empty);
     eventually(&format!("{hostname} is not imported in {}", zone.name), || endpoints(zone, hostname), none).await;
 }
 
 /// The addresses that the zone's resolver gives for a name.
-pub async fn resolve(zone: &Zone, hostname: &str) -> Vec<std::net::Ipv4Addr> {
+pub(crate) async fn resolve(zone: &Zone, hostname: &str) -> Vec<std::net::Ipv4Addr> {
     let ask = async {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         socket.connect(zone.dns_address).await?;
@@ -103,7 +102,11 @@ pub async fn resolve(zone: &Zone, hostname: &str) -> Vec<std::net::Ipv4Addr> {
     }
 }
 
-pub async fn status_says(zone: &Zone, manifest: &str, words: &[&str]) -> String {
+pub(crate) async fn resolved(zone: &Zone, hostname: &str) -> Vec<std::net::Ipv4Addr> {
+    eventually(&format!("{hostname} resolves in {}", zone.name), || resolve(zone, hostname), |found| !found.is_empty()).await
+}
+
+pub(crate) async fn status_says(zone: &Zone, manifest: &str, words: &[&str]) -> String {
     let says = |status: &String| words.iter().all(|word| status.contains(word));
     eventually(&format!("the status of {manifest} says {words:?}"), || async { zone.status_of(manifest) }, says).await
 }
