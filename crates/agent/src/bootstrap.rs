@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 /// The static cluster of the SPIFFE Workload API; what comes over xDS refers to it.
 pub const SDS_CLUSTER: &str = "sds-grpc";
 const XDS_CLUSTER: &str = "xds";
+const MAX_CONNECTIONS: u32 = 50_000;
 
 /// What an Envoy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -87,6 +88,17 @@ impl EnvoyBootstrap {
                 },
                 "cds_config": { "resource_api_version": "V3", "ads": {} },
                 "lds_config": { "resource_api_version": "V3", "ads": {} },
+            },
+            // Without a limit Envoy warns at every start; this one is far above what a gateway of one host carries, and
+            // keeps a flood of connections from taking its memory.
+            "overload_manager": {
+                "resource_monitors": [{
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": MAX_CONNECTIONS,
+                    },
+                }],
             },
             "static_resources": {
                 "clusters": [

@@ -67,7 +67,7 @@ impl Pod {
     pub(crate) async fn bash(&self, script: &str) -> anyhow::Result<String> {
         let mut command = tokio::process::Command::new("ip");
         command.args(["netns", "exec", &self.name, "setpriv", "--reuid", &APPLICATION_USER.to_string(), "--clear-groups"]);
-        let output = command.args(["timeout", "10", "bash", "-c", script]).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+        let output = command.args(["timeout", "3", "bash", "-c", script]).stdin(Stdio::null()).kill_on_drop(true).output().await?;
         let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         ensure!(output.status.success(), "{}: {printed} {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
         Ok(printed)
@@ -75,7 +75,7 @@ impl Pod {
 
     /// Connects, says hello and answers what comes back.
     pub(crate) async fn hello(&self, address: impl std::fmt::Display, port: u16) -> anyhow::Result<String> {
-        self.bash(&format!("exec 3<>/dev/tcp/{address}/{port}; echo hello >&3; read -r line <&3; echo \"$line\"")).await
+        self.bash(&format!("exec 3<>/dev/tcp/{address}/{port}; echo hello >&3; read -r line <&3 && echo \"$line\"")).await
     }
 
     /// Sends a message as bytes over UDP or TCP to port 53 of a name server and answers what comes back.

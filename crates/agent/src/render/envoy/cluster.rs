@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cofide_core::{GatewayAddress, Port};
 use cofide_xds::envoy::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy, RefreshRate,
+    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
 };
 use cofide_xds::envoy::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, OutlierDetection, UpstreamConnectionOptions, circuit_breakers,
@@ -25,8 +25,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a gateway that refused several connections in a row is passed over at first; it grows with each time.
 const BASE_EJECTION: Duration = Duration::from_secs(5);
 const MAX_EJECTION: Duration = Duration::from_secs(30);
-/// Where a resolver gives no TTL.
-const DNS_REFRESH: Duration = Duration::from_secs(10);
 
 /// Where a cluster's connections go.
 pub(super) struct Endpoints {
@@ -78,16 +76,11 @@ pub(super) fn cluster(name: String, endpoints: &Endpoints, transport_socket: Opt
         ..Default::default()
     };
     if endpoints.need_dns() {
-        #[expect(deprecated, reason = "the cluster extension that replaces these fields is unknown to the older Envoys of sidecars")]
+        #[expect(deprecated, reason = "the cluster extension that replaces the field is unknown to the older Envoys of sidecars")]
         Cluster {
             cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into())),
             load_assignment: Some(endpoints.load_assignment()),
             respect_dns_ttl: true,
-            dns_refresh_rate: wire::duration(DNS_REFRESH),
-            dns_failure_refresh_rate: Some(RefreshRate {
-                base_interval: wire::duration(Duration::from_secs(1)),
-                max_interval: wire::duration(DNS_REFRESH),
-            }),
             // Many hosts have IPv6 addresses on paper only.
             dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
             ..common

@@ -162,6 +162,8 @@ fn resolver_health_check() -> HealthCheck {
     HealthCheck {
         timeout: wire::duration(Duration::from_secs(1)),
         interval: wire::duration(Duration::from_secs(2)),
+        // Envoy does not count UDP as traffic, and checks a cluster without traffic once a minute.
+        no_traffic_interval: wire::duration(Duration::from_secs(2)),
         unhealthy_threshold: wire::number(2),
         healthy_threshold: wire::number(1),
         health_checker: Some(health_check::HealthChecker::TcpHealthCheck(health_check::TcpHealthCheck::default())),
