@@ -14,7 +14,7 @@ use cofide_core::AgentIdentity;
 use cofide_dns::{Upstream, ZoneHandle};
 use cofide_runtime::admin::{self, Metrics};
 use cofide_runtime::{Readiness, build_info, logging, shutdown};
-use cofide_svid::{BundleSet, IdentitySlot};
+use cofide_svid::{BundleSet, IdentitySlot, IdentitySource};
 use cofide_xds::Server as XdsServer;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -245,9 +245,9 @@ impl Uplink {
         // The agent's own identity, from the zone's server.
         let identity = Arc::new(IdentitySlot::default());
         let bundle_wake = Wake::default();
-        let join_wake = Wake::default();
+        let identity_wake = Wake::default();
         let name = AgentName { trust_domain: zone.trust_domain.clone(), cluster_name: zone.cluster_name.clone() };
-        let changed = vec![bundle_wake.clone(), join_wake.clone()];
+        let changed = vec![bundle_wake.clone(), identity_wake.clone()];
         spawn.tasks.spawn(identity::keep_fresh(settings.spiffe_endpoint_socket.clone(), name, identity.clone(), changed, shutdown.clone()));
 
         // Membership, once.
@@ -260,7 +260,7 @@ impl Uplink {
         };
         let joining = shutdown.child_token();
         let pace = Pace { interval: settings.resync, retry: RETRY };
-        reconciler::run("join", pace, join_wake, joining.clone(), || async {
+        reconciler::run("join", pace, identity_wake.clone(), joining.clone(), || async {
             let outcome = join.attempt().await;
             if outcome.is_ok() {
                 joining.cancel();
@@ -268,8 +268,15 @@ impl Uplink {
             outcome
         })
         .await;
-        if shutdown.is_cancelled() {
-            return;
+        world.link.set(Link::Disconnected("no identity from the SPIFFE Workload API yet".to_owned()));
+        let identified = async {
+            while identity.identity().is_none() {
+                identity_wake.woken().await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = identified => {}
         }
 
         // The way to Connect, which follows both sides' rotations.

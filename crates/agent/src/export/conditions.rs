@@ -147,8 +147,7 @@ fn registered(registration: Option<&Registration>) -> Condition {
 fn ready(parts: &[Condition], offer: &Offer, around: Surroundings<'_>) -> Condition {
     let kind = ConditionKind::Ready;
     let parts = parts.iter().filter(|part| part.status != Status::True);
-    let mut obstacles: Vec<_> =
-        parts.map(|part| (part.status, part.reason, format!("{}: {}", part.kind.as_str(), part.message))).collect();
+    let mut obstacles: Vec<_> = parts.map(|part| (part.status, part.reason, format!("{}: {}", part.kind.as_str(), part.message))).collect();
     obstacles.extend(consumers(offer, around));
     // What is wrong before what is not known.
     obstacles.sort_by_key(|(status, ..)| *status != Status::False);

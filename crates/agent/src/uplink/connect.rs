@@ -6,6 +6,7 @@ use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
 use cofide_api::connect::{agent_service, trust_zone_service};
 use cofide_api::types::{agent, federated_service};
+use cofide_connect_client::ConnectError;
 use cofide_core::{Bundle, FederatedService, FederatedServiceId, TrustZoneId};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -16,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// No answer, or none about the matter itself: try again.
-    #[error("Connect does not answer: {0}")]
+    #[error("{0}")]
     Unreachable(String),
     /// Connect understood and said no: trying the same again is of no use until something changes.
     #[error("Connect refused: {0}")]
@@ -37,23 +38,13 @@ impl From<Status> for CallError {
             | Code::OutOfRange
             | Code::Unimplemented => Self::Refused(status.message().to_owned()),
             Code::Unauthenticated => Self::Unauthenticated(status.message().to_owned()),
-            code => Self::Unreachable(with_causes(code, &status)),
+            code => Self::Unreachable(match ConnectError::within(&status) {
+                Some(error) => error.to_string(),
+                None if status.message().is_empty() => code.to_string(),
+                None => status.message().to_owned(),
+            }),
         }
     }
-}
-
-/// tonic tells why a connection failed only in the causes.
-fn with_causes(code: Code, status: &Status) -> String {
-    let mut text = if status.message().is_empty() { format!("{code:?}") } else { status.message().to_owned() };
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Connect, as an agent that has joined calls it.

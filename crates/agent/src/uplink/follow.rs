@@ -14,7 +14,7 @@ use cofide_core::ControlPlaneTrust;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use crate::plan::{Plan, PlanChange, PlanStore};
+use crate::plan::{Plan, PlanChange, PlanStore, ResourceName};
 use crate::published::Wake;
 use crate::spire::Outcome;
 use crate::state::DataFolder;
@@ -52,6 +52,8 @@ impl Follower {
         let mut stream = self.open(&plan);
         let mut state = stream.state();
         let mut pending: Vec<Pending> = Vec::new();
+        // What a new stream was opened for and has yet to bring.
+        let mut asked_again: BTreeSet<ResourceName> = BTreeSet::new();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -69,12 +71,16 @@ impl Follower {
                         plan.begin_stream();
                         pending.clear();
                     }
-                    pending.push(self.take_in(&mut plan, changes));
+                    let owed = self.take_in(&mut plan, changes);
+                    asked_again.retain(|(type_url, name)| *type_url != owed.type_url || owed.set.iter().all(|(set, _)| set != name));
+                    pending.push(owed);
                 }
             }
             self.settle(&mut plan, &mut stream, &mut pending).await;
-            if self.has_healed(&plan, &pending) {
-                tracing::info!("what was rejected before is in effect now; asking Connect for it again");
+            let healed = self.healed(&plan, &pending);
+            if !healed.is_subset(&asked_again) {
+                tracing::info!(resources = ?healed, "what was rejected before is in effect now; asking Connect for it again");
+                asked_again = healed;
                 stream = self.open(&plan);
                 state = stream.state();
                 pending.clear();
@@ -129,17 +135,20 @@ impl Follower {
         }
     }
 
-    /// Whether something that was rejected is in effect after all.
-    fn has_healed(&self, plan: &Plan, pending: &[Pending]) -> bool {
+    /// What was rejected and is in effect after all.
+    fn healed(&self, plan: &Plan, pending: &[Pending]) -> BTreeSet<ResourceName> {
+        if *self.world.link.get() != Link::Connected {
+            return BTreeSet::new();
+        }
         let owed: BTreeSet<(&str, &str)> =
             pending.iter().flat_map(|owed| owed.set.iter().map(|(name, _)| (owed.type_url, name.as_str()))).collect();
         let (local, spire) = (self.world.local.get(), self.world.spire.get());
-        let is_in_effect = |type_url: &'static str, name: &str| {
+        let is_in_effect = |(type_url, name): &ResourceName| {
             let outcome = outcome(type_url, name, plan.revision, local.as_ref().as_ref(), spire.as_ref().as_ref());
             matches!(outcome, Some(Ok(())))
         };
-        let mut rejected = plan.unacknowledged().filter(|((type_url, name), _)| !owed.contains(&(*type_url, name.as_str())));
-        rejected.any(|((type_url, name), _)| is_in_effect(type_url, name)) && *self.world.link.get() == Link::Connected
+        let rejected = plan.unacknowledged().map(|(name, _)| name).filter(|(type_url, name)| !owed.contains(&(*type_url, name.as_str())));
+        rejected.filter(|name| is_in_effect(name)).cloned().collect()
     }
 }
 

@@ -189,3 +189,7 @@ impl Stored {
         Some(Membership { zone, connect_url, connect: ControlPlaneTrust { spiffe_id, bundle }, token: None, used_token: self.used_token })
     }
 }
+
+#[cfg(test)]
+#[path = "membership_tests.rs"]
+mod tests;

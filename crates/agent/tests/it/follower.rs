@@ -1,0 +1,215 @@
+//! The follower against a real xDS server that speaks as Connect does: what it answers, and when.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cofide_agent::plan::{Plan, PlanStore};
+use cofide_agent::spire::{Outcome, Report};
+use cofide_agent::state::DataFolder;
+use cofide_agent::uplink::follow::Follower;
+use cofide_agent::world::{Link, LocalReport, SpireReport, World};
+use cofide_api::convert::plan::{
+    CONTROL_PLANE_TRUST, EXPORTED_SERVICE, FEDERATED_TRUST, IMPORTED_SERVICE, TYPE_URLS, WORKLOAD_REGISTRATION,
+};
+use cofide_api::plan as proto;
+use cofide_core::{FederatedTrust, ImportedService, Port, TlsMode, TrustDomain};
+use cofide_xds::{Cache, Node, Peer, Receipt, Resource, Router, Server};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::Endpoint;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What was answered last, by type and name.
+type Receipts = BTreeMap<(String, String), Result<(), String>>;
+
+#[derive(Default)]
+struct Connect {
+    cache: Arc<Cache>,
+    receipts: Mutex<Receipts>,
+    streams: AtomicUsize,
+}
+
+#[async_trait]
+impl Router for Connect {
+    async fn cache_for(&self, _peer: &Peer, _node: &Node, _type_url: &str) -> Result<Arc<Cache>, Status> {
+        self.streams.fetch_add(1, Ordering::SeqCst);
+        Ok(self.cache.clone())
+    }
+
+    async fn on_receipt(&self, receipt: Receipt) {
+        let mut receipts = self.receipts.lock().unwrap();
+        for name in receipt.resources.iter().map(|(name, _)| name).chain(&receipt.removed) {
+            let outcome = receipt.outcome_of(name).map_err(str::to_owned);
+            receipts.insert((receipt.type_url.clone(), name.clone()), outcome);
+        }
+    }
+}
+
+struct Place {
+    _folder: tempfile::TempDir,
+    connect: Arc<Connect>,
+    address: SocketAddr,
+    data: Arc<DataFolder>,
+    world: Arc<World>,
+    shutdown: CancellationToken,
+}
+
+impl Place {
+    /// A Connect that has told nothing yet, and a follower that listens.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (connect, shutdown) = (Arc::new(Connect::default()), CancellationToken::new());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::<Connect>::new(connect.clone());
+        let serving = tonic::transport::Server::builder().add_service(server.aggregated());
+        tokio::spawn(serving.serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned()));
+        let data = open(&folder.path().join("data"));
+        let place = Self { _folder: folder, connect, address, data, world: Arc::default(), shutdown };
+        place.follow(place.world.clone());
+        place
+    }
+
+    fn follow(&self, world: Arc<World>) {
+        let follower = Follower {
+            channel: Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy(),
+            node: Node::default(),
+            data: self.data.clone(),
+            world,
+            on_control_plane: Box::new(|_| {}),
+        };
+        tokio::spawn(follower.run(self.shutdown.clone()));
+    }
+
+    fn tell(&self, type_url: &str, resource: Resource) {
+        self.connect.cache.set(type_url, resource);
+        self.connect.cache.mark_ready();
+    }
+
+    fn receipt(&self, type_url: &str, name: &str) -> Option<Result<(), String>> {
+        self.connect.receipts.lock().unwrap().get(&(type_url.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// The executors of this world report on the plan as it is.
+    fn in_effect(&self, refused: &[(&str, &str)]) {
+        let plan_revision = self.world.plan.get().revision;
+        let outcome = |(name, reason): &(&str, &str)| (TrustDomain::new(name).unwrap(), Outcome::Failed((*reason).to_owned()));
+        let report = Report { trust: refused.iter().map(outcome).collect(), ..Report::default() };
+        self.world.local.set(Some(LocalReport { plan_revision, refused: BTreeMap::new() }));
+        self.world.spire.set(Some(SpireReport { plan_revision, report }));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn open(path: &Path) -> Arc<DataFolder> {
+    Arc::new(DataFolder::open(path).unwrap())
+}
+
+fn import(hostname: &str) -> Resource {
+    let import = ImportedService {
+        hostname: hostname.parse().unwrap(),
+        port: Port::try_from(8443).unwrap(),
+        tls_mode: TlsMode::Mtls,
+        trust_domain: TrustDomain::new("b.test").unwrap(),
+        spiffe_id_paths: vec![],
+        gateways: vec![],
+    };
+    Resource::new(IMPORTED_SERVICE, hostname, &proto::ImportedService::from(&import))
+}
+
+fn trust(name: &str) -> Resource {
+    let trust = FederatedTrust {
+        trust_domain: TrustDomain::new(name).unwrap(),
+        trust_zone_name: "zone".parse().unwrap(),
+        bundle: None,
+        bundle_endpoint: None,
+    };
+    Resource::new(FEDERATED_TRUST, name, &proto::FederatedTrust::from(&trust))
+}
+
+async fn until(what: &str, place: &Place, done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(DEADLINE, wait).await.is_err() {
+        panic!("{what}: plan {:#?}, receipts {:#?}", place.world.plan.get(), place.connect.receipts.lock().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn nothing_counts_as_applied_before_it_is_in_effect() {
+    let place = Place::start().await;
+    place.tell(IMPORTED_SERVICE, import("x.demo.b.test"));
+    place.tell(FEDERATED_TRUST, trust("b.test"));
+    until("the plan arrives", &place, || TYPE_URLS.iter().all(|type_url| place.world.plan.get().is_known(type_url))).await;
+    assert_eq!(place.receipt(IMPORTED_SERVICE, "x.demo.b.test"), None);
+    assert_eq!(place.receipt(FEDERATED_TRUST, "b.test"), None);
+
+    place.in_effect(&[]);
+    until("both are acknowledged", &place, || {
+        place.receipt(IMPORTED_SERVICE, "x.demo.b.test") == Some(Ok(())) && place.receipt(FEDERATED_TRUST, "b.test") == Some(Ok(()))
+    })
+    .await;
+    assert_eq!(*place.world.link.get(), Link::Connected);
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_rejected_with_its_reason_and_acknowledged_when_it_has_healed() {
+    let place = Place::start().await;
+    place.connect.cache.replace(FEDERATED_TRUST, vec![trust("b.test"), trust("c.test")]);
+    place.connect.cache.mark_ready();
+    until("the plan arrives", &place, || place.world.plan.get().trust().count() == 2).await;
+    place.in_effect(&[("b.test", "the disk of the server is full")]);
+    let refused = Some(Err("the disk of the server is full".to_owned()));
+    until("b is rejected and c is not", &place, || {
+        place.receipt(FEDERATED_TRUST, "b.test") == refused && place.receipt(FEDERATED_TRUST, "c.test") == Some(Ok(()))
+    })
+    .await;
+    place.in_effect(&[]);
+    until("b is acknowledged after all", &place, || place.receipt(FEDERATED_TRUST, "b.test") == Some(Ok(()))).await;
+    assert_eq!(place.connect.streams.load(Ordering::SeqCst), 2, "one stream more, and no other after it");
+}
+
+#[tokio::test]
+async fn a_resource_that_cannot_be_read_is_rejected_by_name_and_the_others_are_applied() {
+    let place = Place::start().await;
+    let bad = Resource::new(IMPORTED_SERVICE, "bad", &proto::ImportedService::default());
+    place.connect.cache.replace(IMPORTED_SERVICE, vec![bad, import("x.demo.b.test")]);
+    place.connect.cache.mark_ready();
+    until("the good one arrives", &place, || place.world.plan.get().imports().count() == 1).await;
+    place.in_effect(&[]);
+    until("each has its receipt", &place, || {
+        place.receipt(IMPORTED_SERVICE, "x.demo.b.test") == Some(Ok(())) && matches!(place.receipt(IMPORTED_SERVICE, "bad"), Some(Err(_)))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_plan_is_on_disk_before_it_is_acted_on() {
+    let place = Place::start().await;
+    for type_url in [CONTROL_PLANE_TRUST, WORKLOAD_REGISTRATION, EXPORTED_SERVICE] {
+        assert!(!place.world.plan.get().is_known(type_url));
+    }
+    place.tell(IMPORTED_SERVICE, import("x.demo.b.test"));
+    until("the plan arrives", &place, || place.world.plan.get().imports().count() == 1).await;
+    let kept: Plan = PlanStore(&place.data).load().unwrap();
+    assert_eq!(kept.imports().count(), 1);
+    place.in_effect(&[]);
+    place.connect.cache.remove(IMPORTED_SERVICE, "x.demo.b.test");
+    until("the removal arrives", &place, || place.world.plan.get().imports().count() == 0).await;
+    assert_eq!(PlanStore(&place.data).load().unwrap().imports().count(), 0);
+}
