@@ -198,6 +198,12 @@ impl Index {
         view
     }
 
+    /// The view of an agent that has begun with files that it cannot look at: what it remembers, and the reason.
+    pub fn recall(&mut self, own: &TrustDomain, reason: &str) -> ClusterView {
+        let scan = self.objects.iter().map(|(_, object)| (object.file.clone(), Err(reason.to_owned()))).collect();
+        self.update(own, &scan)
+    }
+
     fn remember(&mut self, own: &TrustDomain, known: Option<&Remembered>, claim: &Claim<'_>) -> Remembered {
         let (file, text) = (claim.file.to_owned(), claim.text.to_owned());
         let valid = claim.outcome.is_ok().then(|| text.clone());

@@ -1,16 +1,30 @@
-//! The agent: exports local services, imports remote ones, keeps the trust zone in step
+//! The agent of one cluster: it exports local services, imports remote ones, and keeps the trust zone's SPIRE server in
+//! step.
 //!
 //! ```text
-//!                       sources ──> index ──> ClusterView
-//!                                                 │
-//!    Connect ═══ plan stream ══> Plan             v
-//!       ^                         │            export ──────────────> registrations ══> Connect
-//!       │                         │               │ └───────────────> conditions ─────> status files
-//!       │                         v               v
-//!       │                   addresses ──> desired ──> render ──> xDS caches <── Envoys, SDKs
-//!       │                         │               └────────────> DNS zone   <── clients
-//!       └── receipts              └─────> spire ──────────────────────────────> SPIRE server
+//!  manifests ─> sources ─> index ─> ClusterView
+//!                                       │
+//!   Connect ═════ follow ═════> Plan    v
+//!      ▲ receipts                │    export ─┬─> registrar ─────────────> Connect
+//!      └───────────────┐         │            └─> conditions ─> status ──> files beside the manifests
+//!                      │         v            v
+//!                      │   addresses ──> desired ─> render ─> xds_service <── Envoys, SDKs
+//!                      │         │            └───────────────> DNS zone  <── clients
+//!                      ├─────── local (the executor of the two lines above)
+//!                      └─────── spire: desired ─> diff ─> executor ─────────> SPIRE server
 //! ```
+//!
+//! - Decisions are pure: [`index`], [`export`], [`desired`], [`render`], [`spire::desired`], [`spire::diff`],
+//!   [`uplink::registrations`]. They know no clock, no file and no socket.
+//! - Executors are dull: each is a [`reconciler`] that looks at values which others have published ([`world`]), makes the
+//!   outside what it should be, and publishes what came of it. None of them waits for another.
+//! - What is kept over a restart is listed in [`state`]. The agent starts from it, without Connect and without the
+//!   zone's server.
+//! - Everything above `sources` and below `render` and `spire` is the same for every profile; profile `host` is the
+//!   source [`sources::host`] with the renderer [`render::envoy`].
+//!
+//! [`run`] puts it all together, in reading order.
+
 pub mod addresses;
 pub mod bootstrap;
 pub mod cli;

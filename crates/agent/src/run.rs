@@ -288,7 +288,7 @@ impl Uplink {
 
         // The zone's bundle, the services of the cluster, and a sign of life.
         world.link.wakes(&bundle_wake);
-        let push = Arc::new(BundlePush::new(zone.clone(), spire, connect.clone()));
+        let push = Arc::new(BundlePush::new(zone.clone(), spire, connect.clone(), world.clone()));
         spawn.each("bundle", bundle_wake, move || {
             let push = push.clone();
             async move { push.reconcile().await }

@@ -1,18 +1,22 @@
 //! Pushes the zone's bundle to Connect when it changes.
 
+use std::sync::Arc;
+
 use cofide_core::Bundle;
 use tokio::sync::Mutex;
 
 use super::connect::{CallError, Connect};
 use crate::export::Zone;
 use crate::spire::{SpireClient, SpireError};
+use crate::world::{Link, World};
 
 #[derive(Debug)]
 pub struct BundlePush {
     zone: Zone,
     spire: SpireClient,
     connect: Connect,
-    /// What Connect has been told by this process.
+    world: Arc<World>,
+    /// What Connect has been told since the plan stream is up: a Connect that was away may have come back with less.
     pushed: Mutex<Option<Bundle>>,
 }
 
@@ -27,8 +31,8 @@ pub enum BundleError {
 }
 
 impl BundlePush {
-    pub fn new(zone: Zone, spire: SpireClient, connect: Connect) -> Self {
-        Self { zone, spire, connect, pushed: Mutex::new(None) }
+    pub fn new(zone: Zone, spire: SpireClient, connect: Connect, world: Arc<World>) -> Self {
+        Self { zone, spire, connect, world, pushed: Mutex::new(None) }
     }
 
     /// Reads the bundle and, where Connect was not told of it in this form, tells it.
@@ -38,6 +42,10 @@ impl BundlePush {
             return Err(BundleError::OtherTrustDomain { expected: self.zone.trust_domain.clone(), found: bundle.trust_domain });
         }
         let mut pushed = self.pushed.lock().await;
+        let connected = *self.world.link.get() == Link::Connected;
+        if !connected {
+            *pushed = None;
+        }
         if pushed.as_ref() != Some(&bundle) {
             self.connect.update_bundle(&self.zone.trust_zone_id, &bundle).await?;
             tracing::info!(
@@ -45,7 +53,7 @@ impl BundlePush {
                 sequence_number = bundle.sequence_number,
                 "bundle pushed to Connect"
             );
-            *pushed = Some(bundle);
+            *pushed = connected.then_some(bundle);
         }
         Ok(())
     }

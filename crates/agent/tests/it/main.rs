@@ -2,3 +2,4 @@
 
 mod follower;
 mod spire_server;
+mod start;

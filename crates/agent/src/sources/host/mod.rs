@@ -74,6 +74,13 @@ impl HostSource {
             Err(error) => {
                 // It may come back as another folder of the same name, which the old watch would not see.
                 state.watching = None;
+                if self.world.view.get().is_none() {
+                    let view = state.index.recall(&self.own, &error.to_string());
+                    // Nothing is known about an empty memory: there may be manifests that were never seen.
+                    if !view.services.is_empty() || !view.workloads.is_empty() {
+                        self.world.view.set(Some(view));
+                    }
+                }
                 return Err(error.into());
             }
         };

@@ -130,3 +130,43 @@ async fn a_restart_with_a_broken_file_serves_the_last_valid_version() {
     let running = run(folder.path(), data.path());
     becomes(&running, &["one:1!"]).await;
 }
+
+#[tokio::test]
+async fn a_restart_without_the_folder_serves_what_was_there_and_withdraws_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("manifests");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("one.yaml"), manifest("one", 1)).unwrap();
+    let start = || {
+        let world = Arc::new(World::default());
+        let data = Arc::new(DataFolder::open(&parent.path().join("data")).unwrap());
+        let own = TrustDomain::new("a.test").unwrap();
+        let source = HostSource::open(folder.clone(), own, data, world.clone(), Wake::default(), CancellationToken::new()).unwrap();
+        (source, world)
+    };
+    let (source, _) = start();
+    source.reconcile().unwrap();
+    drop(source);
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let (source, world) = start();
+    source.reconcile().unwrap_err();
+    assert_eq!(services(&world).unwrap(), ["one:1!"]);
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("one.yaml"), manifest("one", 1)).unwrap();
+    source.reconcile().unwrap();
+    assert_eq!(services(&world).unwrap(), ["one:1"]);
+}
+
+#[tokio::test]
+async fn an_agent_that_never_saw_its_folder_has_no_view() {
+    let parent = tempfile::tempdir().unwrap();
+    let world = Arc::new(World::default());
+    let data = Arc::new(DataFolder::open(&parent.path().join("data")).unwrap());
+    let own = TrustDomain::new("a.test").unwrap();
+    let folder = parent.path().join("manifests");
+    let source = HostSource::open(folder, own, data, world.clone(), Wake::default(), CancellationToken::new()).unwrap();
+    let error = source.reconcile().unwrap_err().to_string();
+    assert!(error.contains("create it") && error.contains("manifest_dir"), "{error}");
+    assert_eq!(services(&world), None);
+}
