@@ -35,9 +35,9 @@ pub(super) async fn file(path: &Path) -> Result<Pools> {
         .journal_mode(SqliteJournalMode::Wal)
         // NORMAL would keep the file sound, but lose the last commits when the power goes.
         .synchronous(SqliteSynchronous::Full);
-    let writer = lasting_pool().max_connections(1).connect_with(options.clone()).await.map_err(|error| failed_to_open(path, &error))?;
+    let writer = file_pool().max_connections(1).connect_with(options.clone()).await.map_err(|error| failed_to_open(path, &error))?;
     migrate(&writer, path).await?;
-    let readers = lasting_pool().max_connections(READERS).connect_with(options.pragma("query_only", "ON"));
+    let readers = file_pool().max_connections(READERS).connect_with(options.pragma("query_only", "ON"));
     Ok(Pools { readers: readers.await.map_err(|error| failed_to_open(path, &error))?, writer })
 }
 
@@ -54,6 +54,18 @@ fn options() -> SqliteConnectOptions {
 /// There is no server at the other end that would tire of a connection, and one in memory must not be lost.
 fn lasting_pool() -> PoolOptions<Sqlite> {
     SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None)
+}
+
+/// When the disk is full or fails, SQLite rolls back by itself, and the driver goes on counting a transaction that is not
+/// there: the connection would refuse to begin another one for ever. Such a connection is closed; the next one is new.
+fn file_pool() -> PoolOptions<Sqlite> {
+    lasting_pool().after_release(|connection, _| {
+        Box::pin(async move {
+            // Waits for the rollback that dropping a transaction has only begun.
+            connection.ping().await?;
+            Ok(!connection.is_in_transaction())
+        })
+    })
 }
 
 /// Whether there is something in the file. Creates it where it is not there, so that nobody else can read what follows;

@@ -73,3 +73,19 @@ impl Writer for WriteTransaction {
         self.commit(change, events).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Store;
+
+    #[tokio::test]
+    async fn a_transaction_that_the_database_rolled_back_by_itself_does_not_stop_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("connect.db")).await.unwrap();
+        let mut transaction = store.begin_write().await.unwrap();
+        // What SQLite does when a write finds the disk full.
+        sqlx::query("ROLLBACK").execute(transaction.connection()).await.unwrap();
+        drop(transaction);
+        store.begin_write().await.unwrap().commit(None, Vec::new()).await.unwrap();
+    }
+}
