@@ -41,6 +41,8 @@ impl Role {
 
 /// The arguments of the command, and all that a bootstrap depends on.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Start Envoy with: envoy --config-path FILE --drain-time-s 2 --drain-strategy immediate --use-dynamic-base-id\n\
+                        The drain time is how long connections to a service outlive its export.")]
 pub struct EnvoyBootstrap {
     /// What the Envoy is for
     #[arg(long, value_enum)]
@@ -103,10 +105,10 @@ impl EnvoyBootstrap {
             "static_resources": {
                 "clusters": [
                     // Without keepalive, an agent that vanished without a word would never be missed.
-                    grpc_cluster(XDS_CLUSTER, &socket_address(self.xds_address), json!({
+                    grpc_cluster(XDS_CLUSTER, &socket_address(self.xds_address), &json!({
                         "connection_keepalive": { "interval": "30s", "timeout": "5s" },
                     })),
-                    grpc_cluster(SDS_CLUSTER, &json!({ "pipe": { "path": self.workload_api_socket } }), json!({})),
+                    grpc_cluster(SDS_CLUSTER, &json!({ "pipe": { "path": self.workload_api_socket } }), &json!({})),
                 ],
             },
         });
@@ -117,7 +119,7 @@ impl EnvoyBootstrap {
     }
 }
 
-fn grpc_cluster(name: &str, address: &Value, http2_options: Value) -> Value {
+fn grpc_cluster(name: &str, address: &Value, http2_options: &Value) -> Value {
     json!({
         "name": name,
         "connect_timeout": "5s",

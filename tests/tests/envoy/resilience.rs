@@ -170,3 +170,51 @@ async fn an_address_that_is_taken_harms_only_its_own_import() {
     .await;
     assert!(reason.contains("Address already in use"), "{reason}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_is_replaced_under_traffic_and_no_connection_fails() {
+    let (a, b) = Zone::pair().await;
+    let server = Server::plain("plain").await;
+    let (exporter, importer) = (Agent::start().await, Agent::start().await);
+    exporter.export(&[route("plain.demo.a.test", IstioMtls, &["b.test"], &[server.address])]);
+    let address = importer.import(&[import("plain.demo.a.test", IstioMtls, &[gateway_of(&exporter)])])[0];
+    let (gateway, client) = tokio::join!(exporter.envoy(Role::Gateway, &a), importer.envoy(Role::Client, &b));
+    eventually("connect", &[&gateway, &client], || connect_plain(address)).await;
+
+    let stop = tokio_util::sync::CancellationToken::new();
+    let stopped = stop.clone();
+    let traffic = tokio::spawn(async move {
+        let mut count = 0;
+        while !stopped.is_cancelled() {
+            connect_plain(address).await.map_err(|error| format!("connection {count}: {error:#}"))?;
+            count += 1;
+        }
+        Ok::<_, String>(count)
+    });
+
+    // Each step begins when the Envoys concerned have taken the one before.
+    let next = a.prepare_authority().await;
+    after_update_of(&client, "ALL", b.trusts(&[&a])).await;
+    let old = after_update_of(&gateway, "default", a.activate_authority(next)).await;
+    a.revoke_authority(old).await;
+    after_update_of(&client, "ALL", b.trusts(&[&a])).await;
+    for _ in 0..8 {
+        connect_plain(address).await.unwrap();
+    }
+
+    stop.cancel();
+    assert!(traffic.await.unwrap().unwrap() > 8);
+}
+
+/// Waits until Envoy has taken a secret that came of this.
+async fn after_update_of<T>(envoy: &Envoy, secret: &str, change: impl Future<Output = T>) -> T {
+    let stat = format!("sds.{secret}.update_success");
+    let before = envoy.stat(&stat).await.unwrap();
+    let outcome = change.await;
+    eventually(&stat, &[envoy], async || {
+        anyhow::ensure!(envoy.stat(&stat).await? > before, "no update of {secret} since the {before}th");
+        Ok(())
+    })
+    .await;
+    outcome
+}

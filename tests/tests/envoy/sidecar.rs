@@ -126,10 +126,10 @@ async fn a_pod_reaches_imports_by_name_and_everything_else_as_before() {
     let (ip, port) = (*loopback.ip(), loopback.port());
     let answer = eventually("an import", &[&gateway], || pod.hello(ip, port)).await;
     assert_eq!(answer, "server is ready", "from a server that speaks first");
-    let answer = eventually("an application of the pod", &[], || pod.hello("127.0.0.1", APPLICATION_PORT)).await;
+    let answer = eventually("an application of the pod", &[], || pod.hello(Ipv4Addr::LOCALHOST, APPLICATION_PORT)).await;
     assert_eq!(answer, "hello");
     assert!(pod.hello(ip, APPLICATION_PORT).await.is_err(), "an application of the pod answers in the import's name");
-    assert!(pod.hello("127.0.0.1", 10000).await.is_err(), "the sidecar's own port leads nowhere");
+    assert!(pod.hello(Ipv4Addr::LOCALHOST, 10000).await.is_err(), "the sidecar's own port leads nowhere");
 
     // Names.
     let is_import = (ResponseCode::NoError, vec![RData::A(ip.into())]);

@@ -74,7 +74,7 @@ impl Pod {
     }
 
     /// Connects, says hello and answers what comes back.
-    pub(crate) async fn hello(&self, address: impl std::fmt::Display, port: u16) -> anyhow::Result<String> {
+    pub(crate) async fn hello(&self, address: Ipv4Addr, port: u16) -> anyhow::Result<String> {
         self.bash(&format!("exec 3<>/dev/tcp/{address}/{port}; echo hello >&3; read -r line <&3 && echo \"$line\"")).await
     }
 

@@ -7,6 +7,11 @@ use std::sync::Arc;
 use cofide_agent::spire::client::SpireClient;
 use cofide_agent::spire::diff::{EntryChange, TrustChange};
 use cofide_agent::spire::model::EntryContent;
+use cofide_api::spire::server::localauthority::local_authority_client::LocalAuthorityClient;
+use cofide_api::spire::server::localauthority::{
+    ActivateX509AuthorityRequest, GetX509AuthorityStateRequest, PrepareX509AuthorityRequest, RevokeX509AuthorityRequest,
+    TaintX509AuthorityRequest,
+};
 use cofide_core::{Bundle, TrustDomain, X509Authority};
 use cofide_svid::{BundleSet, IdentitySlot, PrivateKey, X509Svid};
 use cofide_trust_zone_server::config::Config;
@@ -83,6 +88,31 @@ impl Zone {
             },
         };
         self.spire.change_entries(&[change]).await.unwrap().pop().unwrap().unwrap();
+    }
+
+    async fn authorities(&self) -> LocalAuthorityClient<tonic::transport::Channel> {
+        LocalAuthorityClient::connect(format!("unix://{}", self.bound.admin_socket.display())).await.unwrap()
+    }
+
+    /// Makes the next authority: it is in the bundle, and does not sign yet. Answers its id.
+    pub(crate) async fn prepare_authority(&self) -> String {
+        let response = self.authorities().await.prepare_x509_authority(PrepareX509AuthorityRequest::default()).await.unwrap();
+        response.into_inner().prepared_authority.unwrap().authority_id
+    }
+
+    /// Lets the prepared authority sign, and has everything that the one before has signed replaced. Answers the old one's id.
+    pub(crate) async fn activate_authority(&self, id: String) -> String {
+        let mut authorities = self.authorities().await;
+        let state = authorities.get_x509_authority_state(GetX509AuthorityStateRequest::default()).await.unwrap().into_inner();
+        let old = state.active.unwrap().authority_id;
+        authorities.activate_x509_authority(ActivateX509AuthorityRequest { authority_id: id }).await.unwrap();
+        authorities.taint_x509_authority(TaintX509AuthorityRequest { authority_id: old.clone() }).await.unwrap();
+        old
+    }
+
+    /// Takes an old authority out of the bundle.
+    pub(crate) async fn revoke_authority(&self, id: String) {
+        self.authorities().await.revoke_x509_authority(RevokeX509AuthorityRequest { authority_id: id }).await.unwrap();
     }
 
     /// The identity and the trust of an application in this zone, from the Workload API.
