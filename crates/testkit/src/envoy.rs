@@ -183,7 +183,8 @@ impl Drop for Envoy {
         // Kills by pid; the runtime reaps it.
         let _ = self.child.start_kill();
         if std::thread::panicking() {
-            tracing::error!("{}", self.log_tail());
+            // The test harness shows it with the failure.
+            eprintln!("{}", self.log_tail());
         }
     }
 }
