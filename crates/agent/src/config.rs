@@ -276,6 +276,8 @@ mod tests {
         let keys = serde_json::to_value(Config::default()).unwrap();
         for key in keys.as_object().unwrap().keys() {
             assert!(DEFAULT_FILE.contains(&format!("\n{key}:")), "{key} is not in the printed default");
+            let page = include_str!("../../../docs/agent-host.md");
+            assert!(page.contains(&format!("\n| `{key}` |")), "{key} is not in docs/agent-host.md");
         }
     }
 

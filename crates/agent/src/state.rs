@@ -2,12 +2,13 @@
 //!
 //! | file | what | if it is lost |
 //! |---|---|---|
-//! | `identity` | the agent's id, and who Connect is | join again with a fresh token |
+//! | `identity` | who the agent is, and who Connect is | join again with a fresh token |
 //! | `plan` | the last plan from Connect | nothing is imported until Connect answers |
 //! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew |
 //! | `registrations` | what was registered with Connect | orphans stay in Connect |
 //! | `trust` | federated trust set up in the SPIRE server | it stays there when a federation goes |
-//! | `addresses` | the loopback address of each import | clients with a cached answer reach another service |
+//!
+//! The loopback addresses of imports are kept beside them, by [`crate::addresses`].
 //!
 //! Each is written whole or not at all, begins with a format version, and carries a checksum. A file that fails the
 //! check is set aside, reported, and treated as lost; it never stops the agent.
