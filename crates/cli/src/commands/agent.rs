@@ -44,12 +44,19 @@ fn is_stdout(file: &Path) -> bool {
 }
 
 /// A new token ends the one before, so it is not asked for where it could not be kept.
+///
+/// The file is replaced and not written into, so anything but a regular file, a device above all, would be gone.
 pub(super) fn check_output_file(file: &Path) -> Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if is_stdout(file) || (folder.is_dir() && !file.is_dir()) {
+    if is_stdout(file) {
         return Ok(());
     }
-    let reason = if file.is_dir() { "it is a folder" } else { "the folder does not exist" };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let reason = match std::fs::symlink_metadata(file) {
+        Ok(found) if found.is_dir() => "it is a folder",
+        Ok(found) if !found.is_file() => "it is no regular file; name another, or - for stdout",
+        Err(_) if !folder.is_dir() => "the folder does not exist",
+        Ok(_) | Err(_) => return Ok(()),
+    };
     Err(Error::failed(format!("cannot write {}: {reason}", file.display())))
 }
 
