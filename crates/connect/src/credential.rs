@@ -22,15 +22,80 @@ pub struct AdminCredential {
 /// Makes the file where there is none, and brings an old one up to date, keeping its token.
 pub fn keep(data_dir: &Path, url: &ConnectUrl, trust: ControlPlaneTrust) -> Result<AdminCredential> {
     let path = data_dir.join("admin-credential.json");
-    let held = match Credential::read(&path) {
-        Ok(held) => Some(held),
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(error).context("cannot use the admin credential; mend the file, or delete it to get a new one"),
-    };
+    let held = read(&path)?;
     let token = held.as_ref().map_or_else(|| AccessToken::new(id::secret("cofide-admin")), |held| held.access_token.clone());
-    let credential = Credential { access_token: token.clone(), connect_url: Some(url.clone()), connect: Some(trust) };
-    if held.as_ref() != Some(&credential) {
-        credential.write(&path).context("cannot write the admin credential")?;
+    let credential = AdminCredential { path, token, is_new: held.is_none() };
+    credential.write(held.as_ref(), url, trust)?;
+    Ok(credential)
+}
+
+impl AdminCredential {
+    /// Brings the file up to date while the control plane runs. One that was taken away stays away: the token that is
+    /// good was in it, and another would not be.
+    pub fn refresh(&self, url: &ConnectUrl, trust: ControlPlaneTrust) -> Result<()> {
+        match read(&self.path)? {
+            Some(held) => self.write(Some(&held), url, trust),
+            None => Ok(()),
+        }
     }
-    Ok(AdminCredential { path, token, is_new: held.is_none() })
+
+    fn write(&self, held: Option<&Credential>, url: &ConnectUrl, trust: ControlPlaneTrust) -> Result<()> {
+        let credential = Credential { access_token: self.token.clone(), connect_url: Some(url.clone()), connect: Some(trust) };
+        if held == Some(&credential) {
+            return Ok(());
+        }
+        credential.write(&self.path).context("cannot write the admin credential")
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Credential>> {
+    match Credential::read(path) {
+        Ok(held) => Ok(Some(held)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error).context("cannot use the admin credential; mend the file, or delete it to get a new one at the next start"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofide_core::{Bundle, SpiffeId};
+    use cofide_svid::authority::{self, X509CertificateAuthority, X509Settings};
+
+    fn trust() -> ControlPlaneTrust {
+        let spiffe_id = SpiffeId::new("spiffe://management.local/ns/connect/sa/cofide-connect-api").unwrap();
+        let domain = spiffe_id.trust_domain().clone();
+        let authority = X509CertificateAuthority::create(domain, X509Settings::default(), std::time::SystemTime::now()).unwrap();
+        ControlPlaneTrust { spiffe_id, bundle: authority::bundle(&authority, None, 0) }
+    }
+
+    #[test]
+    fn the_token_is_made_once_and_the_rest_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = "127.0.0.1:8443".parse().unwrap();
+        let trust = trust();
+        let first = keep(folder.path(), &url, trust.clone()).unwrap();
+        let written = std::fs::metadata(&first.path).unwrap().modified().unwrap();
+        let again = keep(folder.path(), &url, trust.clone()).unwrap();
+        assert_eq!((first.is_new, again.is_new, first.token == again.token), (true, false, true));
+        assert_eq!(std::fs::metadata(&first.path).unwrap().modified().unwrap(), written, "what is up to date is not written again");
+
+        let rotated =
+            ControlPlaneTrust { bundle: Bundle { sequence_number: trust.bundle.sequence_number + 1, ..trust.bundle.clone() }, ..trust };
+        again.refresh(&url, rotated.clone()).unwrap();
+        let read = Credential::read(&again.path).unwrap();
+        assert_eq!((read.connect, read.access_token == first.token), (Some(rotated), true));
+    }
+
+    #[test]
+    fn a_file_that_is_taken_away_comes_back_with_the_next_start_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = "127.0.0.1:8443".parse().unwrap();
+        let credential = keep(folder.path(), &url, trust()).unwrap();
+        std::fs::remove_file(&credential.path).unwrap();
+        credential.refresh(&url, trust()).unwrap();
+        assert!(!credential.path.exists());
+        let next = keep(folder.path(), &url, trust()).unwrap();
+        assert!(next.is_new && next.token != credential.token);
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use cofide_connect_client::ConnectUrl;
+use cofide_core::ControlPlaneTrust;
 use cofide_runtime::files::{self, FolderLock};
 use cofide_runtime::{Readiness, admin, build_info, logging, shutdown};
 use cofide_store::Store;
@@ -97,12 +98,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     }
     let management = Arc::new(management);
     let address = listen.local_addr()?;
-    let publisher = Publisher { management: management.clone(), app: app.clone(), data_dir, url: configuration.connect_url(address) };
-    let credential = publisher.look(SystemTime::now()).await?;
+    let url = configuration.connect_url(address);
+    // The bundle first, then the certificate: nobody meets a certificate that the bundle does not vouch for.
+    management.rotate(SystemTime::now())?;
+    let trust = management.trust();
+    publish(&app, &trust).await?;
+    let credential = credential::keep(&data_dir, &url, trust)?;
+    management.renew(SystemTime::now())?;
     if credential.is_new {
         made.push(format!("admin credential {}", credential.path.display()));
     }
-    background.spawn(publisher.run(stop.clone()));
+    background.spawn(keep_fresh(management.clone(), app.clone(), credential.clone(), url, stop.clone()));
 
     let bundles = Arc::new(ZoneBundles(hub.clone()));
     let agents = AgentAuthenticator::new(app.clone(), bundles.clone());
@@ -185,35 +191,28 @@ async fn serve(
         .await
 }
 
-/// Keeps what others know of the control plane in step with its own authority: first the bundle, in the management trust
-/// zone and in the credential file, then the certificate.
-struct Publisher {
-    management: Arc<Management>,
-    app: App,
-    data_dir: PathBuf,
-    url: ConnectUrl,
+/// Keeps the management trust zone in step with the control plane's own authority.
+async fn publish(app: &App, trust: &ControlPlaneTrust) -> Result<()> {
+    let name = "management".parse().expect("the word is a name");
+    app.publish_management_zone(&name, trust.bundle.clone()).await.context("cannot keep the management trust zone")
 }
 
-impl Publisher {
-    async fn look(&self, now: SystemTime) -> Result<AdminCredential> {
-        self.management.rotate(now)?;
-        let trust = self.management.trust();
-        let name = "management".parse().expect("the word is a name");
-        self.app.publish_management_zone(&name, trust.bundle.clone()).await.context("cannot keep the management trust zone")?;
-        let credential = credential::keep(&self.data_dir, &self.url, trust)?;
-        self.management.renew(now)?;
-        Ok(credential)
-    }
-
-    async fn run(self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(management::LOOK_EVERY) => {}
-            }
-            if let Err(error) = self.look(SystemTime::now()).await {
-                tracing::error!(error = %Chain(error.as_ref()), "the control plane's own identity is not kept fresh");
-            }
+/// Rotates the control plane's own authority, tells everyone, and renews the certificate, each when it is time.
+async fn keep_fresh(management: Arc<Management>, app: App, credential: AdminCredential, url: ConnectUrl, stop: CancellationToken) {
+    let look = async || -> Result<()> {
+        management.rotate(SystemTime::now())?;
+        let trust = management.trust();
+        publish(&app, &trust).await?;
+        credential.refresh(&url, trust)?;
+        management.renew(SystemTime::now())
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(management::LOOK_EVERY) => {}
+        }
+        if let Err(error) = look().await {
+            tracing::error!(error = %Chain(error.as_ref()), "the control plane's own identity is not kept fresh");
         }
     }
 }

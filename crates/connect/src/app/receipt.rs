@@ -67,7 +67,7 @@ impl App {
         let receipts = Reported::new(transaction.receipts(&ReceiptFilter::default()).await?);
         drop(transaction);
         let snapshot = self.hub.snapshot();
-        let statuses = federations.into_iter().map(|federation| judge(&snapshot, federation, &agents, &receipts));
+        let statuses = federations.iter().map(|federation| judge(&snapshot, federation, &agents, &receipts));
         Ok(statuses.collect())
     }
 }
@@ -93,7 +93,7 @@ impl Reported {
 }
 
 /// `agents` may be of any zone; those of the trusting zone count.
-fn judge(snapshot: &Snapshot, federation: Federation, agents: &[Agent], reported: &Reported) -> FederationStatus {
+fn judge(snapshot: &Snapshot, federation: &Federation, agents: &[Agent], reported: &Reported) -> FederationStatus {
     let status = |health, reason: String, observed_at| FederationStatus { federation: federation.clone(), health, reason, observed_at };
     let Some(remote) = snapshot.trust_zone(&federation.remote_trust_zone_id) else {
         return status(Health::Unknown, "the remote trust zone is not known".into(), None);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn judged(agents: &[Agent], receipts: &[Receipt]) -> (Health, String, Option<Timestamp>) {
-        let status = judge(&world(), federation(), agents, &Reported::new(receipts.to_vec()));
+        let status = judge(&world(), &federation(), agents, &Reported::new(receipts.to_vec()));
         (status.health, status.reason, status.observed_at)
     }
 

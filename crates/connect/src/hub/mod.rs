@@ -143,25 +143,23 @@ impl Hub {
         let Some(reloaded) = reload::since(&self.inner.store, &before, &self.inner.spiffe_id).await? else { return Ok(()) };
         let reload::Reloaded { after, changes, is_afresh } = reloaded;
         let revision = after.revision();
-        let mut caches = self.caches();
-        caches.retain(|_, cache| cache.strong_count() > 0);
-        let updates = if is_afresh {
-            *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
-            caches.iter().for_each(|(cluster, cache)| {
-                cache.upgrade().map(|cache| cache.replace_all(encoded_plan(&after, cluster)));
-            });
-            0
-        } else {
-            let updates = self.updates(&before, &after, &changes, |cluster| caches.contains_key(cluster));
-            *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = after;
-            let count = updates.len();
-            for (cluster, update) in updates {
-                caches.get(&cluster).and_then(Weak::upgrade).map(|cache| cache.apply(update));
+        let caches = self.caches();
+        *self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
+        let held = |cluster: &ClusterId| caches.get(cluster).and_then(Weak::upgrade);
+        if is_afresh {
+            for (cluster, cache) in caches.keys().filter_map(|cluster| Some((cluster, held(cluster)?))) {
+                cache.replace_all(encoded_plan(&after, cluster));
             }
-            count
-        };
+        } else {
+            // Work follows the change and not the number of clusters.
+            for (cluster, update) in self.updates(&before, &after, &changes, |cluster| caches.contains_key(cluster)) {
+                if let Some(cache) = held(&cluster) {
+                    cache.apply(update);
+                }
+            }
+        }
         drop(caches);
-        tracing::debug!(revision, changes = changes.len(), clusters = updates, "reached");
+        tracing::debug!(revision, changes = changes.len(), is_afresh, "reached");
         if is_afresh || changes.iter().any(|change| matches!(change, Change::TrustZone(_) | Change::BundleOf(_))) {
             self.inner.trust.send_modify(|count| *count += 1);
         }
