@@ -122,8 +122,13 @@ impl<'a> Found<'a> {
                 None => {}
                 Some(Ok(manifest)) => {
                     let (key, outcome) = check(&manifest, own);
-                    if outcome.is_err() {
+                    if let Err(problems) = &outcome {
                         self.doubtful.insert(file.to_owned());
+                        if key.name.is_empty() {
+                            // Nothing to remember it by, nor to tell two of them apart.
+                            self.problem(file, format!("document {}: {}", document.number, problems.join(". ")));
+                            continue;
+                        }
                     }
                     let claim = Claim { file, document: document.number, text: document.text, outcome };
                     self.claims.entry(key).or_default().push(claim);

@@ -100,6 +100,17 @@ fn an_object_that_was_never_valid_is_in_the_view_without_a_specification() {
 }
 
 #[test]
+fn objects_without_a_name_are_told_apart_by_their_place() {
+    let nameless = service("one", "1").replacen("  name: one\n", "", 1);
+    let view = Index::default().update(&own(), &scan(&[("a.yaml", &nameless), ("b.yaml", &nameless)]));
+    assert_eq!(services(&view), [""; 0]);
+    for file in ["a.yaml", "b.yaml"] {
+        let problem = &view.problems[Path::new(file)][0];
+        assert!(problem.starts_with("document 1: metadata.name"), "{problem}");
+    }
+}
+
+#[test]
 fn a_deleted_object_is_gone_but_not_while_its_file_is_in_doubt() {
     let mut index = Index::default();
     let both = format!("{}---\n{}", service("one", "1"), service("two", "2"));

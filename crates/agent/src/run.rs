@@ -95,6 +95,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     // Sockets.
     let xds_listener = bind("xds_address", settings.xds_address).await?;
     let xds_address = xds_listener.local_addr()?;
+    if !xds_address.ip().is_loopback() {
+        tracing::warn!(%xds_address, "other machines can read over xDS which services exist and where; use a loopback address unless they should");
+    }
     let admin_listener = match settings.admin_address {
         Some(address) => Some(bind("admin_address", address).await?),
         None => None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cofide_api::connect::trust_zone_service as proto;
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
 use cofide_connect_client::{ConnectError, connect_as_agent, connect_to_join};
+use cofide_core::TrustDomain;
 use cofide_runtime::files::FileError;
 use cofide_svid::{BundleSet, IdentitySlot};
 use tokio::sync::Mutex;
@@ -28,6 +29,10 @@ pub enum JoinError {
     Token(String),
     #[error("cannot join: {0}")]
     Call(CallError),
+    #[error(
+        "cannot join: the SPIRE server is for trust domain {found}, and the bootstrap file is for {expected}; correct spire_server_socket"
+    )]
+    OtherTrustDomain { expected: TrustDomain, found: TrustDomain },
     #[error("joined, but the agent's data folder cannot be written: {0}")]
     Memory(#[from] FileError),
 }
@@ -55,6 +60,9 @@ impl Join {
         }
         let Some(bootstrap) = membership.bootstrap() else { return Ok(()) };
         let bundle = self.spire.own_bundle().await?;
+        if bundle.trust_domain != bootstrap.trust_domain {
+            return Err(JoinError::OtherTrustDomain { expected: bootstrap.trust_domain, found: bundle.trust_domain });
+        }
         let channel = connect_to_join(&bootstrap).await?;
         let request = proto::RegisterAgentRequest {
             agent: Some(proto::Agent {
