@@ -16,6 +16,7 @@ use cofide_store::Store;
 use cofide_svid::{ClientAuth, tls};
 use cofide_xds::Server as XdsServer;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
@@ -85,6 +86,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     // What runs in the background stops after the last call has ended, not with the signal.
     let background = TaskTracker::new();
     let stop = CancellationToken::new();
+    // Also where the start fails half-way.
+    let stop_background = stop.clone().drop_guard();
     let readiness = Readiness::default();
     background.spawn(hub.clone().run(readiness.component("database", "the first look at the database"), stop.clone()));
     let receipts = ReceiptLog::start(store.clone(), &background, stop.clone());
@@ -138,17 +141,23 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let mut server_config = tls::server_config(management.identity(), bundles, ClientAuth::Optional);
     server_config.alpn_protocols = vec![b"h2".to_vec()];
     let over_tls = listener::accept(listen, Some(Arc::new(server_config)), limits.clone(), connections.clone(), shutdown.clone());
-    let mut servers = vec![tokio::spawn(serve(over_tls, gate.clone(), routes.clone(), shutdown.clone()))];
+    let mut servers = JoinSet::new();
+    servers.spawn(serve(over_tls, gate.clone(), routes.clone(), shutdown.clone()));
     let plaintext_address = plaintext.as_ref().map(TcpListener::local_addr).transpose()?;
     if let Some(plaintext) = plaintext {
         let incoming = listener::accept(plaintext, None, limits, connections.clone(), shutdown.clone());
-        servers.push(tokio::spawn(serve(incoming, gate, routes, shutdown.clone())));
+        servers.spawn(serve(incoming, gate, routes, shutdown.clone()));
     }
     let admin_address = admin_port.map(|listener| admin::serve(listener, readiness, metrics, stop.clone())).transpose()?;
     tracing::info!(%address, "serving");
 
     let task = tokio::spawn(async move {
-        shutdown.cancelled().await;
+        // A listener that ends by itself ends everything: half a control plane would only look like one.
+        let first = tokio::select! {
+            () = shutdown.cancelled() => None,
+            ended = servers.join_next() => ended,
+        };
+        shutdown.cancel();
         for service in grpc::SERVICES.into_iter().chain([""]) {
             health.set_service_status(service, ServingStatus::NotServing).await;
         }
@@ -157,12 +166,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
             tokio::time::sleep(DRAIN).await;
             connections.cut_all();
         });
-        let mut result = Ok(());
-        for server in servers {
-            result = result.and(server.await.context("a listener broke down").and_then(|served| served.context("a listener failed")));
+        let mut ended: Vec<_> = first.into_iter().collect();
+        while let Some(next) = servers.join_next().await {
+            ended.push(next);
         }
+        let result = ended.into_iter().try_for_each(|ended| ended.context("a listener broke down")?.context("a listener failed"));
         cutting.abort();
-        stop.cancel();
+        drop(stop_background);
         background.close();
         background.wait().await;
         if tokio::time::timeout(DRAIN, store.close()).await.is_err() {
