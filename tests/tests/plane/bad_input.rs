@@ -2,8 +2,6 @@
 
 use cofide_testkit::wait::eventually;
 
-use cofide_testkit::wait::eventually;
-
 use crate::world::{A, B, imported, not_imported, service, status_says, two_federated_zones};
 
 #[tokio::test(flavor = "multi_thread")]
