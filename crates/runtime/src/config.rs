@@ -36,7 +36,8 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>, overrides: &impl Serialize
     let invalid = |reason: String| ConfigError::Invalid { origin: origin.clone(), reason };
     let overrides = serde_json::to_value(overrides).map_err(|error| invalid(error.to_string()))?;
     merge(&mut value, overrides);
-    serde_json::from_value(value).map_err(|error| invalid(error.to_string()))
+    // Its message begins with the key, which the reason alone would not tell.
+    serde_path_to_error::deserialize(value).map_err(|error| invalid(error.to_string()))
 }
 
 fn read(path: &Path) -> Result<Value, ConfigError> {
@@ -125,6 +126,14 @@ mod tests {
         let file = file("adress: typo\n");
         let error = load::<Example>(Some(file.path()), &serde_json::json!({})).unwrap_err().to_string();
         assert!(error.contains("adress") && error.contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_key() {
+        for (text, key) in [("ttl: soon\n", "ttl: "), ("tls: {key: [1]}\n", "tls.key: ")] {
+            let error = load::<Example>(Some(file(text).path()), &serde_json::json!({})).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
     }
 
     #[test]
