@@ -11,7 +11,7 @@ use cofide_api::connect::cluster_service::cluster_service_client::ClusterService
 use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
 use cofide_api::connect::receipt_service::receipt_service_client::ReceiptServiceClient;
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
-use cofide_connect_client::{ConnectUrl, Credential, UserChannel, connect_as_user};
+use cofide_connect_client::{ConnectUrl, Credential, FileError, UserChannel, connect_as_user};
 use cofide_core::ControlPlaneTrust;
 use tonic::{Response, Status};
 
@@ -54,7 +54,7 @@ impl Connection {
         if let Some(url) = &config.connect_url {
             credential.connect_url = Some(url.parse::<ConnectUrl>().map_err(|error| Error::Usage(error.to_string()))?);
         }
-        let channel = connect_as_user(&credential).await.map_err(|error| Error::failed(error.to_string()))?;
+        let channel = connect_as_user(&credential).await?;
         match (credential.connect_url, credential.connect) {
             (Some(url), Some(connect)) => Ok(Self { channel, url, connect }),
             _ => Err(Error::failed("the credential does not say where Connect is and how to recognise it")),
@@ -78,7 +78,11 @@ fn credential(config: &Config) -> Result<Credential> {
     let path = config.credentials.as_ref().ok_or_else(|| Error::failed("no credential file is named").hint(HINT))?;
     Credential::read(path).map_err(|error| {
         let failed = Error::failed(error.to_string());
-        if error.is_not_found() { failed.hint(HINT) } else { failed }
+        match error {
+            // What keeps a file from being read has its own remedy.
+            FileError::File(_) if !error.is_not_found() => failed,
+            FileError::File(_) | FileError::Content { .. } => failed.hint(HINT),
+        }
     })
 }
 

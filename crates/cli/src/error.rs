@@ -73,12 +73,25 @@ impl From<std::io::Error> for Error {
     }
 }
 
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        let failed = Self::failed(error.to_string());
+        match error {
+            // The others say it themselves.
+            ConnectError::Refused { .. } => {
+                failed.hint("it is not the Connect that the credential is for; correct the address, or use the credential file of this one")
+            }
+            _ => failed,
+        }
+    }
+}
+
 /// The one place where a gRPC status becomes words. Connect's own messages name the field or the object, so they are
 /// kept; what is added is what the person at the terminal can do.
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         if let Some(reason) = ConnectError::within(&status) {
-            return Self::failed(reason.to_string());
+            return reason.clone().into();
         }
         let message = status.message();
         let or = |otherwise: &str| if message.is_empty() { otherwise.to_owned() } else { message.to_owned() };
