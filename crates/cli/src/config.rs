@@ -25,7 +25,10 @@ impl Config {
         let file = global.config.clone().or(by_default);
         let mut config: Self = cofide_runtime::config::load(file.as_deref(), global).map_err(|error| Error::failed(error.to_string()))?;
         if let Some(level) = &config.log_level {
-            config.log_level = Some(crate::args::log_level(level).map_err(Error::failed)?);
+            // A flag was checked where it was read, so this one is from the file.
+            let origin = file.as_deref().unwrap_or(Path::new("flags and environment")).display();
+            let wrong = |reason| Error::failed(format!("the configuration from {origin} is not valid: log_level: {reason}"));
+            config.log_level = Some(crate::args::log_level(level).map_err(wrong)?);
         }
         if config.credentials.is_none() {
             config.credentials = home.map(|home| home.join(".cofide/credentials"));
@@ -68,6 +71,9 @@ mod tests {
         std::fs::write(&wrong, "ouput: json\n").unwrap();
         assert!(named(&wrong).unwrap_err().to_string().contains("ouput"));
         std::fs::write(&wrong, "log_level: loud\n").unwrap();
-        assert_eq!(named(&wrong).unwrap_err().to_string(), "unexpected log level loud, valid levels: debug, warn, info, error");
+        let error = named(&wrong).unwrap_err().to_string();
+        assert!(
+            error.contains("wrong.yaml") && error.ends_with("log_level: unexpected log level loud, valid levels: debug, warn, info, error")
+        );
     }
 }
