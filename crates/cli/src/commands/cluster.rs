@@ -55,7 +55,9 @@ async fn list(args: ListArgs, connection: &Connection, printer: &mut Printer<'_>
     let zones = trust_zones(connection).await?;
     let zone = args.trust_zone.as_deref().map(|name| zones.find(name)).transpose()?;
     let clusters = clusters(connection, zone).await?;
-    printer.show(&ClustersView(clusters.iter().map(|cluster| ClusterView::new(cluster, &zones)).collect()))
+    let mut views: Vec<_> = clusters.iter().map(|cluster| ClusterView::new(cluster, &zones)).collect();
+    views.sort_by(|a, b| (&a.name, &a.trust_zone).cmp(&(&b.name, &b.trust_zone)));
+    printer.show(&ClustersView(views))
 }
 
 async fn get(args: GetArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
