@@ -22,8 +22,8 @@ demo: build envoy ## two trust zones on this machine, call by call; KEEP=1 leave
 
 test: envoy ## all tests, those with real Envoys and the demo included
 	@echo "make: building and running all tests (several minutes the first time)" >&2
-	cargo test --workspace
 	cargo build --workspace --bins
+	cargo test --workspace
 	demo/run
 
 test-fast: ## the tests that start no other program
