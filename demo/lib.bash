@@ -195,8 +195,8 @@ expect_pong() {
 
 # The plain-text client saw no certificate; the Envoy that spoke for it did, and pinned it.
 show_peer_seen_by_envoy() {
-    await "Envoy of zone B logged the server's SPIFFE ID" 5 log_has envoy-b 'peer=spiffe://a.demo.test/ns/cofide/sa/gateway'
-    printf '   %s\n' "$(grep -- 'peer=spiffe://a.demo.test/ns/cofide/sa/gateway' "$work/logs/envoy-b.log" | tail -n 1)"
+    await "Envoy of zone B logged the server's SPIFFE ID" 5 log_has envoy-b 'server_id=spiffe://a.demo.test/ns/cofide/sa/gateway'
+    printf '   %s\n' "$(grep -- 'server_id=spiffe://a.demo.test/ns/cofide/sa/gateway' "$work/logs/envoy-b.log" | tail -n 1)"
 }
 
 show_addresses() {

@@ -38,6 +38,9 @@ struct Arguments {
     /// Find the server by endpoint discovery (xDS) instead of DNS, as SDK clients do
     #[arg(long, value_name = "HOST:PORT")]
     xds_server: Option<String>,
+    /// Print where the server is, and do not call it
+    #[arg(long)]
+    resolve: bool,
     /// How many pings; 0 means until stopped
     #[arg(long, default_value_t = 1)]
     count: u64,
@@ -109,6 +112,9 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let client = Client::new(arguments).await?;
+    if client.arguments.resolve {
+        return Ok(client.print_addresses().await);
+    }
     let (mut answered, mut failed, mut last) = (0u64, 0u64, Reason::Other);
     let mut connection = None;
     let mut ticks = tokio::time::interval(Duration::from_millis(client.arguments.interval.max(1)));
@@ -240,20 +246,24 @@ impl Client {
         Ok(Connection { stream, peer })
     }
 
-    async fn dial(&self) -> Result<TcpStream, Failure> {
-        let addresses = match &self.arguments.xds_server {
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        match &self.arguments.xds_server {
             Some(server) => {
                 // Half of the time, so that "not found" is said before the whole attempt counts as too late.
                 let patience = Duration::from_millis(self.arguments.timeout / 2);
                 let endpoints = by_xds(&self.host, server, patience).await?;
                 // The first endpoint is the preferred one.
                 match endpoints.into_iter().next() {
-                    Some((address, port)) => by_dns(&address, port, None).await?,
-                    None => Vec::new(),
+                    Some((address, port)) => by_dns(&address, port, None).await,
+                    None => Ok(Vec::new()),
                 }
             }
-            None => by_dns(&self.host, self.port, self.arguments.dns_server).await?,
-        };
+            None => by_dns(&self.host, self.port, self.arguments.dns_server).await,
+        }
+    }
+
+    async fn dial(&self) -> Result<TcpStream, Failure> {
+        let addresses = self.addresses().await?;
         let mut last = Failure::new(Reason::NameNotFound, format!("no address for {}", self.host));
         for address in addresses {
             match TcpStream::connect(address).await {
@@ -270,6 +280,20 @@ impl Client {
             println!("{}", serde_json::to_string(line).unwrap_or_default());
         } else {
             println!("{text}");
+        }
+    }
+
+    #[allow(clippy::print_stdout, reason = "what the example prints is its purpose")]
+    async fn print_addresses(&self) -> ExitCode {
+        match self.addresses().await {
+            Ok(addresses) => {
+                addresses.iter().for_each(|address| println!("{} is at {address}", self.host));
+                ExitCode::SUCCESS
+            }
+            Err(failure) => {
+                self.print_failure(&failure);
+                ExitCode::from(failure.reason as u8)
+            }
         }
     }
 

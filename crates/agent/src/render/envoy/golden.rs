@@ -7,6 +7,7 @@ use std::str::Chars;
 use cofide_xds::envoy::envoy::config::cluster::v3::Cluster;
 use cofide_xds::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use cofide_xds::envoy::envoy::config::listener::v3::Listener;
+use cofide_xds::envoy::envoy::extensions::access_loggers::stream::v3::StdoutAccessLog;
 use cofide_xds::envoy::envoy::extensions::filters::listener::{original_dst::v3::OriginalDst, tls_inspector::v3::TlsInspector};
 use cofide_xds::envoy::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use cofide_xds::envoy::envoy::extensions::filters::udp::udp_proxy::v3::{Route, UdpProxyConfig};
@@ -38,6 +39,7 @@ fn unpack(type_url: &str, bytes: &[u8]) -> Tree {
         as_text::<OriginalDst>,
         as_text::<TlsInspector>,
         as_text::<TcpProxy>,
+        as_text::<StdoutAccessLog>,
         as_text::<Route>,
         as_text::<UdpProxyConfig>,
         as_text::<DownstreamTlsContext>,

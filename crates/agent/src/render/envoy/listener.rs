@@ -8,6 +8,7 @@ use cofide_xds::envoy::envoy::extensions::filters::listener::original_dst::v3::O
 use cofide_xds::envoy::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use cofide_xds::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier};
 
+use super::access_log::access_log;
 use super::wire;
 
 /// How long Envoy looks for the start of a TLS handshake before it takes the client for one that speaks plain text and
@@ -42,6 +43,7 @@ pub(super) fn proxy_chain(name: String, matching: Option<FilterChainMatch>, clus
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
         idle_timeout: wire::duration(Duration::ZERO),
         max_connect_attempts: wire::number(CONNECT_ATTEMPTS),
+        access_log: vec![access_log()],
         ..Default::default()
     };
     let filter =

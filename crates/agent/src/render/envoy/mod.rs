@@ -21,6 +21,7 @@
 //! STRICT_DNS and holds its endpoints: Envoy resolves the name, follows its TTL, uses all addresses, and keeps the last
 //! good ones while resolution fails. SDKs dial names themselves and get them by EDS.
 
+mod access_log;
 mod client;
 mod cluster;
 mod gateway;
