@@ -81,6 +81,9 @@ impl Bound {
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     cofide_svid::install_crypto_provider();
     let settings = config.check()?;
+    // Ends everything that has begun, should a later step fail or a part break down.
+    let shutdown = shutdown.child_token();
+    let unfinished = shutdown.clone().drop_guard();
 
     // What was known before. The folder first: two processes that share one would destroy it.
     let data = Arc::new(DataFolder::open(&settings.data_dir).context("data_dir")?);
@@ -133,7 +136,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     world.view.wakes(&wake);
     world.plan.wakes(&wake);
     spawn.at_once("local", wake, move || local.reconcile());
-    tasks.spawn(serve_xds(xds_listener, xds.clone(), shutdown.clone()));
+    let xds_server = tasks.spawn(serve_xds(xds_listener, xds.clone(), shutdown.clone()));
 
     // What the manifests say, and what is said about them.
     let wake = Wake::default();
@@ -183,15 +186,20 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let uplink = Uplink { settings, data, membership: Arc::new(Mutex::new(membership)), spire, world: world.clone(), spawn };
     tasks.spawn(uplink.run());
 
+    let stop = unfinished.disarm();
     let task = tokio::spawn(async move {
-        shutdown.cancelled().await;
+        let outcome = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            ended = xds_server => ended.context("the xDS port broke down").and_then(|served| served.context("the xDS port failed")),
+        };
+        stop.cancel();
         tasks.close();
         if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-            tracing::warn!("some streams did not end in time; stopping without them");
+            tracing::warn!("some calls did not end in time; stopping without them");
         }
         resolver.stopped().await;
         tracing::info!("stopped");
-        Ok(())
+        outcome
     });
     Ok(Bound { zone, xds_address, dns_address, admin_address, world, task })
 }
@@ -347,9 +355,9 @@ impl Uplink {
     }
 }
 
-async fn serve_xds(listener: TcpListener, xds: Arc<XdsService>, shutdown: CancellationToken) {
+async fn serve_xds(listener: TcpListener, xds: Arc<XdsService>, shutdown: CancellationToken) -> Result<(), tonic::transport::Error> {
     let server = XdsServer::<XdsService>::with(xds, shutdown.clone(), cofide_xds::Limits::default(), ACK_WAIT);
-    let served = Server::builder()
+    Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(30)))
         .tcp_nodelay(true)
@@ -358,10 +366,7 @@ async fn serve_xds(listener: TcpListener, xds: Arc<XdsService>, shutdown: Cancel
         .add_service(server.endpoints())
         .add_service(server.listeners())
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the xDS port failed");
-    }
+        .await
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
