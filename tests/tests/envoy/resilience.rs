@@ -172,6 +172,28 @@ async fn an_address_that_is_taken_harms_only_its_own_import() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_envoy_at_the_same_address_is_refused_instead_of_sharing_its_connections() {
+    let (a, b) = Zone::pair().await;
+    let server = Server::plain("plain").await;
+    let (exporter, importer) = (Agent::start().await, Agent::start().await);
+    exporter.export(&[route("plain.demo.a.test", IstioMtls, &["b.test"], &[server.address])]);
+    let gateway = exporter.envoy(Role::Gateway, &a).await;
+    let address = importer.import(&[import("plain.demo.a.test", IstioMtls, &[gateway_of(&exporter)])])[0];
+    let first = importer.envoy(Role::Client, &b).await;
+    eventually("the first serves", &[&gateway, &first], || connect_plain(address)).await;
+
+    let second = importer.envoy(Role::Client, &b).await;
+    let reason = eventually("the second is refused the address", &[&second], async || {
+        let proxies = importer.xds.proxies().get();
+        let rejected = proxies.iter().flat_map(|proxy| &proxy.rejected).next();
+        rejected.map(|(_, reason)| reason.clone()).ok_or_else(|| anyhow::anyhow!("nothing was rejected"))
+    })
+    .await;
+    assert!(reason.contains("Address already in use"), "{reason}");
+    connect_plain(address).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_authority_is_replaced_under_traffic_and_no_connection_fails() {
     let (a, b) = Zone::pair().await;
     let server = Server::plain("plain").await;

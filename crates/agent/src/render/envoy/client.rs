@@ -70,6 +70,7 @@ fn import_listener(import: &ImportedService, address: Ipv4Addr) -> Listener {
         filter_chains: vec![listener::proxy_chain(names::passthrough_cluster(hostname), Some(tls), names::passthrough_cluster(hostname))],
         default_filter_chain: Some(listener::proxy_chain(names::cluster(hostname), None, names::cluster(hostname))),
         traffic_direction: TrafficDirection::Outbound.into(),
+        enable_reuse_port: listener::alone(),
         ..Default::default()
     }
 }

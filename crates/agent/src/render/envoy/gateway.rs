@@ -42,6 +42,7 @@ pub fn gateway(plan: &GatewayPlan) -> Rendered {
             listener_filters_timeout: wire::duration(HANDSHAKE_TIMEOUT),
             tcp_keepalive: wire::tcp_keepalive(),
             traffic_direction: TrafficDirection::Inbound.into(),
+            enable_reuse_port: listener::alone(),
             filter_chains,
             ..Default::default()
         };

@@ -7,6 +7,7 @@ use cofide_xds::envoy::envoy::config::listener::v3::{Filter, FilterChain, Filter
 use cofide_xds::envoy::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
 use cofide_xds::envoy::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use cofide_xds::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier};
+use cofide_xds::envoy::google::protobuf::BoolValue;
 
 use super::access_log::access_log;
 use super::wire;
@@ -20,6 +21,12 @@ pub(super) const SERVER_FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// How often a new connection is tried before the client's is closed; each try is with the next gateway.
 const CONNECT_ATTEMPTS: u32 = 3;
+
+/// Makes the port this Envoy's alone. By default Envoys share ports (SO_REUSEPORT), so a second one of the same user, of
+/// another trust zone even, would silently be given some of the connections; now it is refused the port and says so.
+pub(super) fn alone() -> Option<BoolValue> {
+    wire::boolean(false)
+}
 
 pub(super) fn tls_inspector() -> ListenerFilter {
     listener_filter("envoy.filters.listener.tls_inspector", wire::typed(&TlsInspector::default()))
