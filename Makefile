@@ -20,13 +20,14 @@ envoy: ## download the pinned Envoy into .cache
 demo: build envoy ## two trust zones on this machine, call by call; KEEP=1 leaves it running
 	@KEEP=$(KEEP) demo/run
 
-test: envoy ## all tests, those with real Envoys and the demo included
+test: envoy ## all tests, those with real Envoys and the demo included (one needs root)
+	@lab/network/install
 	@echo "make: building and running all tests (several minutes the first time)" >&2
 	cargo build --workspace --bins
 	cargo test --workspace
 	demo/run
 
-test-fast: ## the tests that start no other program
+test-fast: ## the tests that need no Envoy and no root
 	cargo test --workspace --exclude cofide-tests --exclude cofide-bench
 	cargo test -p cofide-tests --test plane
 

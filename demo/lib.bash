@@ -1,7 +1,7 @@
 # What demo/run is made of: starting and ending programs, waiting for conditions, saying what happens.
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/cofide-demo.XXXXXX")
-mkdir -p "$work/logs"
+mkdir -p "$work/logs" "$work/bin"
 declare -A pids=()
 checks=0
 begun=$EPOCHREALTIME
@@ -35,6 +35,11 @@ need_programs() {
         [ -x "$bin/$program" ] || fail "$bin/$program is missing; run: make build"
     done
     [ -x "$envoy" ] || fail "Envoy is missing at $envoy; run: make envoy"
+    # Workloads are told apart by the path of their program, so those that get an identity have one in the demo's folder.
+    for program in "$bin/cofide-agent" "$bin/ping-pong-server" "$bin/ping-pong-client" "$envoy"; do
+        ln "$program" "$work/bin/" 2>/dev/null || cp "$program" "$work/bin/"
+    done
+    cd "$work"
 }
 
 # start NAME COMMAND...: runs it in the background, its output in the log of that name.
@@ -108,7 +113,7 @@ trust_zone() {
     mkdir -p "$folder/manifests"
     ctl trust-zone add "trust-zone-$zone" --trust-domain "$zone.demo.test" --bundle-endpoint-url "https://$address:8443"
     ctl cluster add "cluster-$zone" --trust-zone "trust-zone-$zone" --profile host
-    ctl agent join-token create --trust-zone "trust-zone-$zone" --cluster "cluster-$zone" --output-file "$folder/bootstrap.yaml"
+    ctl agent join-token create --trust-zone "trust-zone-$zone" --cluster "cluster-$zone" --output-file "zone-$zone/bootstrap.yaml"
     cat >"$folder/trust-zone-server.yaml" <<YAML
 trust_domain: $zone.demo.test
 data_dir: $folder/trust-zone-server
@@ -117,7 +122,7 @@ admin_socket: $folder/admin.sock
 bundle_endpoint: { address: "$address:8443" }
 entries:
   - spiffe_id_path: /cluster/cluster-$zone/ns/cofide/sa/cofide-agent
-    selectors: ["unix:path:$(readlink -f "$bin/cofide-agent")"]
+    selectors: ["unix:path:$work/bin/cofide-agent"]
 YAML
     start "trust-zone-server-$zone" "$bin/trust-zone-server" run --config "$folder/trust-zone-server.yaml"
     start_agent "$zone" "$address"
@@ -126,10 +131,10 @@ YAML
 
 start_agent() {
     local zone=$1 address=$2 folder=$work/zone-$1
-    start "agent-$zone" "$bin/cofide-agent" run --bootstrap-file "$folder/bootstrap.yaml" --data-dir "$folder/agent" \
+    start "agent-$zone" "$work/bin/cofide-agent" run --bootstrap-file "$folder/bootstrap.yaml" --data-dir "$folder/agent" \
         --manifest-dir "$folder/manifests" --spiffe-endpoint-socket "unix://$folder/workload-api.sock" \
         --spire-server-socket "$folder/admin.sock" --xds-address "$address:18001" --dns-address "$address:10053" \
-        --gateway-listen-address "$address:15443" --admin-address "$address:9902"
+        --gateway-listen-address "$address:15443" --import-addresses "127.1${address##*.}.0.0/16" --admin-address "$address:9902"
 }
 
 agent_ready() {
@@ -146,18 +151,18 @@ envoy_in() {
     local zone=$1 role=$2 address=zone_$1
     "$bin/cofide-agent" envoy-bootstrap --role "$role" --xds-address "${!address}:18001" \
         --workload-api-socket "$work/zone-$zone/workload-api.sock" --admin-address "${!address}:9901" >"$work/zone-$zone/envoy.yaml"
-    start "envoy-$zone" "$envoy" --config-path "$work/zone-$zone/envoy.yaml" --use-dynamic-base-id --log-level warning \
-        --drain-time-s 2 --drain-strategy immediate --concurrency 1
+    start "envoy-$zone" "$work/bin/envoy" --config-path "$work/zone-$zone/envoy.yaml" --use-dynamic-base-id --log-level warning \
+        --drain-time-s 2 --drain-strategy immediate --file-flush-interval-msec 200 --concurrency 1
 }
 
 federations_healthy() { [ "$("$bin/cofidectl" federation list 2>/dev/null | grep -c ' Healthy ')" = "$1" ]; }
 imported() { [ "$("$bin/cofidectl" federated-service list --output json 2>/dev/null | grep -c '"hostname"')" = "$1" ]; }
 
-# workload LETTER NAME PATH PROGRAM [FLAGS...]: an identity for a program, and the binding that gives it.
+# workload LETTER NAME PATH PROGRAM [FLAGS...]: an identity for a program of the demo's folder, and the binding that gives it.
 workload() {
     local zone=$1 name=$2 path=$3 program=$4
     shift 4
-    ctl attestation-policy add static --name "$name" --spiffe-id-path "$path" --parent-id-path spire/agent --selectors "unix:path:$(readlink -f "$program")"
+    ctl attestation-policy add static --name "$name" --spiffe-id-path "$path" --parent-id-path spire/agent --selectors "unix:path:$work/bin/$program"
     ctl attestation-policy-binding add --trust-zone "trust-zone-$zone" --attestation-policy "$name" "$@"
 }
 
@@ -173,7 +178,7 @@ run_client() {
     local mode=$1
     shift
     if [ "$mode" = mtls ]; then set -- --expect a.demo.test --workload-api "$(workload_api b)" "$@"; fi
-    "$bin/ping-pong-client" --mode "$mode" "$@"
+    "$work/bin/ping-pong-client" --mode "$mode" "$@"
 }
 
 call() {
@@ -202,7 +207,7 @@ show_peer_seen_by_envoy() {
 show_addresses() {
     local name
     for name in ${server%:*} ${second%:*}; do
-        printf '   %s\n' "$("$bin/ping-pong-client" --mode plain --connect "$name:8443" --dns-server "$zone_b:10053" --resolve)"
+        printf '   %s\n' "$("$work/bin/ping-pong-client" --mode plain --connect "$name:8443" --dns-server "$zone_b:10053" --resolve)"
     done
 }
 
@@ -250,7 +255,7 @@ keep_running() {
    export COFIDE_CREDENTIALS=$COFIDE_CREDENTIALS
    $bin/cofidectl federation list
    $bin/cofidectl federated-service list
-   $bin/ping-pong-client --mode mtls --connect $server --dns-server $zone_b:10053 --expect a.demo.test --workload-api $(workload_api b)
+   $work/bin/ping-pong-client --mode mtls --connect $server --dns-server $zone_b:10053 --expect a.demo.test --workload-api $(workload_api b)
    $bin/cofidectl federation del --trust-zone trust-zone-b --remote-trust-zone trust-zone-a
    dig -p 10053 @$zone_b ${server%:*}            # or another tool for DNS
    curl http://$zone_b:9901/clusters             # what the client Envoy knows

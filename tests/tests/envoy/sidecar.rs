@@ -96,8 +96,7 @@ async fn ask(pod: &Pod, transport: &str, name: &str, record_type: RecordType) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_reaches_imports_by_name_and_everything_else_as_before() {
     if let Err(reason) = Pod::possible() {
-        eprintln!("not run: {reason}");
-        return;
+        panic!("this test makes a pod of a network namespace: {reason}; install with lab/network/install and run as root");
     }
     let pod = Pod::create().unwrap();
     let host = pod.host_address;
