@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cofide_core::{ClusterId, ControlPlaneTrust, JoinTokenSecret, Name, TrustDomain, TrustZoneId};
-use cofide_svid::secret_file;
+use cofide_runtime::files::{self, Mode};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -34,13 +34,13 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Reads the file; refuses one that others may read.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let content = secret_file::read(path)?;
+        let content = files::read_secret(path)?;
         Self::parse(&content).map_err(FileError::content(path, WHAT))
     }
 
     /// Writes the file with mode 0600, replacing what is there in one step.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        Ok(secret_file::write(path, self.to_yaml().as_bytes())?)
+        Ok(files::write_atomic(path, self.to_yaml().as_bytes(), Mode::Secret)?)
     }
 
     fn parse(content: &[u8]) -> Result<Self, String> {

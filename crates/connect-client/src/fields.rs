@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use cofide_core::{Bundle, ControlPlaneTrust, SpiffeId, TrustDomain, parse_trust_domain};
-use cofide_svid::secret_file::SecretFileError;
+use cofide_runtime::files;
 use serde_json::{Map, Value};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error(transparent)]
-    File(#[from] SecretFileError),
+    File(#[from] files::FileError),
     #[error("{} is not a {what}: {reason}", path.display())]
     Content { path: PathBuf, what: &'static str, reason: String },
 }

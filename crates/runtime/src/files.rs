@@ -5,11 +5,12 @@
 //! others could read is refused instead of used.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use zeroize::Zeroizing;
 
 /// Who may read the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +34,14 @@ impl Mode {
 pub enum FileError {
     #[error("cannot {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
-    #[error("{path} holds a secret but others may read it (mode {mode:03o}); run: chmod 600 {path}")]
+    #[error("{path} holds a secret and is accessible to others (mode {mode:03o}); run: chmod 600 {path}")]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{path} is in use by another process; stop it, or choose another data folder")]
     Locked { path: PathBuf },
 }
 
 impl FileError {
-    /// Whether the file is simply not there.
+    /// Whether there simply is no such file, as opposed to one that cannot be used.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -52,36 +53,41 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError 
 
 /// Replaces the content of `path` as one step. The folder must exist.
 pub fn write_atomic(path: &Path, content: &[u8], mode: Mode) -> Result<(), FileError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // The name begins with a dot so that folder watchers of ours and of others pass it over.
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+    // Beside its place, since a rename is atomic within one file system only. The name begins with a dot so that folder
+    // watchers of ours and of others pass it over; its random part keeps two writers apart, and a writer from what one
+    // before it left behind in a crash.
     let write = || -> io::Result<()> {
-        let _ = std::fs::remove_file(&temporary);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode.bits()).open(&temporary)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .suffix(".tmp")
+            .permissions(Permissions::from_mode(mode.bits()))
+            .tempfile_in(folder)?;
         file.write_all(content)?;
         // The creation mode is cut by the umask; a public file must be readable even under a strict one.
-        file.set_permissions(Permissions::from_mode(mode.bits()))?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
+        file.as_file().set_permissions(Permissions::from_mode(mode.bits()))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|unfinished| unfinished.error)?;
+        // Makes the rename itself last.
         File::open(folder)?.sync_all()
     };
-    write().map_err(|source| {
-        let _ = std::fs::remove_file(&temporary);
-        at("write", path)(source)
-    })
+    write().map_err(at("write", path))
 }
 
-/// Reads a file that holds a secret; refuses one that the group or others may read.
-pub fn read_secret(path: &Path) -> Result<Vec<u8>, FileError> {
-    let mode = std::fs::metadata(path).map_err(at("read", path))?.permissions().mode() & 0o777;
+/// Reads a file that holds a secret; refuses one that the group or others may access.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let mut file = File::open(path).map_err(at("read", path))?;
+    // Of the file that is open, not of what the path leads to a moment later.
+    let metadata = file.metadata().map_err(at("read", path))?;
+    let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(FileError::Exposed { path: path.to_owned(), mode });
     }
-    std::fs::read(path).map_err(at("read", path))
+    // Sized once, so that no copy of the secret stays behind in a buffer that was outgrown.
+    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
+    file.read_to_end(&mut content).map_err(at("read", path))?;
+    Ok(content)
 }
 
 /// Makes a folder, and its parents, that only the owner may enter. An existing one is left as it is.
@@ -112,31 +118,72 @@ impl FolderLock {
 mod tests {
     use super::*;
 
+    fn names(folder: &Path) -> Vec<String> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    fn mode_of(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
     #[test]
     fn a_file_is_replaced_whole_and_leaves_no_litter() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
-        write_atomic(&path, b"one", Mode::Secret).unwrap();
+        write_atomic(&path, b"one", Mode::Public).unwrap();
+        assert_eq!(mode_of(&path), 0o644);
         write_atomic(&path, b"two", Mode::Secret).unwrap();
-        assert_eq!(read_secret(&path).unwrap(), b"two");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(mode_of(&path), 0o600, "whatever was there before");
+        assert_eq!(read_secret(&path).unwrap().as_slice(), b"two");
+        assert_eq!(names(folder.path()), ["state.json"]);
     }
 
     #[test]
-    fn a_secret_that_others_may_read_is_refused_with_the_remedy() {
+    fn a_secret_that_others_may_access_is_refused_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        write_atomic(&path, b"secret", Mode::Public).unwrap();
-        let error = read_secret(&path).unwrap_err().to_string();
-        assert!(error.contains("chmod 600") && error.contains("644"), "{error}");
+        write_atomic(&path, b"secret", Mode::Secret).unwrap();
+        for mode in [0o644, 0o640, 0o602] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = read_secret(&path).unwrap_err().to_string();
+            assert!(error.contains("chmod 600") && error.contains(&format!("mode {mode:03o}")), "{error}");
+        }
     }
 
     #[test]
-    fn a_write_that_fails_leaves_the_old_file() {
+    fn a_write_that_fails_leaves_the_old_file_and_no_litter() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("no").join("state");
         assert!(write_atomic(&missing, b"x", Mode::Public).unwrap_err().is_not_found());
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        std::fs::write(taken.join("content"), "").unwrap();
+        let error = write_atomic(&taken, b"x", Mode::Secret).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot write {}: ", taken.display())), "{error}");
+        assert_eq!(names(folder.path()), ["taken"]);
+    }
+
+    #[test]
+    fn writers_at_once_do_not_meet_and_a_reader_never_sees_half_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        let versions = [vec![b'a'; 100_000], vec![b'b'; 100_000]];
+        write_atomic(&path, &versions[0], Mode::Secret).unwrap();
+        std::thread::scope(|scope| {
+            let path = &path;
+            let writers = versions.each_ref().map(|version| {
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        write_atomic(path, version, Mode::Secret).unwrap();
+                    }
+                })
+            });
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                let seen = read_secret(path).unwrap();
+                assert!(versions.contains(&seen), "{} bytes", seen.len());
+            }
+        });
+        assert_eq!(names(folder.path()), ["keys.json"]);
     }
 
     #[test]

@@ -19,7 +19,6 @@ pub mod authority;
 pub mod bundle;
 pub mod jwt;
 pub mod key;
-pub mod secret_file;
 pub mod tls;
 pub mod x509;
 

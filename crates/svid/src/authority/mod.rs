@@ -31,8 +31,7 @@ mod x509;
 use std::path::PathBuf;
 
 use cofide_core::{Bundle, SpiffeId, TrustDomain};
-
-use crate::secret_file::SecretFileError;
+use cofide_runtime::files::FileError;
 
 pub use jwt::{JwtSettings, JwtSigner};
 pub use rotation::{AuthorityInfo, AuthorityState, RotationChange, RotationError};
@@ -41,7 +40,7 @@ pub use x509::{X509CertificateAuthority, X509Settings};
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     #[error(transparent)]
-    File(#[from] SecretFileError),
+    File(#[from] FileError),
     #[error("{} is not a usable key file: {reason}", path.display())]
     Content { path: PathBuf, reason: String },
     #[error("{} belongs to trust domain {found}, expected {expected}; use another file or another trust domain", path.display())]

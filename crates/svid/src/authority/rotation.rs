@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use cofide_runtime::files::{self, Mode};
+
 /// What rotates.
 pub(super) trait Rotating {
     /// How people and logs tell authorities apart.
@@ -235,7 +237,7 @@ impl<A: Stored> Rotation<A> {
             retired: self.retired.iter().map(entry).collect(),
         };
         let content = zeroize::Zeroizing::new(serde_json::to_vec_pretty(&content).expect("strings and numbers are always JSON"));
-        Ok(crate::secret_file::write(path, &content)?)
+        Ok(files::write_atomic(path, &content, Mode::Secret)?)
     }
 
     /// `None` where there is no such file.
@@ -252,7 +254,7 @@ impl<A: Stored> Rotation<A> {
 
     pub(super) fn load(path: &std::path::Path, trust_domain: &cofide_core::TrustDomain) -> Result<Self, super::AuthorityError> {
         let content = |reason: String| super::AuthorityError::Content { path: path.to_path_buf(), reason };
-        let bytes = crate::secret_file::read(path)?;
+        let bytes = files::read_secret(path)?;
         // The reason names a place in the file and never quotes it.
         let file: file::KeyFile<A::Entry> = serde_json::from_slice(&bytes)
             .map_err(|error| content(format!("unexpected content at line {}, column {}", error.line(), error.column())))?;

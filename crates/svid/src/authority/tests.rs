@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
+use cofide_runtime::files::{self, Mode};
 use x509_parser::extensions::ParsedExtension;
 
 use super::*;
@@ -211,9 +212,9 @@ fn a_key_file_that_does_not_fit_is_refused_and_never_quoted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x509.json");
     authority("a.test", now()).save(&path).unwrap();
-    let text = String::from_utf8(crate::secret_file::read(&path).unwrap().to_vec()).unwrap();
+    let text = String::from_utf8(files::read_secret(&path).unwrap().to_vec()).unwrap();
     let load = |text: &str, name: &str| {
-        crate::secret_file::write(&path, text.as_bytes()).unwrap();
+        files::write_atomic(&path, text.as_bytes(), Mode::Secret).unwrap();
         let error = X509CertificateAuthority::load(&path, domain(name), X509Settings::default()).unwrap_err().to_string();
         assert!(!error.contains("PRIVATE KEY") && !error.contains("MIGH"), "{error}");
         error
@@ -221,7 +222,7 @@ fn a_key_file_that_does_not_fit_is_refused_and_never_quoted() {
     let other: serde_json::Value = {
         let path = folder.path().join("other.json");
         authority("a.test", now()).save(&path).unwrap();
-        serde_json::from_slice(&crate::secret_file::read(&path).unwrap()).unwrap()
+        serde_json::from_slice(&files::read_secret(&path).unwrap()).unwrap()
     };
     let mut mixed: serde_json::Value = serde_json::from_str(&text).unwrap();
     mixed["active"]["certificate"] = other["active"]["certificate"].clone();
