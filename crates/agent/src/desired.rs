@@ -52,13 +52,8 @@ impl GatewayRoute {
     /// The server names in a ClientHello that lead here: the hostname, and the form in which Istio's clients ask an
     /// AUTO_PASSTHROUGH gateway for it.
     pub fn server_names(&self) -> [String; 2] {
-        [self.hostname.to_string(), istio_server_name(&self.hostname, self.port)]
+        [self.hostname.to_string(), self.hostname.istio_server_name(self.port)]
     }
-}
-
-/// `outbound_.<port>_.<subset>_.<hostname>` with `_` for "no subset", as Istio's clients send it.
-fn istio_server_name(hostname: &Hostname, port: Port) -> String {
-    format!("outbound_.{port}_._.{hostname}")
 }
 
 /// One place where a local workload listens.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofide_core::{AgentIdentity, Name, TrustDomain};
+use cofide_core::{AgentIdentity, SpiffeId};
 use cofide_svid::{IdentitySlot, IdentitySource, PrivateKey, X509Svid};
 use spiffe::x509_source::SvidPicker;
 use spiffe::{X509Source, X509SourceBuilder};
@@ -14,33 +14,26 @@ use crate::published::Wake;
 const RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// Whom the agent has to be.
+/// Picks the agent's SVID among those that the Workload API gives this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentName {
-    pub trust_domain: TrustDomain,
-    pub cluster_name: Name,
-}
+pub struct OwnIdentity(pub AgentIdentity);
 
-impl AgentName {
+impl OwnIdentity {
     /// Whether an SVID with this ID is the agent's: its trust domain, and its cluster or none in particular.
-    fn is(&self, id: &spiffe::SpiffeId) -> bool {
+    fn is(&self, id: &SpiffeId) -> bool {
         AgentIdentity::from_spiffe_id(id).is_some_and(|found| {
-            found.trust_domain == self.trust_domain && found.cluster_name.is_none_or(|cluster| cluster == self.cluster_name)
+            found.trust_domain == self.0.trust_domain && (found.cluster_name.is_none() || found.cluster_name == self.0.cluster_name)
         })
     }
-
-    fn spiffe_id(&self) -> String {
-        format!("spiffe://{}{}", self.trust_domain, AgentIdentity::path(&self.cluster_name))
-    }
 }
 
-impl SvidPicker for AgentName {
+impl SvidPicker for OwnIdentity {
     fn pick_svid(&self, svids: &[Arc<spiffe::X509Svid>]) -> Option<usize> {
         let found = svids.iter().position(|svid| self.is(svid.spiffe_id()));
         if found.is_none() {
             let offered: Vec<_> = svids.iter().map(|svid| svid.spiffe_id().to_string()).collect();
             tracing::warn!(
-                needed = self.spiffe_id(),
+                needed = %self.0.spiffe_id(),
                 ?offered,
                 "the Workload API gives this process no identity of an agent; create an entry for it in the trust zone's server"
             );
@@ -51,10 +44,10 @@ impl SvidPicker for AgentName {
 
 /// Keeps `slot` filled with the agent's SVID until `shutdown`, and empties it where the Workload API takes the identity
 /// back. `changed` is called at each update, also when only a bundle changed.
-pub async fn keep_fresh(endpoint: String, name: AgentName, slot: Arc<IdentitySlot>, changed: Vec<Wake>, shutdown: CancellationToken) {
+pub async fn keep_fresh(endpoint: String, own: OwnIdentity, slot: Arc<IdentitySlot>, changed: Vec<Wake>, shutdown: CancellationToken) {
     let started = tokio::select! {
         () = shutdown.cancelled() => return,
-        started = X509SourceBuilder::new().endpoint(&endpoint).picker(name).reconnect_backoff(RETRY, LONGEST_RETRY).build() => started,
+        started = X509SourceBuilder::new().endpoint(&endpoint).picker(own).reconnect_backoff(RETRY, LONGEST_RETRY).build() => started,
     };
     let source = match started {
         Ok(source) => source,
@@ -101,12 +94,14 @@ fn convert(svid: &spiffe::X509Svid) -> Result<X509Svid, cofide_svid::X509SvidErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofide_core::TrustDomain;
 
     #[test]
     fn an_agent_is_recognised_by_trust_domain_and_cluster() {
-        let name = AgentName { trust_domain: TrustDomain::new("a.test").unwrap(), cluster_name: "one".parse().unwrap() };
-        let is = |id: &str| name.is(&spiffe::SpiffeId::new(id).unwrap());
-        assert!(is(&name.spiffe_id()));
+        let cluster_name = Some("one".parse().unwrap());
+        let own = OwnIdentity(AgentIdentity { trust_domain: TrustDomain::new("a.test").unwrap(), cluster_name });
+        let is = |id: &str| own.is(&SpiffeId::new(id).unwrap());
+        assert!(is("spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent"));
         assert!(is("spiffe://a.test/ns/cofide/sa/cofide-agent"));
         assert!(!is("spiffe://a.test/cluster/two/ns/cofide/sa/cofide-agent"));
         assert!(!is("spiffe://b.test/cluster/one/ns/cofide/sa/cofide-agent"));

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cofide_connect_client::{Node, connect_as_agent};
-use cofide_core::AgentIdentity;
 use cofide_dns::{Upstream, ZoneHandle};
 use cofide_runtime::admin::{self, Metrics};
 use cofide_runtime::{Readiness, build_info, logging, shutdown};
@@ -27,7 +26,7 @@ use crate::addresses::{Addresses, DEFAULT_HOLD};
 use crate::cli::{Cli, Command, ConfigCommand, RunArgs};
 use crate::config::{Config, DEFAULT_FILE, Settings};
 use crate::export::Zone;
-use crate::identity::{self, AgentName};
+use crate::identity::{self, OwnIdentity};
 use crate::local::Local;
 use crate::observe::Observer;
 use crate::plan::PlanStore;
@@ -257,9 +256,16 @@ impl Uplink {
         let identity = Arc::new(IdentitySlot::default());
         let bundle_wake = Wake::default();
         let identity_wake = Wake::default();
-        let name = AgentName { trust_domain: zone.trust_domain.clone(), cluster_name: zone.cluster_name.clone() };
+        let own = zone.agent_identity();
+        let spiffe_id = own.spiffe_id();
         let changed = vec![bundle_wake.clone(), identity_wake.clone()];
-        spawn.tasks.spawn(identity::keep_fresh(settings.spiffe_endpoint_socket.clone(), name, identity.clone(), changed, shutdown.clone()));
+        spawn.tasks.spawn(identity::keep_fresh(
+            settings.spiffe_endpoint_socket.clone(),
+            OwnIdentity(own),
+            identity.clone(),
+            changed,
+            shutdown.clone(),
+        ));
 
         // Membership, once.
         let join = Join {
@@ -331,7 +337,7 @@ impl Uplink {
 
         // The plan.
         let node = Node {
-            id: format!("spiffe://{}{}", zone.trust_domain, AgentIdentity::path(&zone.cluster_name)),
+            id: spiffe_id.to_string(),
             cluster: zone.cluster_name.to_string(),
             user_agent_name: "cofide-agent".to_owned(),
             ..Node::default()

@@ -50,7 +50,7 @@ impl ImportedService {
     /// form of the name; everything else routes by the hostname.
     pub fn server_name(&self, kind: GatewayKind) -> String {
         match (self.tls_mode, kind) {
-            (TlsMode::IstioMtls, GatewayKind::EastWest) => format!("outbound_.{}_._.{}", self.port, self.hostname),
+            (TlsMode::IstioMtls, GatewayKind::EastWest) => self.hostname.istio_server_name(self.port),
             _ => self.hostname.to_string(),
         }
     }

@@ -1,5 +1,6 @@
 //! Names that people choose, and the DNS names that are built from them.
 
+use crate::Port;
 use crate::text::checked_text;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +80,14 @@ checked_text!(Name, NameError, check_name);
 checked_text!(DnsLabel, NameError, check_label);
 checked_text!(Hostname, NameError, check_hostname);
 
+impl Hostname {
+    /// The server name in the form in which Istio's clients ask a gateway in AUTO_PASSTHROUGH mode for a service:
+    /// `outbound_.<port>_.<subset>_.<hostname>`, with nothing for "no subset".
+    pub fn istio_server_name(&self, port: Port) -> String {
+        format!("outbound_.{port}_._.{self}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +118,12 @@ mod tests {
         for bad in ["", ".", "a..b", "a.", ".a", "a.B", &format!("{}.b", "a".repeat(64)), &vec!["abcdefgh"; 29].join(".")] {
             assert!(bad.parse::<Hostname>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn istio_asks_for_a_hostname_with_its_port_and_no_subset() {
+        let hostname: Hostname = "server.demo.a.test".parse().unwrap();
+        assert_eq!(hostname.istio_server_name(Port::try_from(8443).unwrap()), "outbound_.8443_._.server.demo.a.test");
     }
 
     proptest! {

@@ -56,9 +56,12 @@ pub struct AgentIdentity {
 impl AgentIdentity {
     const SUFFIX: &'static str = "/ns/cofide/sa/cofide-agent";
 
-    /// The path of the SPIFFE ID that an agent of the cluster carries.
-    pub fn path(cluster_name: &Name) -> String {
-        format!("/cluster/{cluster_name}{}", Self::SUFFIX)
+    /// The SPIFFE ID that says this.
+    pub fn spiffe_id(&self) -> SpiffeId {
+        let Self { trust_domain, cluster_name } = self;
+        let cluster = cluster_name.as_ref().map(|name| format!("/cluster/{name}")).unwrap_or_default();
+        // A name begins and ends with a letter or digit, so it is never one of the relative segments that a path may not have.
+        SpiffeId::new(format!("spiffe://{trust_domain}{cluster}{}", Self::SUFFIX)).expect("a name is a valid segment of a path")
     }
 
     /// `None` where the ID is not an agent's.
@@ -89,7 +92,11 @@ mod tests {
 
     #[test]
     fn only_two_path_shapes_are_an_agents() {
-        let of = |id: &str| AgentIdentity::from_spiffe_id(&SpiffeId::new(id).unwrap()).map(|agent| agent.cluster_name);
+        let of = |id: &str| {
+            let agent = AgentIdentity::from_spiffe_id(&SpiffeId::new(id).unwrap())?;
+            assert_eq!(agent.spiffe_id().to_string(), id, "and back");
+            Some(agent.cluster_name)
+        };
         let cluster = |name: &str| Some(Some(name.parse::<Name>().unwrap()));
         assert_eq!(of("spiffe://a.test/ns/cofide/sa/cofide-agent"), Some(None));
         assert_eq!(of("spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent"), cluster("one"));

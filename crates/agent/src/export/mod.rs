@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cofide_core::{
-    ClusterId, FederatedService, FederatedServiceId, Gateway, Hostname, Name, ServiceName, Timestamp, TrustDomain, TrustZoneId,
+    AgentIdentity, ClusterId, FederatedService, FederatedServiceId, Gateway, Hostname, Name, ServiceName, Timestamp, TrustDomain,
+    TrustZoneId,
 };
 use cofide_k8s_api::ServiceSpec;
 use uuid::Uuid;
@@ -34,6 +35,11 @@ pub struct Zone {
 }
 
 impl Zone {
+    /// As whom the agent speaks.
+    pub fn agent_identity(&self) -> AgentIdentity {
+        AgentIdentity { trust_domain: self.trust_domain.clone(), cluster_name: Some(self.cluster_name.clone()) }
+    }
+
     /// The id under which this cluster registers a service: the same whenever it is computed, so that registering twice
     /// is registering once, also by an agent that has lost its memory.
     pub fn service_id(&self, service: &ServiceName) -> FederatedServiceId {
