@@ -3,6 +3,8 @@
 //! A closed loop over UDP: a fixed number of queries under way, the next sent when an answer arrives.
 //! Run: `make bench`.
 
+#![allow(clippy::print_stdout, reason = "what a benchmark prints is its result")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

@@ -101,9 +101,12 @@ fn name(hostname: &Hostname) -> Option<LowerName> {
     Some(LowerName::from(name))
 }
 
+/// A zone, and what it was made of: by that, an equal one is recognised.
+type Served = (Arc<Zone>, BTreeMap<Hostname, Ipv4Addr>);
+
 /// The zone that is served now. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct ZoneHandle(Arc<RwLock<(Arc<Zone>, BTreeMap<Hostname, Ipv4Addr>)>>);
+pub struct ZoneHandle(Arc<RwLock<Served>>);
 
 impl ZoneHandle {
     pub fn new() -> Self {

@@ -63,7 +63,7 @@ impl Failure {
                 _ => Reason::Other,
             },
         };
-        let is_rotating = error.get_ref().is_some_and(|error| is_rotating(error));
+        let is_rotating = error.get_ref().is_some_and(is_rotating);
         Self { reason, message: format!("{what}: {error}"), is_momentary: reason == Reason::Refused || is_rotating }
     }
 }

@@ -8,6 +8,7 @@
 //! ```
 //!
 //! Nothing stands in for anything. What is left out is Connect: routes and imports are what a test says they are.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod client;
 mod gateway;

@@ -1,4 +1,5 @@
 //! Parts of the agent against the real thing at the other end of a socket.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod follower;
 mod spire_server;

@@ -226,8 +226,8 @@ mod tests {
         let refused = |at| Receipt { outcome: ReceiptOutcome::Rejected("disk full".into()), ..good("two", at) };
         let both = [one.clone(), two];
         assert_eq!(judged(&[], &[]).0, Health::Unknown);
-        assert_eq!(judged(&[one.clone()], &[good("one", 7)]), (Health::Healthy, String::new(), Some(Timestamp(7))));
-        assert_eq!(judged(&[one.clone()], &[good("one", 7), old("two", 8)]).0, Health::Healthy, "cluster two has no agent");
+        assert_eq!(judged(std::slice::from_ref(&one), &[good("one", 7)]), (Health::Healthy, String::new(), Some(Timestamp(7))));
+        assert_eq!(judged(std::slice::from_ref(&one), &[good("one", 7), old("two", 8)]).0, Health::Healthy, "cluster two has no agent");
         assert_eq!(judged(&both, &[good("one", 7)]).0, Health::Unknown);
         assert_eq!(judged(&both, &[good("one", 7), good("two", 5)]), (Health::Healthy, String::new(), Some(Timestamp(5))));
         assert_eq!(judged(&both, &[good("one", 7), old("two", 5)]).1, "Bundles do not match");

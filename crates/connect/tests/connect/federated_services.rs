@@ -115,7 +115,7 @@ async fn agents_see_and_change_their_own_services_and_users_see_all() {
     let mut expected = vec![id.clone(), other.clone()];
     expected.sort();
     assert_eq!(all, expected);
-    assert_eq!(list(&one.agent).await, [id.clone()]);
+    assert_eq!(list(&one.agent).await, std::slice::from_ref(&id));
     assert!(list(&foreign.agent).await.is_empty());
     get(&admin, &id).await.unwrap();
     for stranger in [&two.agent, &foreign.agent] {

@@ -1,4 +1,5 @@
 //! The control plane as its clients meet it: a real server on a socket, real certificates, nothing in between.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod access;
 mod agents;

@@ -210,7 +210,7 @@ proptest! {
         let mut snapshot = world.snapshot();
         let removed = noun.id();
         snapshot.apply(NounChange::Remove(removed.clone()));
-        let mut expected = world.clone();
+        let mut expected = world;
         expected.apply(&NounChange::Remove(removed.clone()));
         prop_assert_eq!(&snapshot, &expected.snapshot());
         if let NounId::TrustZone(zone) = removed {

@@ -189,7 +189,7 @@ fn a_client_certificate_from_a_foreign_authority_that_names_our_domain_is_refuse
     let rogue = Rogue::new("B", now);
     world.server_bundles.set(rogue.bundle("b.test"));
     let honest = svid(&world.a, "spiffe://a.test/server", now);
-    let verifier = verifier::Clients { bundles: world.server_bundles.clone(), mandatory: true };
+    let verifier = verifier::Clients { bundles: world.server_bundles, mandatory: true };
     let check = |leaf: CertificateDer<'static>| {
         rustls::server::danger::ClientCertVerifier::verify_client_cert(&verifier, &leaf, &[], rustls_pki_types::UnixTime::now())
     };

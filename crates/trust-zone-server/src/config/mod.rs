@@ -272,15 +272,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn load(value: serde_json::Value) -> Result<Config, String> {
-        let config: Config = cofide_runtime::config::load(None, &value).map_err(|error| error.to_string())?;
+    fn load(value: &serde_json::Value) -> Result<Config, String> {
+        let config: Config = cofide_runtime::config::load(None, value).map_err(|error| error.to_string())?;
         config.check().map_err(|error| error.to_string())?;
         Ok(config)
     }
 
     #[test]
     fn a_trust_domain_is_all_that_is_needed() {
-        let config = load(json!({"trust_domain": "a.test"})).unwrap();
+        let config = load(&json!({"trust_domain": "a.test"})).unwrap();
         assert_eq!(config.x509_svid_ttl, Duration::from_secs(3600));
         assert_eq!(config.jwt_svid_ttl, Duration::from_secs(300));
         assert_eq!(config.ca_ttl, Duration::from_secs(86400));
@@ -324,7 +324,7 @@ mod tests {
             (entry("dns_names", json!(["*.x"])), "*.x"),
         ];
         for (value, expected) in table {
-            let error = load(value.clone()).expect_err(&value.to_string());
+            let error = load(&value).expect_err(&value.to_string());
             assert!(error.contains(expected), "{value}: {error}");
         }
     }

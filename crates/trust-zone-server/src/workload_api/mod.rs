@@ -21,10 +21,10 @@ use crate::workload::{WorkloadError, WorkloadUpdate, WorkloadWatch, Workloads};
 /// (SPIFFE Workload Endpoint, section 4).
 const SECURITY_HEADER: &str = "workload.spiffe.io";
 
+type Check = fn(Request<()>) -> Result<Request<()>, Status>;
+
 /// The service, behind the check of the security header.
-pub fn service(
-    workloads: Workloads,
-) -> InterceptedService<SpiffeWorkloadApiServer<WorkloadApi>, fn(Request<()>) -> Result<Request<()>, Status>> {
+pub fn service(workloads: Workloads) -> InterceptedService<SpiffeWorkloadApiServer<WorkloadApi>, Check> {
     SpiffeWorkloadApiServer::with_interceptor(WorkloadApi { workloads }, check_security_header)
 }
 

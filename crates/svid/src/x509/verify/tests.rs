@@ -211,7 +211,7 @@ fn chains_that_are_no_chains_are_refused() {
     trailing.push(0);
     assert!(matches!(check(&[trailing.into()], &held), Err(X509SvidError::Malformed { position: 0, .. })));
     let garbage = CertificateDer::from(b"garbage".to_vec());
-    assert!(matches!(check(&[garbage.clone()], &held), Err(X509SvidError::Malformed { position: 0, .. })));
+    assert!(matches!(check(std::slice::from_ref(&garbage), &held), Err(X509SvidError::Malformed { position: 0, .. })));
     assert!(matches!(check(&[leaf, garbage], &held), Err(X509SvidError::Malformed { position: 1, .. })));
 }
 
