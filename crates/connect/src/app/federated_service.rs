@@ -4,7 +4,7 @@
 //! is a lie, and refused as one.
 
 use cofide_api::convert::federated_service::Draft;
-use cofide_core::{Change, EntityKind, EventKind, FederatedService, FederatedServiceId, OrganizationId};
+use cofide_core::{Change, EntityKind, EventKind, FederatedService, FederatedServiceId, Hostname, OrganizationId};
 use cofide_store::{FederatedServiceFilter, FederatedServices, FederatedServicesMut, WriteTransaction};
 use serde_json::{Value, json};
 
@@ -40,9 +40,7 @@ impl App {
     pub async fn register_federated_service(&self, context: &CallContext, draft: Draft) -> Result<FederatedServiceId> {
         let agent = own(context)?;
         check_claims(agent, &draft)?;
-        let hostname = draft.name.hostname(&agent.trust_domain).map_err(|error| {
-            Error::invalid("federated_service.name", format_args!("makes no DNS name with {}: it {error}", agent.trust_domain))
-        })?;
+        let hostname = hostname(agent, &draft)?;
         let mut transaction = self.write().await?;
         if let Some(id) = &draft.id
             && let Some(other) = transaction.federated_service(id).await?
@@ -66,24 +64,7 @@ impl App {
                 ))),
             };
         }
-        let service = FederatedService {
-            id: draft.id.clone().unwrap_or_else(id::federated_service),
-            trust_zone_id: agent.trust_zone_id.clone(),
-            cluster_id: agent.cluster_id.clone(),
-            cluster_name: agent.cluster_name.clone(),
-            trust_domain: agent.trust_domain.clone(),
-            hostname,
-            exported_trust_domains: exports(agent, &draft)?,
-            name: draft.name,
-            workload_labels: draft.workload_labels,
-            port: draft.port,
-            tls_mode: draft.tls_mode,
-            gateway_entries: draft.gateway_entries,
-            gateway_specs: draft.gateway_specs,
-            spiffe_id_paths: draft.spiffe_id_paths,
-            created_at: now(),
-            updated_at: now(),
-        };
+        let service = described(agent, None, draft)?;
         transaction.insert_federated_service(&service).await?;
         let message = format!("federated service {} registered by cluster {}", service.hostname, service.cluster_name);
         let event = event(context, EventKind::FederatedServiceRegistration, message, links(&service), &snapshot(&service));
@@ -138,20 +119,11 @@ impl App {
                 ),
             ));
         }
-        let service = FederatedService {
-            exported_trust_domains: exports(own(context)?, &draft)?,
-            workload_labels: draft.workload_labels,
-            port: draft.port,
-            tls_mode: draft.tls_mode,
-            gateway_entries: draft.gateway_entries,
-            gateway_specs: draft.gateway_specs,
-            spiffe_id_paths: draft.spiffe_id_paths,
-            ..held.clone()
-        };
+        let mut service = described(own(context)?, Some(&held), draft)?;
         if service == held {
             return Ok(held.id);
         }
-        let service = FederatedService { updated_at: now(), ..service };
+        service.updated_at = now();
         transaction.update_federated_service(&service).await?;
         let message = format!("federated service {} updated by cluster {}", service.hostname, service.cluster_name);
         let event = event(context, kind, message, links(&service), &snapshot(&service));
@@ -177,6 +149,39 @@ fn check_claims(agent: &JoinedAgent, draft: &Draft) -> Result<()> {
         (_, Some(claimed)) if *claimed != agent.cluster_name => lie("cluster_name", claimed, &agent.cluster_name),
         _ => Ok(()),
     }
+}
+
+/// The service as the draft describes it: a new one, or the one that is held as it is to be.
+///
+/// Every field is named here. One that was filled up from what is held could never be changed, and nothing would say so.
+fn described(agent: &JoinedAgent, held: Option<&FederatedService>, draft: Draft) -> Result<FederatedService> {
+    let now = now();
+    let hostname = hostname(agent, &draft)?;
+    let exported_trust_domains = exports(agent, &draft)?;
+    Ok(FederatedService {
+        id: held.map(|held| held.id.clone()).or(draft.id).unwrap_or_else(id::federated_service),
+        trust_zone_id: agent.trust_zone_id.clone(),
+        cluster_id: agent.cluster_id.clone(),
+        cluster_name: agent.cluster_name.clone(),
+        trust_domain: agent.trust_domain.clone(),
+        hostname,
+        exported_trust_domains,
+        name: draft.name,
+        workload_labels: draft.workload_labels,
+        port: draft.port,
+        tls_mode: draft.tls_mode,
+        gateway_entries: draft.gateway_entries,
+        gateway_specs: draft.gateway_specs,
+        spiffe_id_paths: draft.spiffe_id_paths,
+        created_at: held.map_or(now, |held| held.created_at),
+        updated_at: held.map_or(now, |held| held.updated_at),
+    })
+}
+
+fn hostname(agent: &JoinedAgent, draft: &Draft) -> Result<Hostname> {
+    draft.name.hostname(&agent.trust_domain).map_err(|error| {
+        Error::invalid("federated_service.name", format_args!("makes no DNS name with {}: it {error}", agent.trust_domain))
+    })
 }
 
 fn exports(agent: &JoinedAgent, draft: &Draft) -> Result<std::collections::BTreeSet<cofide_core::TrustDomain>> {
