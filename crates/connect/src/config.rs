@@ -129,7 +129,7 @@ impl Config {
         for (key, seconds, least, most) in [
             ("join_token_ttl_seconds", self.join_token_ttl_seconds, 1, 30 * 24 * 3600),
             ("svid_ttl_seconds", self.svid_ttl_seconds, 60, 365 * 24 * 3600),
-            ("ca_ttl_seconds", self.ca_ttl_seconds, 2 * self.svid_ttl_seconds, 100 * 365 * 24 * 3600),
+            ("ca_ttl_seconds", self.ca_ttl_seconds, self.svid_ttl_seconds.saturating_mul(2), 100 * 365 * 24 * 3600),
             ("handshake_timeout_seconds", self.handshake_timeout_seconds, 1, 300),
         ] {
             if !(least..=most).contains(&seconds) {
@@ -253,12 +253,13 @@ mod tests {
     #[test]
     fn each_wrong_value_is_named_with_its_key() {
         type Change = fn(&mut Config);
-        let wrong: [(&str, Change); 11] = [
+        let wrong: [(&str, Change); 12] = [
             ("connect_trust_domain", |config| config.connect_trust_domain = "Management".into()),
             ("connect_spiffe_id_path", |config| config.connect_spiffe_id_path = "/a//b".into()),
             ("organization", |config| config.organization = "a b".into()),
             ("join_token_ttl_seconds", |config| config.join_token_ttl_seconds = 0),
             ("svid_ttl_seconds", |config| config.svid_ttl_seconds = 1),
+            ("svid_ttl_seconds", |config| config.svid_ttl_seconds = u64::MAX),
             ("ca_ttl_seconds", |config| config.ca_ttl_seconds = 60),
             ("handshake_timeout_seconds", |config| config.handshake_timeout_seconds = 0),
             ("max_connections", |config| config.max_connections = 0),
