@@ -88,18 +88,13 @@ impl From<StoreError> for Error {
             StoreError::PageSize(_) => Self::invalid("pagination.page_size", error),
             StoreError::EmptyEntityFilter => Self::invalid("filter.entities", error),
             StoreError::Busy(_) => Self::Unavailable("the database is busy; try again".into()),
-            error if is_disk_full(&error) => Self::Unavailable(
+            StoreError::Full(_) => Self::Unavailable(
                 "the disk of cofide-connect's data folder is full, so nothing can be changed; nothing was; free some space and try again"
                     .into(),
             ),
             error => Self::internal("the database failed", error),
         }
     }
-}
-
-/// SQLITE_FULL, wherever in the chain it shows: the store's errors keep the database's own as their source.
-fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.to_string().contains("database or disk is full") || error.source().is_some_and(is_disk_full)
 }
 
 impl From<Error> for Status {

@@ -30,6 +30,8 @@ pub enum StoreError {
     Unreadable { noun: NounName, column: &'static str, reason: String },
     #[error("the database is busy: {0}")]
     Busy(#[source] sqlx::Error),
+    #[error("the disk of the database is full")]
+    Full(#[source] sqlx::Error),
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
 
@@ -61,12 +63,17 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         // SQLITE_BUSY and its variants: another process holds the lock for longer than the busy timeout.
         const BUSY: i32 = 5;
-        let primary_code =
-            |error: &dyn sqlx::error::DatabaseError| error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-        match &error {
-            sqlx::Error::PoolTimedOut => Self::Busy(error),
-            sqlx::Error::Database(database) if primary_code(database.as_ref()) == Some(BUSY) => Self::Busy(error),
+        const FULL: i32 = 13;
+        match primary_code(&error) {
+            Some(BUSY) => Self::Busy(error),
+            Some(FULL) => Self::Full(error),
+            None if matches!(error, sqlx::Error::PoolTimedOut) => Self::Busy(error),
             _ => Self::Database(error),
         }
     }
+}
+
+/// SQLite's own code for what went wrong, without the detail in its upper bits (Result and Error Codes, section 1).
+pub(crate) fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
 }

@@ -11,6 +11,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
 
+use crate::error::primary_code;
 use crate::{Result, StoreError};
 
 /// Marks a file as ours: "cofi" in ASCII (SQLite file format, section 1.3.17, application id).
@@ -129,10 +130,8 @@ fn failed_to_open(path: &Path, error: &sqlx::Error) -> StoreError {
     const CORRUPT: i32 = 11;
     const NOT_A_DATABASE: i32 = 26;
     let path = path.to_owned();
-    let database_error = error.as_database_error();
-    let primary_code = database_error.and_then(|error| error.code()).and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-    let reason = database_error.map_or_else(|| error.to_string(), |error| error.message().to_owned());
-    match primary_code {
+    let reason = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+    match primary_code(error) {
         Some(CORRUPT) => StoreError::Damaged { path, reason },
         Some(NOT_A_DATABASE) => StoreError::NotADatabase { path },
         _ => StoreError::Open { path, reason },

@@ -76,7 +76,7 @@ impl Writer for WriteTransaction {
 
 #[cfg(test)]
 mod tests {
-    use crate::Store;
+    use crate::{Store, StoreError};
 
     #[tokio::test]
     async fn a_transaction_that_the_database_rolled_back_by_itself_does_not_stop_the_next_one() {
@@ -87,5 +87,19 @@ mod tests {
         sqlx::query("ROLLBACK").execute(transaction.connection()).await.unwrap();
         drop(transaction);
         store.begin_write().await.unwrap().commit(None, Vec::new()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_from_a_database_that_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("connect.db")).await.unwrap();
+        let mut transaction = store.begin_write().await.unwrap();
+        let mut run = async |sql: &'static str| sqlx::query(sql).execute(transaction.connection()).await.map_err(StoreError::from);
+        // No page more than there are now, which SQLite treats as a disk that is full.
+        run("PRAGMA max_page_count = 1").await.unwrap();
+        let full = run("CREATE TABLE more AS SELECT zeroblob(100000) AS content").await.unwrap_err();
+        assert!(matches!(full, StoreError::Full(_)), "{full:?}");
+        let other = run("INSERT INTO no_such_table VALUES (1)").await.unwrap_err();
+        assert!(matches!(other, StoreError::Database(_)), "{other:?}");
     }
 }
