@@ -214,6 +214,7 @@ fn control_plane() -> ControlPlaneTrust {
 
 /// Through the bytes, as it really travels.
 #[track_caller]
+#[allow(clippy::needless_pass_by_value, reason = "callers make the noun for this call")]
 fn travels<N, M>(noun: N)
 where
     N: Clone + PartialEq + std::fmt::Debug + TryFrom<M, Error = FieldError>,
