@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cofide_connect_client::{ConnectUrl, ConnectUrlError};
 use cofide_core::{ClusterId, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, TrustDomain, TrustZoneId, parse_trust_domain};
 use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub struct Config {
     pub trust_zone_id: Option<String>,
     /// The trust domain of that zone.
     pub trust_domain: Option<String>,
-    /// Where Connect is, as `host:port`.
+    /// Where Connect is, as `host:port`; without a port it is 443.
     pub connect_url: Option<String>,
     /// Connect's own trust domain.
     pub connect_trust_domain: Option<String>,
@@ -132,7 +133,7 @@ pub struct JoinSettings {
     pub cluster_name: Option<Name>,
     pub trust_zone_id: Option<TrustZoneId>,
     pub trust_domain: Option<TrustDomain>,
-    pub connect_url: Option<String>,
+    pub connect_url: Option<ConnectUrl>,
     pub connect_trust_domain: Option<TrustDomain>,
 }
 
@@ -169,24 +170,18 @@ impl Config {
             let reason = format!("{:?} is not of the form unix:///path/to/socket", self.spiffe_endpoint_socket);
             return refuse("spiffe_endpoint_socket", reason);
         }
-        if let Some(url) = &self.connect_url
-            && (url.contains("://") || !url.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()))
-        {
-            return refuse("connect_url", format!("{url:?} is not of the form host:port, as in connect.example.com:8443"));
-        }
         let gateway_entries = self.gateway_entries()?;
         Ok(Settings {
             data_dir: self.data_dir,
             manifest_dir: self.manifest_dir,
             join: JoinSettings {
                 bootstrap_file: self.bootstrap_file,
-                // The chart of the field sets unused variables to the empty string.
-                agent_token: self.agent_token.filter(|token| !token.is_empty()),
+                agent_token: given(self.agent_token.as_deref()).map(str::to_owned),
                 cluster_id: parsed("cluster_id", self.cluster_id.as_deref(), str::parse)?,
                 cluster_name: parsed("cluster_name", self.cluster_name.as_deref(), str::parse)?,
                 trust_zone_id: parsed("trust_zone_id", self.trust_zone_id.as_deref(), str::parse)?,
                 trust_domain: parsed("trust_domain", self.trust_domain.as_deref(), parse_trust_domain)?,
-                connect_url: self.connect_url.filter(|url| !url.is_empty()),
+                connect_url: connect_url(self.connect_url.as_deref())?,
                 connect_trust_domain: parsed("connect_trust_domain", self.connect_trust_domain.as_deref(), parse_trust_domain)?,
             },
             spiffe_endpoint_socket: self.spiffe_endpoint_socket,
@@ -218,18 +213,22 @@ impl Config {
     }
 }
 
+/// A value that says something: the charts of the field set the variables that they do not use to the empty string.
+fn given(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn connect_url(text: Option<&str>) -> Result<Option<ConnectUrl>, ConfigError> {
+    // The error names the text itself.
+    given(text).map(|text| text.parse().or_else(|error: ConnectUrlError| refuse("connect_url", error.to_string()))).transpose()
+}
+
 fn parsed<T, E: std::fmt::Display>(
     key: &'static str,
     text: Option<&str>,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<Option<T>, ConfigError> {
-    match text {
-        None | Some("") => Ok(None),
-        Some(text) => match parse(text) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) => refuse(key, format!("{text:?}: {error}")),
-        },
-    }
+    given(text).map(|text| parse(text).or_else(|error| refuse(key, format!("{text:?}: {error}")))).transpose()
 }
 
 fn gateway(address: &str) -> Result<Gateway, ConfigError> {
@@ -306,7 +305,7 @@ mod tests {
             ("profile", |config| config.profile = "laptop".into()),
             ("resync_seconds", |config| config.resync_seconds = 0),
             ("spiffe_endpoint_socket", |config| config.spiffe_endpoint_socket = "/tmp/api.sock".into()),
-            ("connect_url", |config| config.connect_url = Some("https://connect.example.com".into())),
+            ("connect_url", |config| config.connect_url = Some("http://connect.example.com".into())),
             ("trust_domain", |config| config.trust_domain = Some("A.test".into())),
             ("cluster_id", |config| config.cluster_id = Some("a b".into())),
             ("gateway_addresses", |config| config.gateway_addresses = vec!["gw.example.com".into()]),
@@ -323,8 +322,22 @@ mod tests {
         let settings = with(|config| {
             config.agent_token = Some(String::new());
             config.cluster_id = Some(String::new());
+            config.connect_url = Some(String::new());
         });
         assert_eq!(settings.unwrap().join, JoinSettings::default());
+    }
+
+    #[test]
+    fn connect_is_named_here_in_every_form_that_a_person_may_use_for_it() {
+        for (text, url) in [
+            ("connect.example.com:8443", "connect.example.com:8443"),
+            ("https://connect.example.com:8443", "connect.example.com:8443"),
+            ("connect.example.com", "connect.example.com:443"),
+            ("[::1]:8443", "[::1]:8443"),
+        ] {
+            let settings = with(|config| config.connect_url = Some(text.into())).unwrap();
+            assert_eq!(settings.join.connect_url.unwrap().to_string(), url);
+        }
     }
 
     #[test]

@@ -57,8 +57,6 @@ pub enum MembershipError {
          ({found_id}); use a data folder of its own for each cluster"
     )]
     OtherCluster { data_dir: PathBuf, held: String, held_id: String, found: String, found_id: String },
-    #[error("connect_url: {0}")]
-    ConnectUrl(#[from] cofide_connect_client::ConnectUrlError),
     #[error("the agent's data folder: {0}")]
     Memory(#[from] FileError),
 }
@@ -93,7 +91,7 @@ impl Membership {
         };
         membership.agree(settings)?;
         if let Some(url) = &settings.connect_url {
-            membership.connect_url = url.parse()?;
+            membership.connect_url = url.clone();
         }
         Ok(membership)
     }

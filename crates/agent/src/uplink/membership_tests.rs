@@ -124,7 +124,7 @@ fn the_configuration_may_repeat_but_not_contradict() {
         let error = with(change).unwrap_err();
         assert!(matches!(&error, MembershipError::Contradiction { key: found, .. } if *found == key), "{key}: {error}");
     }
-    let moved = with(|settings| settings.connect_url = Some("connect.example.com:443".into())).unwrap();
+    let moved = with(|settings| settings.connect_url = Some("connect.example.com:443".parse().unwrap())).unwrap();
     assert_eq!(moved.connect_url.to_string(), "connect.example.com:443", "Connect may have moved");
     let token = with(|settings| settings.agent_token = Some("from-the-environment".into())).unwrap();
     assert_eq!(token.bootstrap().unwrap().agent_token.expose(), "from-the-environment");
