@@ -49,8 +49,6 @@ use crate::xds_service::XdsService;
 
 /// How long streams and calls in flight may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long an ordered xDS update waits for a client that does not acknowledge.
-const ACK_WAIT: Duration = Duration::from_secs(5);
 /// How often Connect hears that the agent is alive.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(500);
@@ -135,7 +133,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     world.view.wakes(&wake);
     world.plan.wakes(&wake);
     spawn.at_once("local", wake, move || local.reconcile());
-    let xds_server = tasks.spawn(serve_xds(xds_listener, xds.clone(), shutdown.clone()));
+    let xds_server = tasks.spawn(serve_xds(xds_listener, xds.server(shutdown.clone()), shutdown.clone()));
 
     // What the manifests say, and what is said about them.
     let wake = Wake::default();
@@ -361,16 +359,15 @@ impl Uplink {
     }
 }
 
-async fn serve_xds(listener: TcpListener, xds: Arc<XdsService>, shutdown: CancellationToken) -> Result<(), tonic::transport::Error> {
-    let server = XdsServer::<XdsService>::with(xds, shutdown.clone(), cofide_xds::Limits::default(), ACK_WAIT);
+async fn serve_xds(listener: TcpListener, xds: XdsServer<XdsService>, shutdown: CancellationToken) -> Result<(), tonic::transport::Error> {
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(30)))
         .tcp_nodelay(true)
-        .add_service(server.aggregated())
-        .add_service(server.clusters())
-        .add_service(server.endpoints())
-        .add_service(server.listeners())
+        .add_service(xds.aggregated())
+        .add_service(xds.clusters())
+        .add_service(xds.endpoints())
+        .add_service(xds.listeners())
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
         .await
 }
