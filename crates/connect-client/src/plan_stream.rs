@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cofide_api::convert::plan::TYPE_URLS;
+use cofide_api::convert::plan_resource::{self, DecodeError};
 use cofide_plan::PlanResource;
 use cofide_xds::client::{Changes, DeltaSubscription};
-use cofide_xds::{Node, Rejection};
+use cofide_xds::{Any, Node, Rejection};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::backoff::Backoff;
-use crate::decode::decode;
 use crate::{ConnectError, Versions};
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -78,8 +78,8 @@ pub struct ReceivedPlanResource {
     pub resource: PlanResource,
 }
 
-/// Stands for a response that has yet to be acknowledged.
-#[derive(Debug)]
+/// Stands for a response that has yet to be acknowledged. The default stands for none: to acknowledge it says nothing.
+#[derive(Debug, Default)]
 #[must_use = "Connect waits for the acknowledgement before it sends the next change"]
 pub struct PlanReceipt {
     generation: u64,
@@ -161,15 +161,16 @@ impl PlanStream {
     async fn take_in(&mut self, changes: Changes) -> Option<PlanChanges> {
         let Changes { type_url, set, removed, nonce, completes_initial } = changes;
         let mut receipt = PlanReceipt { generation: self.generation, nonce, rejected: BTreeMap::new() };
-        let Some(type_url) = TYPE_URLS.into_iter().find(|known| *known == type_url) else {
+        let Some(type_url) = plan_resource::known_type_url(&type_url) else {
             tracing::warn!(type_url, "Connect sends resources of a type that was not asked for; they are ignored");
             self.acknowledge(receipt).await;
             return None;
         };
         let mut decoded = Vec::new();
         for resource in set {
+            let Any { type_url: of, value } = &resource.body;
             let result =
-                if resource.body.type_url == type_url { decode(&resource.name, &resource.body) } else { Err(foreign(&resource.body)) };
+                if of == type_url { plan_resource::decode(of, &resource.name, value) } else { Err(DecodeError::Type(of.clone())) };
             match result {
                 Ok(plan) => decoded.push(ReceivedPlanResource { name: resource.name, version: resource.version, resource: plan }),
                 Err(reason) => {
@@ -203,10 +204,6 @@ impl PlanStream {
 
 fn ended() -> Status {
     Status::unavailable("Connect ended the stream")
-}
-
-fn foreign(body: &cofide_xds::Any) -> crate::decode::DecodeError {
-    crate::decode::DecodeError::Type(body.type_url.clone())
 }
 
 /// The reason for a person: what the connection failed with, or what Connect said.

@@ -9,6 +9,7 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cofide_api::convert::plan as wire;
+use cofide_connect_client::{PlanChanges, ReceivedPlanResource};
 use cofide_core::{
     ControlPlaneTrust, ExportTarget, ExportedService, FederatedServiceId, FederatedTrust, ImportedService, WorkloadRegistration,
 };
@@ -56,17 +57,6 @@ pub struct Plan {
     unconfirmed: BTreeSet<ResourceName>,
 }
 
-/// What one answer of Connect changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanChange {
-    pub type_url: &'static str,
-    /// Name, version, resource.
-    pub set: Vec<(String, String, PlanResource)>,
-    pub removed: Vec<String>,
-    /// Whether everything of the type has been told now.
-    pub completes: bool,
-}
-
 impl Plan {
     /// A stream has begun, with [`Plan::versions`] as what is held. Of what is not among these, Connect cannot say that it
     /// is gone; so whatever of it is not sent until a type is told completely is gone.
@@ -75,17 +65,19 @@ impl Plan {
     }
 
     /// Takes in an answer. Answers whether that changed anything but versions; only then the revision grows.
-    pub fn apply(&mut self, change: PlanChange) -> bool {
-        let PlanChange { type_url, set, removed, completes } = change;
+    pub fn apply(&mut self, changes: &PlanChanges) -> bool {
+        let PlanChanges { type_url, set, removed, completes, receipt: _ } = changes;
+        let (type_url, completes) = (*type_url, *completes);
         let mut changed = completes && self.known.insert(type_url);
         for name in removed {
-            changed |= self.resources.remove(&(type_url, name)).is_some();
+            changed |= self.resources.remove(&(type_url, name.clone())).is_some();
         }
-        for (name, version, resource) in set {
-            let name = (type_url, name);
+        for ReceivedPlanResource { name, version, resource } in set {
+            let name = (type_url, name.clone());
             self.unconfirmed.remove(&name);
-            let held = self.resources.insert(name, Held { version, resource: resource.clone(), acknowledged: false });
-            changed |= held.is_none_or(|held| held.resource != resource);
+            let now = Held { version: version.clone(), resource: resource.clone(), acknowledged: false };
+            let held = self.resources.insert(name, now);
+            changed |= held.is_none_or(|held| held.resource != *resource);
         }
         if completes {
             let (gone, others): (BTreeSet<_>, _) = std::mem::take(&mut self.unconfirmed).into_iter().partition(|(of, _)| *of == type_url);

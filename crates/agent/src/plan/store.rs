@@ -102,7 +102,7 @@ fn decode(type_url: &str, body: &[u8]) -> Result<PlanResource, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::PlanChange;
+    use cofide_connect_client::{PlanChanges, PlanReceipt, ReceivedPlanResource};
     use cofide_core::{ExportTarget, ExportedService, ImportedService, Port, TlsMode, TrustDomain};
 
     fn import(name: &str, port: i64) -> PlanResource {
@@ -116,12 +116,18 @@ mod tests {
         })
     }
 
-    fn change(set: Vec<(&str, &str, PlanResource)>, removed: &[&str]) -> PlanChange {
-        PlanChange {
+    fn change(set: Vec<(&str, &str, PlanResource)>, removed: &[&str]) -> PlanChanges {
+        let received = |(name, version, resource): (&str, &str, PlanResource)| ReceivedPlanResource {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            resource,
+        };
+        PlanChanges {
             type_url: wire::IMPORTED_SERVICE,
-            set: set.into_iter().map(|(name, version, resource)| (name.to_owned(), version.to_owned(), resource)).collect(),
+            set: set.into_iter().map(received).collect(),
             removed: removed.iter().map(|&name| name.to_owned()).collect(),
             completes: true,
+            receipt: PlanReceipt::default(),
         }
     }
 
@@ -131,7 +137,7 @@ mod tests {
         let data = DataFolder::open(folder.path()).unwrap();
         let mut plan = PlanStore(&data).load().unwrap();
         assert!(!plan.is_known(wire::IMPORTED_SERVICE), "an agent that was never told anything does not take it for nothing");
-        plan.apply(change(
+        plan.apply(&change(
             vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1)), ("y.demo.a.test", "v1", import("y.demo.a.test", 1))],
             &[],
         ));
@@ -151,7 +157,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = DataFolder::open(folder.path()).unwrap();
         let mut plan = Plan::default();
-        plan.apply(change(vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1))], &[]));
+        plan.apply(&change(vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1))], &[]));
         PlanStore(&data).save(&plan).unwrap();
         let mut stored = data.load::<StoredPlan>(NAME).unwrap().unwrap();
         let good = stored.resources[0].body.clone();
@@ -175,10 +181,10 @@ mod tests {
     #[test]
     fn only_a_difference_in_content_is_a_change() {
         let mut plan = Plan::default();
-        assert!(plan.apply(change(vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1))], &[])));
-        assert!(!plan.apply(change(vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1))], &["unknown"])));
-        assert!(plan.apply(change(vec![("x.demo.a.test", "v2", import("x.demo.a.test", 2))], &[])));
-        assert!(plan.apply(change(vec![], &["x.demo.a.test"])));
+        assert!(plan.apply(&change(vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1))], &[])));
+        assert!(!plan.apply(&change(vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1))], &["unknown"])));
+        assert!(plan.apply(&change(vec![("x.demo.a.test", "v2", import("x.demo.a.test", 2))], &[])));
+        assert!(plan.apply(&change(vec![], &["x.demo.a.test"])));
         assert_eq!(plan.imports().count(), 0);
     }
 
@@ -186,14 +192,14 @@ mod tests {
     fn what_went_while_nobody_told_connect_that_it_was_held_is_noticed() {
         let mut plan = Plan::default();
         let both = vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1)), ("y.demo.a.test", "v1", import("y.demo.a.test", 1))];
-        plan.apply(change(both, &[]));
+        plan.apply(&change(both, &[]));
         plan.acknowledge(wire::IMPORTED_SERVICE, [("x.demo.a.test", "v1")]);
         // The stream breaks before y is acknowledged, and y goes meanwhile. Connect resumes from x alone.
         plan.begin_stream();
-        let partly = PlanChange { completes: false, ..change(vec![("z.demo.a.test", "v1", import("z.demo.a.test", 1))], &[]) };
-        plan.apply(partly);
+        let partly = PlanChanges { completes: false, ..change(vec![("z.demo.a.test", "v1", import("z.demo.a.test", 1))], &[]) };
+        plan.apply(&partly);
         assert_eq!(plan.imports().count(), 3, "it may still come");
-        assert!(plan.apply(change(vec![], &[])));
+        assert!(plan.apply(&change(vec![], &[])));
         let left: Vec<_> = plan.imports().map(|import| import.hostname.to_string()).collect();
         assert_eq!(left, ["x.demo.a.test", "z.demo.a.test"]);
     }
@@ -205,8 +211,8 @@ mod tests {
         assert_eq!(plan.targets(&id), None);
         let targets = vec![ExportTarget { trust_domain: "b.test".into(), refusal: None }];
         let export = ExportedService { service_id: id.clone(), hostname: "x.demo.a.test".parse().unwrap(), targets: targets.clone() };
-        let set = vec![("one".to_owned(), "v1".to_owned(), PlanResource::Export(export))];
-        plan.apply(PlanChange { type_url: wire::EXPORTED_SERVICE, set, removed: vec![], completes: true });
+        let told = change(vec![("one", "v1", PlanResource::Export(export))], &[]);
+        plan.apply(&PlanChanges { type_url: wire::EXPORTED_SERVICE, ..told });
         assert_eq!(plan.targets(&id), Some(targets.as_slice()));
     }
 }

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cofide_api::convert::plan as wire;
-use cofide_connect_client::{Node, PlanChanges, PlanReceipt, PlanStream, PlanStreamState};
+use cofide_connect_client::{Node, PlanChanges, PlanStream, PlanStreamState};
 use cofide_core::ControlPlaneTrust;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use crate::plan::{Plan, PlanChange, PlanStore, ResourceName};
+use crate::plan::{Plan, PlanStore, ResourceName};
 use crate::published::Wake;
 use crate::spire::Outcome;
 use crate::state::DataFolder;
@@ -33,13 +33,16 @@ pub struct Follower {
 /// An answer that is still owed.
 #[derive(Debug)]
 struct Pending {
-    receipt: PlanReceipt,
-    type_url: &'static str,
-    /// Name and version.
-    set: Vec<(String, String)>,
-    removed: Vec<String>,
-    /// The first revision of the plan that holds it.
+    changes: PlanChanges,
+    /// The first revision of the plan that holds them.
     revision: u64,
+}
+
+impl Pending {
+    /// The names of what was set.
+    fn set(&self) -> impl Iterator<Item = &str> {
+        self.changes.set.iter().map(|resource| resource.name.as_str())
+    }
 }
 
 impl Follower {
@@ -72,7 +75,7 @@ impl Follower {
                         pending.clear();
                     }
                     let owed = self.take_in(&mut plan, changes);
-                    asked_again.retain(|(type_url, name)| *type_url != owed.type_url || owed.set.iter().all(|(set, _)| set != name));
+                    asked_again.retain(|(type_url, name)| *type_url != owed.changes.type_url || owed.set().all(|set| set != name));
                     pending.push(owed);
                 }
             }
@@ -96,12 +99,9 @@ impl Follower {
     }
 
     fn take_in(&self, plan: &mut Plan, changes: PlanChanges) -> Pending {
-        let PlanChanges { type_url, set, removed, completes, receipt } = changes;
-        let versions = set.iter().map(|resource| (resource.name.clone(), resource.version.clone())).collect();
-        let set = set.into_iter().map(|resource| (resource.name, resource.version, resource.resource)).collect();
         let control_plane = plan.control_plane_trust().cloned();
-        if plan.apply(PlanChange { type_url, set, removed: removed.clone(), completes }) {
-            tracing::debug!(type_url, revision = plan.revision, "plan changed");
+        if plan.apply(&changes) {
+            tracing::debug!(type_url = changes.type_url, revision = plan.revision, "plan changed");
             // Before it is acted on, so that a restart never goes back behind what clients have seen. A disk that is full
             // is no reason to keep news from them, though.
             if let Err(error) = PlanStore(&self.data).save(plan) {
@@ -114,7 +114,7 @@ impl Follower {
             }
             self.world.plan.set(plan.clone());
         }
-        Pending { receipt, type_url, set: versions, removed, revision: plan.revision }
+        Pending { changes, revision: plan.revision }
     }
 
     /// Gives the answers that can be given.
@@ -125,13 +125,14 @@ impl Follower {
                 pending.push(owed);
                 continue;
             };
+            let PlanChanges { type_url, set, receipt, .. } = &mut owed.changes;
             for (name, reason) in &rejected {
-                tracing::warn!(type_url = owed.type_url, name, reason, "a resource of the plan is not in effect");
+                tracing::warn!(type_url, name, reason, "a resource of the plan is not in effect");
             }
-            let applied = owed.set.iter().filter(|(name, _)| !rejected.contains_key(name));
-            plan.acknowledge(owed.type_url, applied.map(|(name, version)| (name.as_str(), version.as_str())));
-            owed.receipt.rejected.extend(rejected);
-            stream.acknowledge(owed.receipt).await;
+            let applied = set.iter().filter(|resource| !rejected.contains_key(&resource.name));
+            plan.acknowledge(type_url, applied.map(|resource| (resource.name.as_str(), resource.version.as_str())));
+            receipt.rejected.extend(rejected);
+            stream.acknowledge(owed.changes.receipt).await;
         }
     }
 
@@ -140,8 +141,7 @@ impl Follower {
         if *self.world.link.get() != Link::Connected {
             return BTreeSet::new();
         }
-        let owed: BTreeSet<(&str, &str)> =
-            pending.iter().flat_map(|owed| owed.set.iter().map(|(name, _)| (owed.type_url, name.as_str()))).collect();
+        let owed: BTreeSet<(&str, &str)> = pending.iter().flat_map(|owed| owed.set().map(|name| (owed.changes.type_url, name))).collect();
         let (local, spire) = (self.world.local.get(), self.world.spire.get());
         let is_in_effect = |(type_url, name): &ResourceName| {
             let outcome = outcome(type_url, name, plan.revision, local.as_ref().as_ref(), spire.as_ref().as_ref());
@@ -163,9 +163,9 @@ fn link(state: &PlanStreamState) -> Link {
 /// Reason by name of what is not in effect; `None` while it is not known.
 fn verdict(owed: &Pending, local: Option<&LocalReport>, spire: Option<&SpireReport>) -> Option<BTreeMap<String, String>> {
     let mut rejected = BTreeMap::new();
-    for name in owed.set.iter().map(|(name, _)| name).chain(&owed.removed) {
-        if let Err(reason) = outcome(owed.type_url, name, owed.revision, local, spire)? {
-            rejected.insert(name.clone(), reason);
+    for name in owed.set().chain(owed.changes.removed.iter().map(String::as_str)) {
+        if let Err(reason) = outcome(owed.changes.type_url, name, owed.revision, local, spire)? {
+            rejected.insert(name.to_owned(), reason);
         }
     }
     Some(rejected)
