@@ -2,6 +2,9 @@
 //!
 //! A reader is woken only when the value differs from the one before, and then reads whatever is there by now. So a
 //! wake-up carries no data, a lost or doubled one does no harm, and a slow reader sees the latest value and not a queue.
+//!
+//! Not `tokio::sync::watch`, because a reconciler looks at everything whatever has changed: one [`Wake`] for all its values,
+//! and for events that are no values, stands where it would have to select over as many receivers.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 

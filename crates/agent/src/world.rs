@@ -1,15 +1,17 @@
 //! What the parts of the agent tell each other: values, published when they differ.
 //!
 //! ```text
-//!  writer              value              readers
-//!  source              view               local
-//!  plan stream         plan               local, spire, status, uplink
-//!  local               exports            registrations, status
-//!  registrations       registrations      status
-//!  local, spire        their reports      plan stream (receipts), agent status
-//!  plan stream         link               metrics
-//!  xds service         proxies            status
+//!  value          written by              read by
+//!  view           source                  local
+//!  plan           plan stream             local, spire, status, agent status, observer
+//!  exports        local                   registrar, status, agent status, observer
+//!  registrations  registrar               status, agent status
+//!  local          local                   plan stream (receipts)
+//!  spire          spire                   plan stream (receipts), agent status, observer
+//!  link           uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar and agent status
 //! ```
+//!
+//! Beside these, status and observer read which proxies are connected, from [`crate::xds_service::XdsService::proxies`].
 
 use std::collections::BTreeMap;
 
