@@ -1,14 +1,13 @@
 //! What the owner of a FederatedService is told. Pure.
 //!
-//! Reasons are words for programs and messages are sentences for people, each with what to do next. Both are listed in
-//! `docs/agent-host.md`; a reason, once released, keeps its meaning.
+//! Reasons are words for programs ([`reasons`]), and messages are sentences for people, each with what to do next.
 
 use std::collections::BTreeSet;
 
 use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, Gateway};
 use cofide_k8s_api::ConditionStatus as Status;
 
-use super::{Decision, Export, Offer};
+use super::{Decision, Export, Offer, reasons};
 use crate::uplink::Registration;
 
 /// A condition without its time, which is the writer's business.
@@ -16,7 +15,7 @@ use crate::uplink::Registration;
 pub struct Condition {
     pub kind: ConditionKind,
     pub status: Status,
-    /// CamelCase.
+    /// One of [`reasons`].
     pub reason: &'static str,
     pub message: String,
 }
@@ -40,7 +39,8 @@ pub struct Surroundings<'a> {
 pub fn conditions(export: &Export, around: Surroundings<'_>) -> Vec<Condition> {
     let accepted = accepted(export);
     let Some(offer) = export.offer() else {
-        let not_offered = |kind| condition(kind, Status::Unknown, "NotAccepted", "nothing is done for a service that is not accepted");
+        let not_offered =
+            |kind| condition(kind, Status::Unknown, reasons::NOT_ACCEPTED, "nothing is done for a service that is not accepted");
         let ready = condition(ConditionKind::Ready, Status::False, accepted.reason, accepted.message.clone());
         return vec![
             accepted,
@@ -58,17 +58,17 @@ pub fn conditions(export: &Export, around: Surroundings<'_>) -> Vec<Condition> {
 fn accepted(export: &Export) -> Condition {
     let problems = export.problems.join(". ");
     let (status, reason, message) = match &export.decision {
-        Decision::Offered(_) if problems.is_empty() => (Status::True, "Valid", "the manifest is valid".to_owned()),
+        Decision::Offered(_) if problems.is_empty() => (Status::True, reasons::VALID, "the manifest is valid".to_owned()),
         Decision::Offered(_) => {
             let message = format!(
                 "{problems}. Until that is corrected, the last valid version stays in force; to withdraw the service, delete the manifest"
             );
-            (Status::False, "InvalidKeptLastValid", message)
+            (Status::False, reasons::INVALID_KEPT_LAST_VALID, message)
         }
-        Decision::Invalid => (Status::False, "Invalid", problems),
+        Decision::Invalid => (Status::False, reasons::INVALID, problems),
         Decision::Conflict { hostname, with } => {
             let message = format!("{hostname} belongs to {with}, which is older. Change spec.name or spec.namespace, or delete the other");
-            (Status::False, "Conflict", message)
+            (Status::False, reasons::CONFLICT, message)
         }
     };
     condition(ConditionKind::Accepted, status, reason, message)
@@ -83,11 +83,11 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
     let service = &offer.service;
     if !service.gateway_specs.is_empty() {
         let message = format!("as spec.gateways says: {}", list(&service.gateway_specs));
-        return condition(kind, Status::True, "ManualGateways", message);
+        return condition(kind, Status::True, reasons::MANUAL_GATEWAYS, message);
     }
     if service.gateway_entries.is_empty() {
         let message = "no address is known at which remote clients could enter. Set the agent's gateway_addresses, or spec.gateways";
-        return condition(kind, Status::False, "NoGateway", message);
+        return condition(kind, Status::False, reasons::NO_GATEWAY, message);
     }
     if !around.gateway_connected {
         let message = format!(
@@ -95,9 +95,9 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
              envoy-bootstrap --role gateway` prints",
             list(&service.gateway_entries)
         );
-        return condition(kind, Status::False, "GatewayNotConnected", message);
+        return condition(kind, Status::False, reasons::GATEWAY_NOT_CONNECTED, message);
     }
-    condition(kind, Status::True, "GatewayConnected", list(&service.gateway_entries))
+    condition(kind, Status::True, reasons::GATEWAY_CONNECTED, list(&service.gateway_entries))
 }
 
 fn backends_ready(offer: &Offer) -> Condition {
@@ -111,10 +111,10 @@ fn backends_ready(offer: &Offer) -> Condition {
         for problem in &offer.unusable {
             message = format!("{message}; not used: {problem}");
         }
-        return condition(kind, Status::True, "WorkloadsFound", message);
+        return condition(kind, Status::True, reasons::WORKLOADS_FOUND, message);
     }
     if !offer.unusable.is_empty() {
-        return condition(kind, Status::False, "NoUsablePort", offer.unusable.join("; "));
+        return condition(kind, Status::False, reasons::NO_USABLE_PORT, offer.unusable.join("; "));
     }
     let labels: Vec<_> = service.workload_labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let message = format!(
@@ -123,22 +123,26 @@ fn backends_ready(offer: &Offer) -> Condition {
         service.name.namespace,
         labels.join(",")
     );
-    condition(kind, Status::False, "NoWorkload", message)
+    condition(kind, Status::False, reasons::NO_WORKLOAD, message)
 }
 
 fn registered(registration: Option<&Registration>) -> Condition {
     let kind = ConditionKind::Registered;
     match registration {
-        Some(Registration::Registered) => condition(kind, Status::True, "Registered", "Connect knows the service in its present form"),
+        Some(Registration::Registered) => {
+            condition(kind, Status::True, reasons::REGISTERED, "Connect knows the service in its present form")
+        }
         Some(Registration::Outdated(reason)) => {
             let message = format!("Connect knows an earlier form of the service; the present one follows when Connect answers: {reason}");
-            condition(kind, Status::False, "Outdated", message)
+            condition(kind, Status::False, reasons::OUTDATED, message)
         }
-        Some(Registration::Refused(reason)) => condition(kind, Status::False, "Refused", format!("Connect refused the service: {reason}")),
+        Some(Registration::Refused(reason)) => {
+            condition(kind, Status::False, reasons::REFUSED, format!("Connect refused the service: {reason}"))
+        }
         Some(Registration::Unreachable(reason)) => {
-            condition(kind, Status::Unknown, "ConnectUnreachable", format!("it is tried again until Connect answers: {reason}"))
+            condition(kind, Status::Unknown, reasons::CONNECT_UNREACHABLE, format!("it is tried again until Connect answers: {reason}"))
         }
-        None => condition(kind, Status::Unknown, "Pending", "not yet told to Connect"),
+        None => condition(kind, Status::Unknown, reasons::PENDING, "not yet told to Connect"),
     }
 }
 
@@ -158,14 +162,14 @@ fn ready(parts: &[Condition], offer: &Offer, around: Surroundings<'_>) -> Condit
         }
         None => {
             let names: Vec<_> = offer.service.exported_trust_domains.iter().map(ToString::to_string).collect();
-            condition(kind, Status::True, "Exported", format!("{} can be reached from {}", offer.service.hostname, names.join(", ")))
+            condition(kind, Status::True, reasons::EXPORTED, format!("{} can be reached from {}", offer.service.hostname, names.join(", ")))
         }
     }
 }
 
 /// What keeps the exported trust domains from importing the service.
 fn consumers(offer: &Offer, around: Surroundings<'_>) -> Vec<(Status, &'static str, String)> {
-    let awaiting = |message: &str| vec![(Status::Unknown, "AwaitingConnect", message.to_owned())];
+    let awaiting = |message: &str| vec![(Status::Unknown, reasons::AWAITING_CONNECT, message.to_owned())];
     let Some(targets) = around.targets else {
         return awaiting("Connect has not said yet which trust domains may import the service");
     };
@@ -178,8 +182,8 @@ fn consumers(offer: &Offer, around: Surroundings<'_>) -> Vec<(Status, &'static s
     refusals
         .map(|(trust_domain, refusal)| {
             let reason = match refusal {
-                ExportRefusal::UnknownTrustDomain => "UnknownTrustDomain",
-                ExportRefusal::FederationMissing(_) => "FederationMissing",
+                ExportRefusal::UnknownTrustDomain => reasons::UNKNOWN_TRUST_DOMAIN,
+                ExportRefusal::FederationMissing(_) => reasons::FEDERATION_MISSING,
             };
             (Status::False, reason, sentence(trust_domain, refusal))
         })

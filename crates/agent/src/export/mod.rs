@@ -11,6 +11,7 @@
 
 mod backends;
 pub mod conditions;
+pub mod reasons;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

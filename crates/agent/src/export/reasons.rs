@@ -1,0 +1,62 @@
+//! The reasons of conditions: words for programs, in CamelCase as Kubernetes has them.
+//!
+//! A reason, once released, keeps its meaning. Each is explained to people in `docs/agent-host.md`.
+
+/// Defines the constants, and [`ALL`] of them for whoever checks that each is documented.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+        /// Every reason there is.
+        pub const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+reasons! {
+    /// The manifest is valid and in force.
+    VALID = "Valid";
+    /// The manifest was never valid.
+    INVALID = "Invalid";
+    /// The manifest is not valid; its last valid version is in force.
+    INVALID_KEPT_LAST_VALID = "InvalidKeptLastValid";
+    /// An older service has the hostname.
+    CONFLICT = "Conflict";
+
+    /// A gateway Envoy takes its configuration from this agent.
+    GATEWAY_CONNECTED = "GatewayConnected";
+    /// `spec.gateways` is used as it stands.
+    MANUAL_GATEWAYS = "ManualGateways";
+    /// No gateway Envoy takes its configuration from this agent.
+    GATEWAY_NOT_CONNECTED = "GatewayNotConnected";
+    /// No address is known at which remote clients could enter.
+    NO_GATEWAY = "NoGateway";
+
+    /// At least one workload can serve the service.
+    WORKLOADS_FOUND = "WorkloadsFound";
+    /// No WorkloadEntry carries the labels.
+    NO_WORKLOAD = "NoWorkload";
+    /// WorkloadEntries carry the labels, and none has a port for the service.
+    NO_USABLE_PORT = "NoUsablePort";
+
+    /// Connect knows the service in its present form.
+    REGISTERED = "Registered";
+    /// Connect knows an earlier form and does not answer at the moment.
+    OUTDATED = "Outdated";
+    /// Connect refused the service.
+    REFUSED = "Refused";
+    /// Connect was not reached since the agent started.
+    CONNECT_UNREACHABLE = "ConnectUnreachable";
+    /// Connect was not told yet.
+    PENDING = "Pending";
+
+    /// Each exported trust domain can import the service.
+    EXPORTED = "Exported";
+    /// A federation without which an exported trust domain cannot import the service is missing.
+    FEDERATION_MISSING = "FederationMissing";
+    /// No trust zone has an exported trust domain.
+    UNKNOWN_TRUST_DOMAIN = "UnknownTrustDomain";
+    /// Connect has not answered about the exported trust domains.
+    AWAITING_CONNECT = "AwaitingConnect";
+
+    /// Nothing is done for a service that is not accepted.
+    NOT_ACCEPTED = "NotAccepted";
+}
