@@ -21,7 +21,6 @@ mod backoff;
 mod bootstrap;
 mod channel;
 mod credential;
-mod decode;
 mod fields;
 mod plan_stream;
 mod token;

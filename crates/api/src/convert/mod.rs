@@ -17,6 +17,7 @@ pub mod federation;
 pub mod gateway;
 pub mod organization;
 pub mod plan;
+pub mod plan_resource;
 pub mod receipt;
 pub mod trust_zone;
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cofide_api::convert::plan::FEDERATED_TRUST;
+use cofide_api::convert::plan_resource;
 use cofide_core::{Agent, ClusterId, Federation, Receipt, ReceiptOutcome, Timestamp, TrustDomain};
 use cofide_plan::{Key, Snapshot};
 use cofide_store::{AgentFilter, Agents, FederationFilter, Federations, ReceiptFilter, Receipts};
@@ -54,8 +55,7 @@ impl App {
     fn wanted_versions(&self, snapshot: &Snapshot, cluster: &ClusterId) -> BTreeMap<(String, String), String> {
         let plan = cofide_plan::plan(snapshot, cluster);
         let versions = plan.iter().map(|(key, resource)| {
-            let name = hub::resource_name(key, self.hub.spiffe_id());
-            ((hub::type_url(key).to_owned(), name), hub::version(resource))
+            ((plan_resource::type_url(key).to_owned(), plan_resource::name_of(resource)), hub::version(resource))
         });
         versions.collect()
     }

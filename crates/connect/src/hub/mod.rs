@@ -25,6 +25,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use cofide_api::convert::plan_resource;
 use cofide_core::{Bundle, Change, ClusterId, ControlPlaneTrust, Revision, SpiffeId, TrustDomain};
 use cofide_plan::{Key, Snapshot};
 use cofide_runtime::Component;
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Chain;
 
 pub use receipts::ReceiptLog;
-pub use resources::{resource_name, type_url, version};
+pub use resources::version;
 pub use router::PlanRouter;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -185,7 +186,7 @@ impl Hub {
             let update = updates.entry(cluster.clone()).or_default();
             match cofide_plan::resource(after, &cluster, &key) {
                 Some(resource) => update.set.push(resources::encode(&resource)),
-                None => update.removed.push((type_url(&key).to_owned(), resource_name(&key, &self.inner.spiffe_id))),
+                None => update.removed.push((plan_resource::type_url(&key).to_owned(), plan_resource::name(&key, &self.inner.spiffe_id))),
             }
         }
         updates
