@@ -7,14 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cofide_core::{Hostname, Timestamp};
-use cofide_runtime::files::{self, FileError};
+use cofide_runtime::files::FileError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::state::DataFolder;
+
+const MEMORY: &str = "addresses";
 
 /// Programs that keep answers for longer than an hour keep them for ever, and no hold time helps.
 pub const DEFAULT_HOLD: Duration = Duration::from_secs(3600);
@@ -149,10 +153,10 @@ pub struct Assignment {
     pub refused: BTreeMap<Hostname, NoAddress>,
 }
 
-/// The addresses of the imports of one agent, and the file that keeps them.
+/// The addresses of the imports of one agent, and the folder that keeps them.
 #[derive(Debug)]
 pub struct Addresses {
-    path: PathBuf,
+    data: Arc<DataFolder>,
     pool: LoopbackPool,
     hold: Duration,
     reservations: Reservations,
@@ -168,19 +172,12 @@ struct Reservation {
     released_at: Option<Timestamp>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Document {
-    addresses: Reservations,
-}
-
 impl Addresses {
-    /// Reads what was assigned before. Reservations outside the pool, which was another then, are forgotten.
-    ///
-    /// A file that makes no sense is set aside: the hashes lead most hostnames to the addresses that they had.
-    pub fn open(path: impl Into<PathBuf>, pool: LoopbackPool, hold: Duration) -> Result<Self, FileError> {
-        let path = path.into();
-        let reservations = read(&path)?.map(|document| usable(document.addresses, pool)).unwrap_or_default();
-        Ok(Self { path, pool, hold, reservations })
+    /// Reads what was assigned before. Reservations outside the pool, which was another then, are forgotten. Where the file is
+    /// lost, the hashes lead most hostnames to the addresses that they had.
+    pub fn open(data: Arc<DataFolder>, pool: LoopbackPool, hold: Duration) -> Result<Self, FileError> {
+        let reservations = data.load(MEMORY)?.map(|kept| usable(kept, pool)).unwrap_or_default();
+        Ok(Self { data, pool, hold, reservations })
     }
 
     pub fn pool(&self) -> LoopbackPool {
@@ -191,7 +188,7 @@ impl Addresses {
     pub fn assign(&mut self, wanted: &BTreeSet<Hostname>, now: Timestamp) -> Assignment {
         let (next, mut refused) = assign(&self.reservations, wanted, self.pool, self.hold, now);
         if next != self.reservations {
-            match self.write(&next) {
+            match self.data.save(MEMORY, &next) {
                 Ok(()) => self.reservations = next,
                 Err(error) => {
                     let unrecorded = next.into_keys().filter(|hostname| !self.reservations.contains_key(hostname));
@@ -202,29 +199,6 @@ impl Addresses {
         let recorded = self.reservations.iter().filter(|(hostname, _)| wanted.contains(*hostname));
         let addresses = recorded.map(|(hostname, reservation)| (hostname.clone(), reservation.address)).collect();
         Assignment { addresses, refused }
-    }
-
-    fn write(&self, reservations: &Reservations) -> Result<(), FileError> {
-        let document = Document { addresses: reservations.clone() };
-        let text = serde_json::to_string_pretty(&document).expect("names and addresses are JSON");
-        files::write_atomic(&self.path, text.as_bytes(), files::Mode::Public)
-    }
-}
-
-fn read(path: &Path) -> Result<Option<Document>, FileError> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(FileError::Io { action: "read", path: path.to_owned(), source }),
-    };
-    match serde_json::from_slice(&text) {
-        Ok(document) => Ok(Some(document)),
-        Err(error) => {
-            let aside = path.with_extension("unreadable");
-            tracing::warn!(path = %path.display(), %error, aside = %aside.display(), "loopback addresses are unreadable; set aside and assigned anew");
-            std::fs::rename(path, aside).map_err(|source| FileError::Io { action: "set aside", path: path.to_owned(), source })?;
-            Ok(None)
-        }
     }
 }
 

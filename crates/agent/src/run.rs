@@ -88,7 +88,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let zone = membership.zone.clone();
     let world = Arc::new(World::default());
     world.plan.set(PlanStore(&data).load().context("data_dir")?);
-    let addresses = Addresses::open(data.path().join("addresses.json"), settings.import_addresses, DEFAULT_HOLD).context("data_dir")?;
+    let addresses = Addresses::open(data.clone(), settings.import_addresses, DEFAULT_HOLD).context("data_dir")?;
     let spire = SpireClient::new(&settings.spire_server_socket);
     let keeper = SpireKeeper::open(zone.trust_domain.clone(), spire.clone(), data.clone(), world.clone()).context("data_dir")?;
 

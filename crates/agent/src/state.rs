@@ -7,8 +7,7 @@
 //! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew |
 //! | `registrations` | what was registered with Connect | orphans stay in Connect |
 //! | `trust` | federated trust set up in the SPIRE server | it stays there when a federation goes |
-//!
-//! The loopback addresses of imports are kept beside them, by [`crate::addresses`].
+//! | `addresses` | the loopback address of each import | most come out the same again |
 //!
 //! Each is written whole or not at all, begins with a format version, and carries a checksum. A file that fails the
 //! check is set aside, reported, and treated as lost; it never stops the agent.

@@ -1,3 +1,6 @@
+use std::fs::OpenOptions;
+use std::io::Write;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -17,7 +20,8 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn open(folder: &tempfile::TempDir, pool: &str) -> Addresses {
-    Addresses::open(folder.path().join("addresses.json"), pool.parse().unwrap(), HOLD).unwrap()
+    let data = Arc::new(DataFolder::open(&folder.path().join("data")).unwrap());
+    Addresses::open(data, pool.parse().unwrap(), HOLD).unwrap()
 }
 
 #[test]
@@ -68,6 +72,7 @@ fn an_address_is_held_back_until_no_client_remembers_it() {
 
     assert_eq!(addresses.assign(&hostnames([1]), at(70 - 1)).addresses[&hostname(1)], address, "its own hostname may have it back");
     addresses.assign(&hostnames([]), at(100));
+    drop(addresses);
     assert_eq!(open(&folder, "127.77.0.9/32").assign(&hostnames([2]), at(160)).addresses[&hostname(2)], address);
 }
 
@@ -91,12 +96,13 @@ fn another_pool_moves_everybody() {
 }
 
 #[test]
-fn an_unreadable_file_is_set_aside() {
+fn most_addresses_come_out_the_same_where_the_file_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let before = open(&folder, "127.77.0.0/24").assign(&hostnames([1]), at(0));
-    std::fs::write(folder.path().join("addresses.json"), "{\"addresses\": {").unwrap();
+    let kept = OpenOptions::new().append(true).open(folder.path().join("data/addresses.state"));
+    kept.unwrap().write_all(b"!").unwrap();
     assert_eq!(open(&folder, "127.77.0.0/24").assign(&hostnames([1]), at(1)), before);
-    assert!(folder.path().join("addresses.unreadable").exists());
+    assert!(folder.path().join("data/addresses.damaged").exists());
 }
 
 #[test]
@@ -104,14 +110,13 @@ fn an_address_that_cannot_be_recorded_is_not_given_out() {
     let folder = tempfile::tempdir().unwrap();
     let mut addresses = open(&folder, "127.77.0.0/24");
     let before = addresses.assign(&hostnames([1]), at(0));
-    let moved = folder.path().join("elsewhere");
-    addresses.path = moved.join("addresses.json");
+    std::fs::rename(folder.path().join("data"), folder.path().join("elsewhere")).unwrap();
 
     let after = addresses.assign(&hostnames([1, 2]), at(1));
     assert_eq!(after.addresses, before.addresses);
     assert!(matches!(after.refused[&hostname(2)], NoAddress::NotRecorded(_)));
 
-    std::fs::create_dir(moved).unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
     assert_eq!(addresses.assign(&hostnames([1, 2]), at(2)).addresses.len(), 2);
 }
 
@@ -134,6 +139,7 @@ proptest! {
             let previously = now;
             now += wait;
             if restart {
+                drop(addresses);
                 addresses = open(&folder, "127.77.0.0/29");
             }
             let wanted = hostnames(indices);
