@@ -176,14 +176,14 @@ impl FederatedService {
 }
 
 /// What became of one exported trust domain of one service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportTarget {
-    pub trust_domain: String,
+    pub trust_domain: TrustDomain,
     /// Empty where the domain's clusters may import the service.
     pub refusal: Option<ExportRefusal>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExportRefusal {
     /// No trust zone has this trust domain.
     UnknownTrustDomain,

@@ -1,8 +1,6 @@
 //! A service as one client cluster sees it.
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Gateway, GatewayKind, Hostname, Port, SpiffeIdPath, TlsMode, TrustDomain};
+use crate::{Gateway, GatewayKind, Hostname, Name, Port, SpiffeIdPath, TlsMode, TrustDomain};
 
 /// What Connect tells an agent about one remote service: the clusters that export the same hostname are merged into
 /// one import with the gateways of all of them.
@@ -20,11 +18,11 @@ pub struct ImportedService {
     pub gateways: Vec<ImportedGateway>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImportedGateway {
     pub gateway: Gateway,
     /// The name of the cluster behind the gateway.
-    pub cluster_name: String,
+    pub cluster_name: Name,
 }
 
 impl ImportedService {

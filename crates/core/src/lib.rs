@@ -55,7 +55,7 @@ pub use import::{ImportedGateway, ImportedService};
 pub use join_token::{JoinToken, JoinTokenHash, JoinTokenSecret};
 pub use name::{DnsLabel, Hostname, Name, NameError};
 pub use receipt::{Receipt, ReceiptOutcome};
-pub use registration::{ControlPlaneTrust, FederatedTrust, RegistrationKind, WorkloadRegistration};
+pub use registration::{ControlPlaneTrust, FederatedTrust, WorkloadRegistration};
 pub use spiffe_id::{AgentIdentity, CONNECT_SPIFFE_ID_PATH, SpiffeId, TrustDomain, TrustDomainError, parse_trust_domain};
 pub use trust_zone::{BundleEndpoint, BundleEndpointProfile, Organization, TrustZone};
 

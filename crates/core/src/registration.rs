@@ -7,12 +7,10 @@ use crate::{AttestationPolicyBindingId, Bundle, BundleEndpoint, Name, PolicyKind
 pub struct WorkloadRegistration {
     pub binding_id: AttestationPolicyBindingId,
     pub policy_name: Name,
-    pub kind: RegistrationKind,
+    pub kind: PolicyKind,
     /// Sorted, without duplicates. Only domains for which a federation exists at this revision.
     pub federates_with: Vec<TrustDomain>,
 }
-
-pub type RegistrationKind = PolicyKind;
 
 /// A trust domain that the agent's zone federates with.
 #[derive(Clone, Debug, PartialEq, Eq)]

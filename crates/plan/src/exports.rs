@@ -6,7 +6,7 @@ use crate::Snapshot;
 
 pub(crate) fn export(snapshot: &Snapshot, cluster: &Cluster, zone: &TrustZone, service: &FederatedServiceId) -> Option<ExportedService> {
     let service = snapshot.federated_service(service).filter(|service| service.cluster_id == cluster.id)?;
-    let target = |domain: &TrustDomain| ExportTarget { trust_domain: domain.to_string(), refusal: refusal(snapshot, zone, domain) };
+    let target = |domain: &TrustDomain| ExportTarget { trust_domain: domain.clone(), refusal: refusal(snapshot, zone, domain) };
     let targets = service.exported_trust_domains.iter().map(target).collect();
     Some(ExportedService { service_id: service.id.clone(), hostname: service.hostname.clone(), targets })
 }

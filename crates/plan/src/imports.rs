@@ -64,9 +64,8 @@ impl<'a> Merged<'a> {
     /// The ways in, of all clusters.
     pub(crate) fn gateways(&self) -> BTreeSet<ImportedGateway> {
         let of_one = |service: &&'a FederatedService| {
-            let cluster_name = service.cluster_name.to_string();
             let imported =
-                |gateway: &cofide_core::Gateway| ImportedGateway { gateway: gateway.clone(), cluster_name: cluster_name.clone() };
+                |gateway: &cofide_core::Gateway| ImportedGateway { gateway: gateway.clone(), cluster_name: service.cluster_name.clone() };
             service.gateways().iter().map(imported).collect::<Vec<_>>()
         };
         self.agreeing.iter().flat_map(of_one).collect()

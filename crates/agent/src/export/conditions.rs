@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, Gateway};
+use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, Gateway, TrustDomain};
 use cofide_k8s_api::ConditionStatus as Status;
 
 use super::{Decision, Export, Offer, reasons};
@@ -174,11 +174,11 @@ fn consumers(offer: &Offer, around: Surroundings<'_>) -> Vec<(Status, &'static s
         return awaiting("Connect has not said yet which trust domains may import the service");
     };
     // What was asked for decides, not what Connect listed: its answer may be about the version before.
-    let answered: BTreeSet<_> = targets.iter().map(|target| target.trust_domain.as_str()).collect();
-    if !offer.service.exported_trust_domains.iter().map(|domain| domain.as_str()).eq(answered) {
+    let answered: BTreeSet<_> = targets.iter().map(|target| &target.trust_domain).collect();
+    if !offer.service.exported_trust_domains.iter().eq(answered) {
         return awaiting("Connect has not answered to the present list of exported trust domains");
     }
-    let refusals = targets.iter().filter_map(|target| Some((target.trust_domain.as_str(), target.refusal.as_ref()?)));
+    let refusals = targets.iter().filter_map(|target| Some((&target.trust_domain, target.refusal.as_ref()?)));
     refusals
         .map(|(trust_domain, refusal)| {
             let reason = match refusal {
@@ -190,7 +190,7 @@ fn consumers(offer: &Offer, around: Surroundings<'_>) -> Vec<(Status, &'static s
         .collect()
 }
 
-fn sentence(trust_domain: &str, refusal: &ExportRefusal) -> String {
+fn sentence(trust_domain: &TrustDomain, refusal: &ExportRefusal) -> String {
     match refusal {
         ExportRefusal::UnknownTrustDomain => {
             format!("no trust zone has the trust domain {trust_domain}. Correct spec.exportedTrustDomains, or add the zone")

@@ -68,7 +68,7 @@ fn of(conditions: &[Condition], kind: ConditionKind) -> (Status, &'static str) {
 }
 
 fn target(trust_domain: &str, refusal: Option<ExportRefusal>) -> ExportTarget {
-    ExportTarget { trust_domain: trust_domain.to_owned(), refusal }
+    ExportTarget { trust_domain: TrustDomain::new(trust_domain).unwrap(), refusal }
 }
 
 const REGISTERED: Registration = Registration::Registered;

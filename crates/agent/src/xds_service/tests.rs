@@ -29,7 +29,7 @@ fn import(hostname: &str, gateway: &str) -> DesiredImport {
         tls_mode: TlsMode::Mtls,
         trust_domain: TrustDomain::new("a.test").unwrap(),
         spiffe_id_paths: vec![],
-        gateways: vec![ImportedGateway { gateway, cluster_name: "one".into() }],
+        gateways: vec![ImportedGateway { gateway, cluster_name: "one".parse().unwrap() }],
     };
     DesiredImport { import, address: None }
 }

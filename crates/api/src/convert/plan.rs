@@ -42,14 +42,14 @@ fn imported_service(message: &proto::ImportedService) -> Result<ImportedService,
 
 fn imported_gateway(message: &proto::imported_service::Gateway) -> Result<ImportedGateway, FieldError> {
     let gateway = message.gateway.as_ref().ok_or_else(|| FieldError::missing("gateway"))?;
-    Ok(ImportedGateway { gateway: gateway.try_into().at("gateway")?, cluster_name: message.cluster_name.clone() })
+    Ok(ImportedGateway { gateway: gateway.try_into().at("gateway")?, cluster_name: parse("cluster_name", &message.cluster_name)? })
 }
 
 impl From<&ImportedService> for proto::ImportedService {
     fn from(import: &ImportedService) -> Self {
         let gateway = |imported: &ImportedGateway| proto::imported_service::Gateway {
             gateway: Some((&imported.gateway).into()),
-            cluster_name: imported.cluster_name.clone(),
+            cluster_name: imported.cluster_name.to_string(),
         };
         Self {
             hostname: import.hostname.to_string(),
@@ -156,7 +156,7 @@ fn export_target(message: &proto::exported_service::Target) -> Result<ExportTarg
             Some(ExportRefusal::FederationMissing(directions))
         }
     };
-    Ok(ExportTarget { trust_domain: trust_domain("trust_domain", &message.trust_domain)?.to_string(), refusal })
+    Ok(ExportTarget { trust_domain: trust_domain("trust_domain", &message.trust_domain)?, refusal })
 }
 
 fn direction(message: &proto::exported_service::Direction) -> Result<Direction, FieldError> {
@@ -180,7 +180,7 @@ impl From<&ExportedService> for proto::ExportedService {
             }
         };
         let target = |target: &ExportTarget| wire::Target {
-            trust_domain: target.trust_domain.clone(),
+            trust_domain: target.trust_domain.to_string(),
             refusal: target.refusal.as_ref().map(refusal),
         };
         Self {

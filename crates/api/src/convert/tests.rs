@@ -170,7 +170,7 @@ fn import() -> ImportedService {
         tls_mode: TlsMode::Mtls,
         trust_domain: domain("a.test"),
         spiffe_id_paths: vec!["/server".parse().unwrap()],
-        gateways: gateways().into_iter().map(|gateway| ImportedGateway { gateway, cluster_name: "cluster-a".into() }).collect(),
+        gateways: gateways().into_iter().map(|gateway| ImportedGateway { gateway, cluster_name: "cluster-a".parse().unwrap() }).collect(),
     }
 }
 
@@ -194,7 +194,7 @@ fn registration(kind: PolicyKind) -> WorkloadRegistration {
 
 fn export() -> ExportedService {
     let direction = |from: &str, to: &str| Direction { trust_zone: from.parse().unwrap(), remote_trust_zone: to.parse().unwrap() };
-    let target = |name: &str, refusal| ExportTarget { trust_domain: name.into(), refusal };
+    let target = |name: &str, refusal| ExportTarget { trust_domain: domain(name), refusal };
     ExportedService {
         service_id: "fs-1".parse().unwrap(),
         hostname: "server.demo.a.test".parse().unwrap(),

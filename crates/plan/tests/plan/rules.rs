@@ -27,7 +27,7 @@ fn a_service_is_imported_where_it_is_exported_and_both_zones_trust_each_other() 
     assert_eq!(import.trust_domain, domain("a.test"));
     assert_eq!(import.port, port(8443));
     assert_eq!(import.gateways.len(), 1);
-    assert_eq!(import.gateways[0].cluster_name, "one");
+    assert_eq!(import.gateways[0].cluster_name.as_str(), "one");
 }
 
 #[test]
@@ -150,14 +150,14 @@ fn an_exporter_learns_what_became_of_each_domain() {
     let Some(PlanResource::Export(export)) = resource(&world.snapshot(), &id("one"), &Key::Export(id("one-server"))) else {
         panic!("no export");
     };
-    let targets: Vec<_> = export.targets.into_iter().map(|target| (target.trust_domain, target.refusal)).collect();
+    let targets: Vec<_> = export.targets.iter().map(|target| (target.trust_domain.as_str(), target.refusal.clone())).collect();
     let direction = |from: &str, to: &str| Direction { trust_zone: id(from), remote_trust_zone: id(to) };
     assert_eq!(
         targets,
         [
-            ("b.test".to_owned(), None),
-            ("c.test".to_owned(), Some(ExportRefusal::FederationMissing(vec![direction("a", "c"), direction("c", "a")]))),
-            ("unknown.test".to_owned(), Some(ExportRefusal::UnknownTrustDomain)),
+            ("b.test", None),
+            ("c.test", Some(ExportRefusal::FederationMissing(vec![direction("a", "c"), direction("c", "a")]))),
+            ("unknown.test", Some(ExportRefusal::UnknownTrustDomain)),
         ]
     );
     assert_eq!(resource(&world.snapshot(), &id("two"), &Key::Export(id("one-server"))), None, "others are not told");

@@ -49,7 +49,7 @@ pub(crate) fn gateway_at(host: &str, number: u16) -> Gateway {
 /// A service of a.test on port 8443, behind these gateways.
 pub(crate) fn import(hostname: &str, mode: TlsMode, gateways: &[Gateway]) -> ImportedService {
     let mut gateways: Vec<_> =
-        gateways.iter().map(|gateway| ImportedGateway { gateway: gateway.clone(), cluster_name: "one".into() }).collect();
+        gateways.iter().map(|gateway| ImportedGateway { gateway: gateway.clone(), cluster_name: "one".parse().unwrap() }).collect();
     gateways.sort();
     ImportedService {
         hostname: hostname.parse().unwrap(),

@@ -40,7 +40,7 @@ fn plan(routes: Vec<GatewayRoute>) -> GatewayPlan {
 fn import(hostname: &str, gateways: &[(GatewayKind, &str)]) -> DesiredImport {
     let gateways = gateways.iter().map(|(kind, host)| ImportedGateway {
         gateway: Gateway { kind: *kind, address: address(host), port: port(15443) },
-        cluster_name: "one".into(),
+        cluster_name: "one".parse().unwrap(),
     });
     let import = ImportedService {
         hostname: hostname.parse().unwrap(),
@@ -112,7 +112,7 @@ fn a_terminated_service_that_admits_nobody_is_not_there() {
 #[test]
 fn the_gateway_of_two_clusters_is_one_endpoint() {
     let mut twice = import("server.demo.a.test", &[(INGRESS, "192.0.2.1"), (INGRESS, "192.0.2.1")]);
-    twice.import.gateways[1].cluster_name = "two".into();
+    twice.import.gateways[1].cluster_name = "two".parse().unwrap();
     let once = import("server.demo.a.test", &[(INGRESS, "192.0.2.1")]);
     assert_eq!(client(&[twice]), client(&[once]));
 }
