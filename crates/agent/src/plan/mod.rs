@@ -8,7 +8,6 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cofide_api::convert::plan as wire;
 use cofide_connect_client::{PlanChanges, ReceivedPlanResource};
 use cofide_core::{
     ControlPlaneTrust, ExportTarget, ExportedService, FederatedServiceId, FederatedTrust, ImportedService, WorkloadRegistration,
@@ -19,22 +18,6 @@ pub use store::{PlanStore, StoredPlan};
 
 /// Type URL and name of a resource.
 pub type ResourceName = (&'static str, String);
-
-/// The type URL as the constant that it is; `None` for a type that no plan has.
-pub fn known_type(type_url: &str) -> Option<&'static str> {
-    wire::TYPE_URLS.into_iter().find(|known| *known == type_url)
-}
-
-/// The type URL of a resource.
-pub fn type_of(resource: &PlanResource) -> &'static str {
-    match resource {
-        PlanResource::Import(_) => wire::IMPORTED_SERVICE,
-        PlanResource::Trust(_) => wire::FEDERATED_TRUST,
-        PlanResource::Registration(_) => wire::WORKLOAD_REGISTRATION,
-        PlanResource::Export(_) => wire::EXPORTED_SERVICE,
-        PlanResource::ControlPlaneTrust(_) => wire::CONTROL_PLANE_TRUST,
-    }
-}
 
 /// One resource with the version under which Connect sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]

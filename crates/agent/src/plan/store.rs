@@ -2,13 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cofide_api::{convert::plan as wire, plan as proto};
-use cofide_plan::PlanResource;
+use cofide_api::convert::plan_resource;
 use cofide_runtime::files::FileError;
-use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Plan, known_type, type_of};
+use super::{Held, Plan};
 use crate::state::DataFolder;
 
 const NAME: &str = "plan";
@@ -39,10 +37,11 @@ impl PlanStore<'_> {
     /// more is left out and its type counts as unknown: Connect sends it again, and until then nothing is taken down.
     pub fn load(self) -> Result<Plan, FileError> {
         let Some(stored) = self.0.load::<StoredPlan>(NAME)? else { return Ok(Plan::default()) };
-        let mut plan = Plan { known: stored.known.iter().filter_map(|type_url| known_type(type_url)).collect(), ..Plan::default() };
+        let mut plan = Plan { known: stored.known.iter().filter_map(|type_url| plan_resource::known_type_url(type_url)).collect(), ..Plan::default() };
         for StoredResource { type_url, name, version, acknowledged, body } in stored.resources {
-            let Some(type_url) = known_type(&type_url) else { continue };
-            match STANDARD.decode(body).map_err(|error| error.to_string()).and_then(|body| decode(type_url, &body)) {
+            let Some(type_url) = plan_resource::known_type_url(&type_url) else { continue };
+            let body = STANDARD.decode(body).map_err(|error| error.to_string());
+            match body.and_then(|body| plan_resource::decode(type_url, &name, &body).map_err(|error| error.to_string())) {
                 Ok(resource) => {
                     plan.resources.insert((type_url, name), Held { version, resource, acknowledged });
                 }
@@ -61,49 +60,20 @@ impl PlanStore<'_> {
             name: name.clone(),
             version: held.version.clone(),
             acknowledged: held.acknowledged,
-            body: STANDARD.encode(encode(&held.resource)),
+            body: STANDARD.encode(plan_resource::encode(&held.resource)),
         });
         let known = plan.known.iter().map(|type_url| (*type_url).to_owned()).collect();
         self.0.save(NAME, &StoredPlan { known, resources: resources.collect() })
     }
 }
 
-fn encode(resource: &PlanResource) -> Vec<u8> {
-    match resource {
-        PlanResource::Import(import) => proto::ImportedService::from(import).encode_to_vec(),
-        PlanResource::Trust(trust) => proto::FederatedTrust::from(trust).encode_to_vec(),
-        PlanResource::Registration(registration) => proto::WorkloadRegistration::from(registration).encode_to_vec(),
-        PlanResource::Export(export) => proto::ExportedService::from(export).encode_to_vec(),
-        PlanResource::ControlPlaneTrust(trust) => proto::ControlPlaneTrust::from(trust).encode_to_vec(),
-    }
-}
-
-fn decode(type_url: &str, body: &[u8]) -> Result<PlanResource, String> {
-    fn of<M, N>(body: &[u8], resource: impl FnOnce(N) -> PlanResource) -> Result<PlanResource, String>
-    where
-        M: Message + Default,
-        N: TryFrom<M, Error: std::fmt::Display>,
-    {
-        let message = M::decode(body).map_err(|error| error.to_string())?;
-        N::try_from(message).map(resource).map_err(|error| error.to_string())
-    }
-    let resource = match type_url {
-        wire::IMPORTED_SERVICE => of::<proto::ImportedService, _>(body, PlanResource::Import),
-        wire::FEDERATED_TRUST => of::<proto::FederatedTrust, _>(body, PlanResource::Trust),
-        wire::WORKLOAD_REGISTRATION => of::<proto::WorkloadRegistration, _>(body, PlanResource::Registration),
-        wire::EXPORTED_SERVICE => of::<proto::ExportedService, _>(body, PlanResource::Export),
-        wire::CONTROL_PLANE_TRUST => of::<proto::ControlPlaneTrust, _>(body, PlanResource::ControlPlaneTrust),
-        other => Err(format!("no plan has resources of type {other}")),
-    }?;
-    debug_assert_eq!(type_of(&resource), type_url);
-    Ok(resource)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofide_api::convert::plan as wire;
     use cofide_connect_client::{PlanChanges, PlanReceipt, ReceivedPlanResource};
     use cofide_core::{ExportTarget, ExportedService, ImportedService, Port, TlsMode, TrustDomain};
+    use cofide_plan::PlanResource;
 
     fn import(name: &str, port: i64) -> PlanResource {
         PlanResource::Import(ImportedService {
@@ -176,6 +146,17 @@ mod tests {
         let read = PlanStore(&data).load().unwrap();
         assert_eq!(read.imports().count(), 1);
         assert!(!read.is_known(wire::IMPORTED_SERVICE));
+    }
+
+    #[test]
+    fn a_resource_that_is_not_about_what_it_is_named_after_is_not_taken_for_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(folder.path()).unwrap();
+        let mut plan = Plan::default();
+        plan.apply(&change(vec![("other.demo.a.test", "v1", import("x.demo.a.test", 1))], &[]));
+        PlanStore(&data).save(&plan).unwrap();
+        let read = PlanStore(&data).load().unwrap();
+        assert_eq!((read.imports().count(), read.is_known(wire::IMPORTED_SERVICE)), (0, false));
     }
 
     #[test]
