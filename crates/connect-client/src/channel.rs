@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofide_core::SpiffeId;
+use cofide_runtime::Chain;
 use cofide_svid::tls::{self, ServerRefused};
 use cofide_svid::{Authorizer, BundleSet, BundleSource, IdentitySource};
 use http::Uri;
@@ -58,7 +59,7 @@ impl ConnectError {
     /// Finds the reason in what a call on a channel of this crate failed with, a [`tonic::Status`] above all; `None`
     /// where the connection was not the problem.
     pub fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        chain(error).find_map(|error| error.downcast_ref())
+        Chain(error).iter().find_map(|error| error.downcast_ref())
     }
 }
 
@@ -103,7 +104,7 @@ impl Target {
         let connected = self.endpoint().connect_with_connector(self.connector()).await;
         connected.map_err(|error| match ConnectError::within(&error) {
             Some(reason) => reason.clone(),
-            None => ConnectError::Unreachable { url, reason: root_cause(&error) },
+            None => ConnectError::Unreachable { url, reason: Chain(&error).root_cause().to_string() },
         })
     }
 
@@ -156,13 +157,4 @@ impl Target {
             _ => ConnectError::Handshake { url, reason: error.to_string() },
         }
     }
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// What it all began with, which says more than what the layers above made of it.
-fn root_cause(error: &(dyn Error + 'static)) -> String {
-    chain(error).last().unwrap_or(error).to_string()
 }

@@ -169,8 +169,7 @@ impl PlanStream {
         let mut decoded = Vec::new();
         for resource in set {
             let Any { type_url: of, value } = &resource.body;
-            let result =
-                if of == type_url { plan_resource::decode(of, &resource.name, value) } else { Err(DecodeError::Type(of.clone())) };
+            let result = if of == type_url { plan_resource::decode(of, &resource.name, value) } else { Err(DecodeError::Type(of.clone())) };
             match result {
                 Ok(plan) => decoded.push(ReceivedPlanResource { name: resource.name, version: resource.version, resource: plan }),
                 Err(reason) => {

@@ -14,6 +14,7 @@
 use std::fmt::Display;
 
 use cofide_api::convert::FieldError;
+use cofide_runtime::Chain;
 use cofide_store::StoreError;
 use tonic::{Code, Status};
 
@@ -103,25 +104,5 @@ impl From<Error> for Status {
         let id = format!("{:08x}", rand::random::<u32>());
         tracing::error!(id, error = %Chain(source.as_ref()), "{context}");
         Self::internal(format!("internal error {id}; the log of cofide-connect has the details under this id"))
-    }
-}
-
-/// An error with its causes in one line. A cause that the error before it has told already is left out.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
-
-impl Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut told = self.0.to_string();
-        f.write_str(&told)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !told.contains(&text) {
-                write!(f, ": {text}")?;
-                told = text;
-            }
-            cause = error.source();
-        }
-        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use cofide_api::spire::server::trustdomain::trust_domain_client::TrustDomainClie
 use cofide_api::spire::server::{bundle, entry, trustdomain};
 use cofide_api::spire::types;
 use cofide_core::{Bundle, Selector, TrustDomain};
+use cofide_runtime::Chain;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -251,16 +252,7 @@ impl SpireClient {
 
 /// tonic hides why a connection failed one level down.
 fn reason_of(status: &Status) -> String {
-    let mut reason = format!("{:?}: {}", status.code(), status.message());
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        source = error.source();
-    }
-    reason
+    Chain(status).after(format!("{:?}: {}", status.code(), status.message()))
 }
 
 fn item(status: Option<types::Status>) -> ItemResult {

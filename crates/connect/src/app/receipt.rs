@@ -54,9 +54,9 @@ impl App {
 
     fn wanted_versions(&self, snapshot: &Snapshot, cluster: &ClusterId) -> BTreeMap<(String, String), String> {
         let plan = cofide_plan::plan(snapshot, cluster);
-        let versions = plan.iter().map(|(key, resource)| {
-            ((plan_resource::type_url(key).to_owned(), plan_resource::name_of(resource)), hub::version(resource))
-        });
+        let versions = plan
+            .iter()
+            .map(|(key, resource)| ((plan_resource::type_url(key).to_owned(), plan_resource::name_of(resource)), hub::version(resource)));
         versions.collect()
     }
 

@@ -28,14 +28,12 @@ use std::time::Duration;
 use cofide_api::convert::plan_resource;
 use cofide_core::{Bundle, Change, ClusterId, ControlPlaneTrust, Revision, SpiffeId, TrustDomain};
 use cofide_plan::{Key, Snapshot};
-use cofide_runtime::Component;
+use cofide_runtime::{Chain, Component};
 use cofide_store::{Store, StoreError};
 use cofide_svid::BundleSource;
 use cofide_xds::{Cache, Resource, Update};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use crate::error::Chain;
 
 pub use receipts::ReceiptLog;
 pub use resources::version;

@@ -11,6 +11,7 @@ mod verifier;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use cofide_core::{SpiffeId, TrustDomain};
+use cofide_runtime::Chain;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
@@ -100,16 +101,10 @@ impl ServerRefused {
     /// Finds the refusal in what a connection attempt failed with: an error of rustls, possibly within I/O errors and
     /// those of other libraries.
     pub fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) = error.downcast_ref() {
-                return other.0.downcast_ref();
-            }
-            // An I/O error skips the error that it wraps when it is asked for its source.
-            let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            next = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source());
-        }
-        None
+        Chain(error).iter().find_map(|error| match error.downcast_ref() {
+            Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) => other.0.downcast_ref(),
+            _ => None,
+        })
     }
 }
 
