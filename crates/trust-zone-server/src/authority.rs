@@ -56,7 +56,7 @@ struct Settings {
     maintenance_interval: Duration,
 }
 
-/// What [`Authority::state`] tells of one kind of authority.
+/// What is told of one kind of authority.
 #[derive(Clone, Debug, Default)]
 pub struct LocalAuthorities {
     pub active: Option<AuthorityInfo>,
