@@ -37,7 +37,8 @@ impl PlanStore<'_> {
     /// more is left out and its type counts as unknown: Connect sends it again, and until then nothing is taken down.
     pub fn load(self) -> Result<Plan, FileError> {
         let Some(stored) = self.0.load::<StoredPlan>(NAME)? else { return Ok(Plan::default()) };
-        let mut plan = Plan { known: stored.known.iter().filter_map(|type_url| plan_resource::known_type_url(type_url)).collect(), ..Plan::default() };
+        let mut plan =
+            Plan { known: stored.known.iter().filter_map(|type_url| plan_resource::known_type_url(type_url)).collect(), ..Plan::default() };
         for StoredResource { type_url, name, version, acknowledged, body } in stored.resources {
             let Some(type_url) = plan_resource::known_type_url(&type_url) else { continue };
             let body = STANDARD.decode(body).map_err(|error| error.to_string());
@@ -190,7 +191,7 @@ mod tests {
         let mut plan = Plan::default();
         let id = "one".parse().unwrap();
         assert_eq!(plan.targets(&id), None);
-        let targets = vec![ExportTarget { trust_domain: "b.test".into(), refusal: None }];
+        let targets = vec![ExportTarget { trust_domain: TrustDomain::new("b.test").unwrap(), refusal: None }];
         let export = ExportedService { service_id: id.clone(), hostname: "x.demo.a.test".parse().unwrap(), targets: targets.clone() };
         let told = change(vec![("one", "v1", PlanResource::Export(export))], &[]);
         plan.apply(&PlanChanges { type_url: wire::EXPORTED_SERVICE, ..told });
