@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use cofide_core::{Hostname, Timestamp};
 use cofide_runtime::files::FileError;
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -26,10 +27,7 @@ pub const DEFAULT_HOLD: Duration = Duration::from_secs(3600);
 /// A range of 127.0.0.0/8 without 127.0.0.1, such as `127.64.0.0/10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct LoopbackPool {
-    network: u32,
-    prefix_length: u8,
-}
+pub struct LoopbackPool(Ipv4Net);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoopbackPoolError {
@@ -44,69 +42,51 @@ pub enum LoopbackPoolError {
 }
 
 impl LoopbackPool {
+    const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+
     pub fn network(self) -> Ipv4Addr {
-        self.network.into()
+        self.0.network()
     }
 
     pub fn prefix_length(self) -> u8 {
-        self.prefix_length
+        self.0.prefix_len()
     }
 
     pub fn contains(self, address: Ipv4Addr) -> bool {
-        u32::from(address) & self.mask() == self.network
+        self.0.contains(&address)
     }
 
-    fn mask(self) -> u32 {
-        u32::MAX.checked_shl(32 - u32::from(self.prefix_length)).unwrap_or(0)
-    }
-
-    /// How many addresses can be given out, and the first of them. The first and the last of a range are left alone where
-    /// it has others: people take them for the network and its broadcast address.
-    fn usable(self) -> (u32, u32) {
-        match !self.mask() {
-            host_bits @ 0..=1 => (host_bits + 1, self.network),
-            host_bits => (host_bits - 1, self.network + 1),
-        }
-    }
-
-    /// How many addresses can be given out.
-    pub fn size(self) -> u32 {
-        self.usable().0
+    /// How many addresses can be given out. The first and the last of a range are left alone where it has others: people take
+    /// them for the network and its broadcast address.
+    pub fn size(self) -> usize {
+        self.0.hosts().count()
     }
 
     /// All usable addresses, beginning at the hash of a name.
     fn from_hash(self, hostname: &Hostname) -> impl Iterator<Item = Ipv4Addr> {
-        let (size, first) = self.usable();
         let digest = Sha256::digest(hostname.as_str());
-        let start = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) % size;
-        (0..size).map(move |step| {
-            // In 64 bits, because start + step can pass 32.
-            let offset = (u64::from(start) + u64::from(step)) % u64::from(size);
-            Ipv4Addr::from(first + u32::try_from(offset).expect("a remainder is below its divisor, which has 32 bits"))
-        })
+        let hash = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        let start = usize::try_from(hash).unwrap_or(usize::MAX) % self.size();
+        self.0.hosts().skip(start).chain(self.0.hosts().take(start))
     }
 }
 
 impl Default for LoopbackPool {
     /// `127.64.0.0/10`: four million addresses, away from those that distributions and developers use.
     fn default() -> Self {
-        Self { network: u32::from_be_bytes([127, 64, 0, 0]), prefix_length: 10 }
+        Self(Ipv4Net::new_assert(Ipv4Addr::new(127, 64, 0, 0), 10))
     }
 }
 
 impl FromStr for LoopbackPool {
     type Err = LoopbackPoolError;
     fn from_str(text: &str) -> Result<Self, LoopbackPoolError> {
-        let syntax = || LoopbackPoolError::Syntax(text.to_owned());
-        let (address, prefix_length) = text.split_once('/').ok_or_else(syntax)?;
-        let address = address.parse::<Ipv4Addr>().map_err(|_| syntax())?;
-        let prefix_length = prefix_length.parse::<u8>().ok().filter(|length| *length <= 32).ok_or_else(syntax)?;
-        if !address.is_loopback() || prefix_length < 8 {
+        let range: Ipv4Net = text.parse().map_err(|_| LoopbackPoolError::Syntax(text.to_owned()))?;
+        if !Self::LOOPBACK.contains(&range) {
             return Err(LoopbackPoolError::NotLoopback(text.to_owned()));
         }
-        let mut pool = Self { network: address.into(), prefix_length };
-        pool.network &= pool.mask();
-        if pool.network() != address {
+        let pool = Self(range.trunc());
+        if pool.0 != range {
             return Err(LoopbackPoolError::HostBits { given: text.to_owned(), network: pool });
         }
         if pool.contains(Ipv4Addr::LOCALHOST) {
@@ -131,7 +111,7 @@ impl From<LoopbackPool> for String {
 
 impl std::fmt::Display for LoopbackPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.network(), self.prefix_length)
+        self.0.fmt(f)
     }
 }
 
@@ -233,7 +213,7 @@ fn assign(
         if next.contains_key(hostname) {
             continue;
         }
-        let is_full = u32::try_from(taken.len()).is_ok_and(|taken| taken >= pool.size());
+        let is_full = taken.len() >= pool.size();
         let free = if is_full { None } else { pool.from_hash(hostname).find(|address| !taken.contains(address)) };
         match free {
             Some(address) => {
