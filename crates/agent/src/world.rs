@@ -21,7 +21,7 @@ use crate::export::Export;
 use crate::plan::Plan;
 use crate::published::Published;
 use crate::spire;
-use crate::uplink::Registration;
+use crate::uplink::ServiceRegistration;
 use crate::view::ClusterView;
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub struct World {
     pub plan: Published<Plan>,
     /// Absent until there is a view.
     pub exports: Published<Option<Exports>>,
-    pub registrations: Published<BTreeMap<FederatedServiceId, Registration>>,
+    pub registrations: Published<BTreeMap<FederatedServiceId, ServiceRegistration>>,
     /// Absent until local clients have been shown something once.
     pub local: Published<Option<LocalReport>>,
     /// Absent until the SPIRE server has been reconciled once.

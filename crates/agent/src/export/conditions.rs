@@ -8,7 +8,7 @@ use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, Gateway
 use cofide_k8s_api::ConditionStatus as Status;
 
 use super::{Decision, Export, Offer, reasons};
-use crate::uplink::Registration;
+use crate::uplink::ServiceRegistration;
 
 /// A condition without its time, which is the writer's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ fn condition(kind: ConditionKind, status: Status, reason: &'static str, message:
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Surroundings<'a> {
     /// Absent while the service has not been looked at.
-    pub registration: Option<&'a Registration>,
+    pub registration: Option<&'a ServiceRegistration>,
     /// What became of each exported trust domain; absent until Connect has said so.
     pub targets: Option<&'a [ExportTarget]>,
     /// Whether an Envoy takes its configuration as this host's gateway.
@@ -126,20 +126,20 @@ fn backends_ready(offer: &Offer) -> Condition {
     condition(kind, Status::False, reasons::NO_WORKLOAD, message)
 }
 
-fn registered(registration: Option<&Registration>) -> Condition {
+fn registered(registration: Option<&ServiceRegistration>) -> Condition {
     let kind = ConditionKind::Registered;
     match registration {
-        Some(Registration::Registered) => {
+        Some(ServiceRegistration::Registered) => {
             condition(kind, Status::True, reasons::REGISTERED, "Connect knows the service in its present form")
         }
-        Some(Registration::Outdated(reason)) => {
+        Some(ServiceRegistration::Outdated(reason)) => {
             let message = format!("Connect knows an earlier form of the service; the present one follows when Connect answers: {reason}");
             condition(kind, Status::False, reasons::OUTDATED, message)
         }
-        Some(Registration::Refused(reason)) => {
+        Some(ServiceRegistration::Refused(reason)) => {
             condition(kind, Status::False, reasons::REFUSED, format!("Connect refused the service: {reason}"))
         }
-        Some(Registration::Unreachable(reason)) => {
+        Some(ServiceRegistration::Unreachable(reason)) => {
             condition(kind, Status::Unknown, reasons::CONNECT_UNREACHABLE, format!("it is tried again until Connect answers: {reason}"))
         }
         None => condition(kind, Status::Unknown, reasons::PENDING, "not yet told to Connect"),

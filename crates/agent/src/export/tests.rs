@@ -2,7 +2,7 @@
 
 use super::conditions::{Condition, Surroundings, conditions};
 use super::*;
-use crate::uplink::Registration;
+use crate::uplink::ServiceRegistration;
 use crate::view::Kind;
 use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, GatewayAddress, GatewayKind, Port, TlsMode};
 use cofide_k8s_api::{ConditionStatus as Status, Workload};
@@ -71,7 +71,7 @@ fn target(trust_domain: &str, refusal: Option<ExportRefusal>) -> ExportTarget {
     ExportTarget { trust_domain: TrustDomain::new(trust_domain).unwrap(), refusal }
 }
 
-const REGISTERED: Registration = Registration::Registered;
+const REGISTERED: ServiceRegistration = ServiceRegistration::Registered;
 
 fn all_is_well(targets: &[ExportTarget]) -> Surroundings<'_> {
     Surroundings { registration: Some(&REGISTERED), targets: Some(targets), gateway_connected: true }
@@ -125,8 +125,8 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
     let unfederated = [target("b.test", Some(ExportRefusal::FederationMissing(vec![missing])))];
     let unknown = [target("b.test", Some(ExportRefusal::UnknownTrustDomain))];
     let earlier = [target("c.test", None)];
-    let refused = Registration::Refused("no".to_owned());
-    let unreachable = Registration::Unreachable("connection refused".to_owned());
+    let refused = ServiceRegistration::Refused("no".to_owned());
+    let unreachable = ServiceRegistration::Unreachable("connection refused".to_owned());
 
     let mut no_workload = view(vec![object("ping-pong", 1, Some(spec("server")))]);
     let whole = no_workload.clone();

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use cofide_core::{AgentState, AgentStatus};
 
-use super::Registration;
+use super::ServiceRegistration;
 use super::connect::{CallError, Connect};
 use crate::world::World;
 
@@ -38,7 +38,7 @@ fn summary(world: &World) -> String {
     let offered = exports.iter().flat_map(|exports| &exports.exports).filter(|export| export.offer().is_some()).count();
     let mut parts = vec![format!("{offered} exported, {} imported", world.plan.get().imports().count())];
     let registrations = world.registrations.get();
-    let refused = registrations.values().filter(|registration| matches!(registration, Registration::Refused(_))).count();
+    let refused = registrations.values().filter(|registration| matches!(registration, ServiceRegistration::Refused(_))).count();
     if refused > 0 {
         parts.push(format!("{refused} refused by Connect"));
     }

@@ -21,7 +21,7 @@ pub mod registrations;
 
 /// What Connect knows about one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Registration {
+pub enum ServiceRegistration {
     Registered,
     /// Connect knows an earlier form and could not be told of the present one, and why.
     Outdated(String),

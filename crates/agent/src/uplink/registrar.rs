@@ -7,7 +7,7 @@ use cofide_core::{FederatedService, FederatedServiceId};
 use cofide_runtime::files::FileError;
 use tokio::sync::Mutex;
 
-use super::Registration;
+use super::ServiceRegistration;
 use super::connect::{CallError, Connect};
 use super::registrations::{RegistrationChange, Wanted, changes, strangers};
 use crate::export::Zone;
@@ -67,10 +67,10 @@ impl Registrar {
         let unreachable = result.as_ref().err().map(ToString::to_string);
         let registrations = wanted.iter().filter_map(|(id, service)| {
             let registration = match (state.confirmed.get(id), refused.remove(id), &unreachable) {
-                (Some(Some(confirmed)), _, _) if confirmed == service => Registration::Registered,
-                (_, Some(reason), _) => Registration::Refused(reason),
-                (Some(_), None, Some(reason)) => Registration::Outdated(reason.clone()),
-                (None, None, Some(reason)) => Registration::Unreachable(reason.clone()),
+                (Some(Some(confirmed)), _, _) if confirmed == service => ServiceRegistration::Registered,
+                (_, Some(reason), _) => ServiceRegistration::Refused(reason),
+                (Some(_), None, Some(reason)) => ServiceRegistration::Outdated(reason.clone()),
+                (None, None, Some(reason)) => ServiceRegistration::Unreachable(reason.clone()),
                 (_, None, None) => return None,
             };
             Some((id.clone(), registration))
