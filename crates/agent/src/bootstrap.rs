@@ -15,29 +15,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::role::Role;
+
 /// The static cluster of the SPIFFE Workload API; what comes over xDS refers to it.
 pub const SDS_CLUSTER: &str = "sds-grpc";
 const XDS_CLUSTER: &str = "xds";
 const MAX_CONNECTIONS: u32 = 50_000;
-
-/// What an Envoy is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Role {
-    /// The ingress gateway through which remote clients reach exported services
-    Gateway,
-    /// The proxy through which local clients reach imported services
-    Client,
-}
-
-impl Role {
-    /// The node's cluster, by which the agent tells roles apart.
-    pub fn node_cluster(self) -> &'static str {
-        match self {
-            Self::Gateway => "cofide-gateway",
-            Self::Client => "cofide-client",
-        }
-    }
-}
 
 /// The arguments of the command, and all that a bootstrap depends on.
 #[derive(Clone, Debug, clap::Args)]

@@ -39,6 +39,7 @@ pub mod plan;
 pub mod published;
 pub mod reconciler;
 pub mod render;
+pub mod role;
 pub mod run;
 pub mod sources;
 pub mod spire;

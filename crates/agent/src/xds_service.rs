@@ -1,14 +1,7 @@
 //! Who sees what over the agent's xDS, and what the proxies said to it.
 //!
 //! Everybody on the address may connect: what is served here is where services are, and no secret. A client says with
-//! its node's cluster what it is, and with that chooses its view:
-//!
-//! | `node.cluster`   | view                                                                     |
-//! |------------------|--------------------------------------------------------------------------|
-//! | `cofide-gateway` | the zone's ingress gateway                                               |
-//! | `cofide-client`  | listeners on the imports' addresses                                      |
-//! | `cluster`        | a sidecar that spiffe-enable injected (it gives every pod this name)     |
-//! | any other, none  | clusters and endpoints, for xDS SDKs and for Envoys with other listeners |
+//! its node's cluster what it is for, and with this [`Role`] chooses its view.
 //!
 //! A view is served when it has been published for the first time; until then its clients wait.
 
@@ -20,39 +13,18 @@ use cofide_xds::{Cache, Client, Limits, Node, Outcome, Peer, Receipt, Rejection,
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::bootstrap::Role;
 use crate::desired::{DesiredImport, GatewayPlan};
 use crate::published::Published;
 use crate::render::envoy::{self, SidecarSettings};
+use crate::role::Role;
 
 /// How long a proxy that does not acknowledge clusters holds up the listeners that use them.
 const ACK_WAIT: Duration = Duration::from_secs(5);
 
-/// A kind of client, which is what it sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum View {
-    Gateway,
-    Client,
-    Sidecar,
-    Sdk,
-}
-
-impl View {
-    /// Of a client with this `node.cluster`.
-    pub fn of(node_cluster: &str) -> Self {
-        match node_cluster {
-            name if name == Role::Gateway.node_cluster() => Self::Gateway,
-            name if name == Role::Client.node_cluster() => Self::Client,
-            "cluster" => Self::Sidecar,
-            _ => Self::Sdk,
-        }
-    }
-}
-
 /// A proxy or SDK that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
-    pub view: View,
+    pub role: Role,
     pub node_id: String,
     /// What it refused, and has not since accepted in another version: the reason in its words, by type URL and name.
     pub rejected: BTreeMap<(String, String), String>,
@@ -107,12 +79,12 @@ impl XdsService {
         &self.proxies
     }
 
-    fn cache(&self, view: View) -> &Arc<Cache> {
-        match view {
-            View::Gateway => &self.gateway,
-            View::Client => &self.client,
-            View::Sidecar => &self.sidecar,
-            View::Sdk => &self.sdk,
+    fn cache(&self, role: Role) -> &Arc<Cache> {
+        match role {
+            Role::Gateway => &self.gateway,
+            Role::Client => &self.client,
+            Role::Sidecar => &self.sidecar,
+            Role::Sdk => &self.sdk,
         }
     }
 
@@ -131,15 +103,15 @@ fn publish(cache: &Cache, rendered: envoy::Rendered) {
 #[async_trait::async_trait]
 impl Router for XdsService {
     async fn cache_for(&self, _peer: &Peer, node: &Node, _type_url: &str) -> Result<Arc<Cache>, Status> {
-        Ok(self.cache(View::of(&node.cluster)).clone())
+        Ok(self.cache(Role::of(&node.cluster)).clone())
     }
 
     async fn on_subscribe(&self, client: &Arc<Client>, _type_url: &str) {
         self.update(|connected| {
             connected.entry(client.stream).or_insert_with(|| {
-                let view = View::of(&client.node.cluster);
-                tracing::info!(node = client.node.id, ?view, "proxy connected");
-                Proxy { view, node_id: client.node.id.clone(), rejected: BTreeMap::new() }
+                let role = Role::of(&client.node.cluster);
+                tracing::info!(node = client.node.id, ?role, "proxy connected");
+                Proxy { role, node_id: client.node.id.clone(), rejected: BTreeMap::new() }
             });
         });
     }
@@ -173,7 +145,7 @@ impl Router for XdsService {
     async fn on_closed(&self, client: &Arc<Client>) {
         self.update(|connected| {
             if let Some(proxy) = connected.remove(&client.stream) {
-                tracing::info!(node = proxy.node_id, view = ?proxy.view, "proxy disconnected");
+                tracing::info!(node = proxy.node_id, role = ?proxy.role, "proxy disconnected");
             }
         });
     }

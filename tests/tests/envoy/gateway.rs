@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cofide_agent::bootstrap::Role;
+use cofide_agent::role::Role;
 use cofide_core::TlsMode::{IstioMtls, Mtls};
 
 use crate::support::{Agent, Server, Zone, connect_plain, connect_tls, eventually, route};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cofide_agent::bootstrap::Role;
+use cofide_agent::role::Role;
 use cofide_core::TlsMode::{IstioMtls, Mtls};
 use cofide_testkit::envoy::Envoy;
 

@@ -9,8 +9,9 @@ use time::format_description::well_known::Rfc3339;
 use super::render::{History, render};
 use super::writer::StatusWriter;
 use crate::export::conditions::{Surroundings, conditions};
+use crate::role::Role;
 use crate::world::World;
-use crate::xds_service::{View, XdsService};
+use crate::xds_service::XdsService;
 
 #[derive(Debug)]
 pub struct StatusReporter {
@@ -30,7 +31,7 @@ impl StatusReporter {
         let Some(exports) = exports.as_ref() else { return Ok(()) };
         let plan = self.world.plan.get();
         let registrations = self.world.registrations.get();
-        let gateway_connected = self.xds.proxies().get().iter().any(|proxy| proxy.view == View::Gateway);
+        let gateway_connected = self.xds.proxies().get().iter().any(|proxy| proxy.role == Role::Gateway);
         let judged: Vec<_> = exports
             .exports
             .iter()

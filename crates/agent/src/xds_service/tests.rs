@@ -97,12 +97,6 @@ async fn until(service: &XdsService, condition: impl Fn(&[Proxy]) -> bool) -> Ar
     }
 }
 
-#[test]
-fn the_nodes_cluster_chooses_the_view() {
-    let views = ["cofide-gateway", "cofide-client", "cluster", "", "node"].map(View::of);
-    assert_eq!(views, [View::Gateway, View::Client, View::Sidecar, View::Sdk, View::Sdk]);
-}
-
 #[tokio::test]
 async fn an_sdk_that_asks_for_endpoints_alone_follows_its_service() {
     let service = service();
@@ -148,7 +142,7 @@ async fn a_refused_resource_is_remembered_until_it_is_accepted_or_the_proxy_leav
     let proxies = until(&service, |proxies| proxies.iter().any(|proxy| !proxy.rejected.is_empty())).await;
     let rejected: Vec<_> = proxies[0].rejected.keys().map(|(_, name)| name.as_str()).collect();
     assert_eq!(rejected, ["server.demo.a.test_cluster"], "the other cluster of the response was applied");
-    assert_eq!(proxies[0].view, View::Client);
+    assert_eq!(proxies[0].role, Role::Client);
 
     service.publish_imports(&[import("server.demo.a.test", "gateway.example.com")]);
     let response = stream.next().await;

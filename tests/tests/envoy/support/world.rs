@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
-use cofide_agent::bootstrap::{EnvoyBootstrap, Role};
+use cofide_agent::bootstrap::EnvoyBootstrap;
 use cofide_agent::desired::{Backend, DesiredImport, GatewayRoute, desired};
 use cofide_agent::render::envoy::SidecarSettings;
+use cofide_agent::role::Role;
 use cofide_agent::xds_service::XdsService;
 use cofide_core::{Gateway, GatewayAddress, GatewayKind, Hostname, ImportedGateway, ImportedService, Port, TlsMode, TrustDomain};
 use cofide_testkit::envoy::Envoy;
