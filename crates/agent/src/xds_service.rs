@@ -126,6 +126,17 @@ impl Router for XdsService {
                 reason = rejection.message,
                 "proxy refused resources"
             );
+            let names: Vec<_> = receipt.resources.iter().map(|(name, _)| name.as_str()).collect();
+            for TakenPort { listener, address } in taken_ports(&rejection.message, &names) {
+                tracing::warn!(
+                    node = id,
+                    listener,
+                    hostname = envoy::hostname_of_listener(listener),
+                    address,
+                    "another process has the port of this listener, and the Envoy may not try again: end the other process, or give each \
+                     agent of this host import_addresses and a gateway_listen_address of its own, and start the Envoy anew"
+                );
+            }
         }
         self.update(|connected| {
             let Some(proxy) = connected.get_mut(&receipt.client.stream) else { return };
@@ -163,6 +174,24 @@ fn refusal<'a>(receipt: &'a Receipt, name: &str) -> Option<&'a str> {
         }
         _ => receipt.outcome_of(name).err(),
     }
+}
+
+/// A listener that an Envoy could not bind.
+#[derive(Debug, PartialEq, Eq)]
+struct TakenPort<'a> {
+    listener: &'a str,
+    /// As `ip:port`.
+    address: &'a str,
+}
+
+/// Which of these listeners have no port, from Envoy's words: `<listener>: cannot bind '<ip>:<port>': Address already in use`.
+fn taken_ports<'a>(message: &'a str, names: &[&'a str]) -> Vec<TakenPort<'a>> {
+    let taken = |(at, refused): (usize, &str)| {
+        let (address, reason) = message[at + refused.len()..].split_once('\'')?;
+        let listener = names.iter().filter(|name| message[..at].ends_with(**name)).max_by_key(|name| name.len())?;
+        reason.starts_with(": Address already in use").then_some(TakenPort { listener, address })
+    };
+    message.match_indices(": cannot bind '").filter_map(taken).collect()
 }
 
 /// Whether a text holds a name as a whole and not as a part of a longer one.

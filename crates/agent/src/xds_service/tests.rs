@@ -154,6 +154,22 @@ async fn a_refused_resource_is_remembered_until_it_is_accepted_or_the_proxy_leav
 }
 
 #[test]
+fn a_port_that_is_taken_is_told_with_its_listener_and_address() {
+    let text = "Error adding/updating listener(s) x.demo.a.test_listener: cannot bind '127.77.0.1:8443': Address already in use\n\
+                y.demo.a.test_listener: duplicate";
+    let names = ["demo.a.test_listener", "x.demo.a.test_listener", "y.demo.a.test_listener"];
+    assert_eq!(taken_ports(text, &names), [TakenPort { listener: "x.demo.a.test_listener", address: "127.77.0.1:8443" }]);
+    let gateway = "Error adding/updating listener(s) gateway: cannot bind '127.0.1.1:15443': Address already in use";
+    assert_eq!(taken_ports(gateway, &["gateway"]), [TakenPort { listener: "gateway", address: "127.0.1.1:15443" }]);
+    assert_eq!(
+        taken_ports("gateway: cannot bind '192.0.2.1:1': Cannot assign requested address", &["gateway"]),
+        [],
+        "that is another matter"
+    );
+    assert_eq!(taken_ports("Error adding/updating cluster(s) x: no such thing", &["x"]), []);
+}
+
+#[test]
 fn a_name_is_not_found_within_a_longer_one() {
     let text = "Error adding/updating listener(s) x.demo.a.test_listener: cannot bind '127.77.0.1:8443'";
     assert!(mentions(text, "x.demo.a.test_listener"));

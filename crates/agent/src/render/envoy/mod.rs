@@ -41,7 +41,7 @@ use cofide_xds::Resource;
 
 pub use client::client;
 pub use gateway::gateway;
-pub use names::{backends_cluster, cluster, listener, passthrough_cluster};
+pub use names::{backends_cluster, cluster, hostname_of_listener, listener, passthrough_cluster};
 pub use sdk::sdk;
 pub use sidecar::{SidecarSettings, sidecar};
 

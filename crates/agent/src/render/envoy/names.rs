@@ -18,9 +18,16 @@ pub fn backends_cluster(hostname: &Hostname) -> String {
     format!("{hostname}_backends")
 }
 
+const LISTENER_SUFFIX: &str = "_listener";
+
 /// The listener of an import.
 pub fn listener(hostname: &Hostname) -> String {
-    format!("{hostname}_listener")
+    format!("{hostname}{LISTENER_SUFFIX}")
+}
+
+/// The hostname of the import whose listener has this name; `None` where it is no import's.
+pub fn hostname_of_listener(name: &str) -> Option<&str> {
+    name.strip_suffix(LISTENER_SUFFIX)
 }
 
 pub(super) const GATEWAY_LISTENER: &str = "gateway";
