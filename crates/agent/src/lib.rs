@@ -38,6 +38,7 @@ pub mod observe;
 pub mod plan;
 pub mod published;
 pub mod reconciler;
+pub mod regular_file;
 pub mod render;
 pub mod role;
 pub mod run;

@@ -7,6 +7,10 @@ use cofide_runtime::files::{FileError, Mode, write_atomic};
 
 use super::STATUS_SUFFIX;
 use super::render::{HEADER, History, StatusFiles};
+use crate::regular_file::{self, Links};
+
+/// More than the statuses of the largest manifest need; a larger file is none that the agent wrote.
+const MAX_STATUS_BYTES: u64 = 16 << 20;
 
 /// Writes what differs, removes what is of no object any more.
 #[derive(Debug)]
@@ -23,7 +27,8 @@ impl StatusWriter {
         let mut history = History::default();
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().ends_with(STATUS_SUFFIX)) {
-            match std::fs::read_to_string(&path) {
+            // The agent writes no links, so what is one is not its own.
+            match regular_file::read(&path, Links::Refused, MAX_STATUS_BYTES) {
                 Ok(text) if text.starts_with(HEADER) => {
                     history.remember(&text);
                     written.insert(path, text);
@@ -104,6 +109,25 @@ mod tests {
         assert!(file("a.status.yaml").exists(), "a status that somebody deleted comes back");
         writer.apply(&StatusFiles::new()).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_only_has_the_name_of_a_status_file_is_neither_waited_for_nor_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&file("fifo.status.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::create_dir(file("folder.status.yaml")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/pagemap", file("endless.status.yaml")).unwrap();
+        std::fs::write(file("elsewhere"), HEADER).unwrap();
+        std::os::unix::fs::symlink(file("elsewhere"), file("link.status.yaml")).unwrap();
+        std::fs::write(file("ours.status.yaml"), HEADER).unwrap();
+
+        let (mut writer, _) = StatusWriter::open(folder.path());
+        writer.apply(&StatusFiles::new()).unwrap();
+        let mut left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["elsewhere", "endless.status.yaml", "fifo.status.yaml", "folder.status.yaml", "link.status.yaml"]);
     }
 
     #[test]

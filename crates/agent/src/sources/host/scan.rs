@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::index::Scan;
+use crate::regular_file::{self, Links, ReadError};
 use crate::status::STATUS_SUFFIX;
 
 /// A manifest larger than this is refused: nobody writes one, and a wrong file should not be read into memory.
@@ -48,25 +49,15 @@ pub fn scan(folder: &Path) -> Result<Scan, ScanError> {
     Ok(scan)
 }
 
-/// `Ok(None)` where the file is gone since it was listed, or is a folder.
+/// `Ok(None)` where the file is gone since it was listed, or is a folder. Links are followed: manifests are often mounted
+/// that way.
 fn read(path: &Path) -> Result<Option<String>, String> {
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    if metadata.is_dir() {
-        return Ok(None);
-    }
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    if metadata.len() > MAX_MANIFEST_BYTES {
-        return Err(format!("it has {} bytes, a manifest has at most {MAX_MANIFEST_BYTES}", metadata.len()));
-    }
-    match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| "it is not UTF-8 text".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    match regular_file::read(path, Links::Followed, MAX_MANIFEST_BYTES) {
+        Ok(text) => Ok(Some(text)),
+        Err(ReadError::Folder) => Ok(None),
+        // A link to what is not there is a mistake to be told of.
+        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(None),
+        Err(error @ ReadError::TooLarge(_)) => Err(format!("{error}, which no manifest has")),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -92,9 +83,17 @@ mod tests {
         std::os::unix::fs::symlink("/nonexistent", folder.path().join("dangling.yaml")).unwrap();
         std::fs::File::create(folder.path().join("large.yaml")).unwrap().set_len(MAX_MANIFEST_BYTES + 1).unwrap();
 
+        nix::unistd::mkfifo(&folder.path().join("fifo.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/proc/self/pagemap", folder.path().join("endless.yaml")).unwrap();
+        std::os::unix::fs::symlink("a.yaml", folder.path().join("link.yaml")).unwrap();
+
         let scan = scan(folder.path()).unwrap();
         let read: Vec<_> = scan.iter().map(|(path, text)| (path.file_name().unwrap().to_str().unwrap(), text.is_ok())).collect();
-        assert_eq!(read, [("a.yaml", true), ("b.yml", true), ("binary.yaml", false), ("dangling.yaml", false), ("large.yaml", false)]);
+        let good = ["a.yaml", "b.yml", "link.yaml"];
+        let bad = ["binary.yaml", "dangling.yaml", "endless.yaml", "fifo.yaml", "large.yaml"];
+        let mut expected: Vec<_> = good.map(|name| (name, true)).into_iter().chain(bad.map(|name| (name, false))).collect();
+        expected.sort_unstable();
+        assert_eq!(read, expected);
     }
 
     #[test]
