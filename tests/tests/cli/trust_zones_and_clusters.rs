@@ -84,3 +84,34 @@ async fn clusters_come_are_shown_and_go() {
     transcript.run("cluster list").await;
     assert_transcript!(transcript);
 }
+
+#[tokio::test]
+async fn an_administrator_replaces_the_bundle_of_a_zone_and_the_log_has_its_authorities() {
+    let connect = Connect::start().await;
+    connect.given(&["trust-zone add trust-zone-a --trust-domain a.test"]).await;
+    let credential: serde_json::Value = serde_json::from_slice(&std::fs::read(connect.credential()).unwrap()).unwrap();
+    // Any authority will do; a document in the SPIFFE format does not name its trust domain.
+    let bundle = match &credential["connect_bundle"] {
+        serde_json::Value::String(text) => text.clone(),
+        object => object.to_string(),
+    };
+    connect.admin.write("bundle.json", &bundle);
+    let outcome = connect.cofidectl("trust-zone set-bundle trust-zone-a --bundle-file bundle.json").await.done();
+    assert!(outcome.stderr.contains("trust zone trust-zone-a has a new bundle with 1 X.509 authority"), "{}", outcome.stderr);
+    let events = connect.json("audit list --type trust_zone_update").await;
+    let text = events.to_string();
+    assert!(text.contains("authorities_before") && text.contains("authorities_after"), "{text}");
+
+    connect.admin.write("empty.json", r#"{"keys":[]}"#);
+    connect.admin.write("words.json", "no bundle");
+    for (line, holds) in [
+        ("trust-zone set-bundle trust-zone-a --bundle-file empty.json", &["empty.json", "a.test", "x509-svid"][..]),
+        ("trust-zone set-bundle trust-zone-a --bundle-file words.json", &["words.json", "bundle show -format spiffe"]),
+        ("trust-zone set-bundle trust-zone-a --bundle-file missing.json", &["missing.json", "No such file"]),
+        ("trust-zone set-bundle trust-zone-a --bundle-file /dev/null", &["/dev/null"]),
+        ("trust-zone set-bundle nowhere --bundle-file bundle.json", &["nowhere"]),
+        ("trust-zone set-bundle management --bundle-file bundle.json", &["management"]),
+    ] {
+        connect.cofidectl(line).await.refused(1, holds);
+    }
+}

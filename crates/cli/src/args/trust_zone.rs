@@ -1,5 +1,7 @@
 //! `cofidectl trust-zone`
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use cofide_core::{BundleEndpointProfile, Name, TrustDomain, parse_trust_domain};
 
@@ -14,6 +16,15 @@ pub enum TrustZoneCommand {
     /// Show one trust zone
     #[command(after_help = "Example:\n  cofidectl trust-zone get trust-zone-a --output yaml")]
     Get(GetArgs),
+    /// Replace the bundle of a trust zone whose SPIFFE server was rebuilt
+    ///
+    /// The agents of the zone deliver its bundle by themselves, also after each rotation, as long as one authority stays. A
+    /// rebuilt SPIFFE server has none of the old ones: compare what is in the file with what the server has, then replace
+    /// the bundle here. Every identity of the old authorities is refused from then on. JWT keys that the file does not
+    /// mention at all stay.
+    #[command(after_help = "Examples:\n  cofidectl trust-zone set-bundle trust-zone-a --bundle-file bundle.json\n  \
+                      spire-server bundle show -format spiffe |\n      cofidectl trust-zone set-bundle trust-zone-a --bundle-file -")]
+    SetBundle(SetBundleArgs),
     /// Remove a trust zone, with its bindings and its federations on either side
     #[command(after_help = "Example:\n  cofidectl trust-zone del trust-zone-a")]
     Del(DelArgs),
@@ -44,6 +55,15 @@ pub struct AddArgs {
 pub struct GetArgs {
     /// Name or id
     pub name: String,
+}
+
+#[derive(Args, Debug)]
+pub struct SetBundleArgs {
+    /// Name or id
+    pub name: String,
+    /// The bundle in the SPIFFE format (JWKS), as a bundle endpoint serves it; - for stdin
+    #[arg(long, value_name = "FILE")]
+    pub bundle_file: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -1,10 +1,17 @@
 //! `cofidectl trust-zone`
 
-use cofide_api::connect::cluster_service::DestroyClusterRequest;
-use cofide_api::connect::trust_zone_service::{CreateTrustZoneRequest, DestroyTrustZoneRequest, GetTrustZoneRequest};
-use cofide_api::types::trust_zone::{BundleEndpointProfile, TrustZone};
+use std::io::Read;
+use std::path::Path;
 
-use crate::args::trust_zone::{AddArgs, DelArgs, GetArgs, TrustZoneCommand};
+use cofide_api::connect::cluster_service::DestroyClusterRequest;
+use cofide_api::connect::trust_zone_service::{
+    CreateTrustZoneRequest, DestroyTrustZoneRequest, GetTrustZoneRequest, UpdateTrustZoneBundleRequest,
+};
+use cofide_api::types::trust_zone::{BundleEndpointProfile, TrustZone};
+use cofide_core::parse_trust_domain;
+use cofide_svid::bundle::{MAX_JWKS_SIZE, from_jwks};
+
+use crate::args::trust_zone::{AddArgs, DelArgs, GetArgs, SetBundleArgs, TrustZoneCommand};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
@@ -16,6 +23,7 @@ pub(super) async fn run(command: TrustZoneCommand, connection: &Connection, prin
         TrustZoneCommand::Add(args) => add(args, connection, printer).await,
         TrustZoneCommand::List => list(connection, printer).await,
         TrustZoneCommand::Get(args) => get(args, connection, printer).await,
+        TrustZoneCommand::SetBundle(args) => set_bundle(args, connection, printer).await,
         TrustZoneCommand::Del(args) => del(args, connection, printer).await,
     }
 }
@@ -51,6 +59,40 @@ async fn get(args: GetArgs, connection: &Connection, printer: &mut Printer<'_>) 
     let zone = call(connection.trust_zones().get_trust_zone(request)).await?.trust_zone.unwrap_or_default();
     let clusters = clusters(connection, Some(&zone)).await?;
     printer.show(&TrustZoneView::new(&zone, clusters.iter()))
+}
+
+async fn set_bundle(args: SetBundleArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let zone = zones.find(&args.name)?;
+    let trust_domain = parse_trust_domain(&zone.trust_domain)
+        .map_err(|error| Error::failed(format!("Connect sent a trust zone that cannot be used: {error}")))?;
+    let unusable = |reason: &dyn std::fmt::Display| {
+        Error::failed(format!("{} holds no bundle of {trust_domain}: {reason}", args.bundle_file.display()))
+            .hint("a bundle is a JWKS as a SPIFFE bundle endpoint serves it, or spire-server bundle show -format spiffe prints it")
+    };
+    let bundle = from_jwks(&trust_domain, &read_bundle(&args.bundle_file)?).map_err(|error| unusable(&error))?;
+    if bundle.x509_authorities.is_empty() {
+        // Connect would keep the authorities that it has, and this command is there to replace them.
+        return Err(unusable(&"it has no key with \"use\": \"x509-svid\""));
+    }
+    let request = UpdateTrustZoneBundleRequest { bundle: Some((&bundle).into()), trust_zone_id: zone.id().to_owned() };
+    call(connection.trust_zones().update_trust_zone_bundle(request)).await?;
+    let count = bundle.x509_authorities.len();
+    let authorities = if count == 1 { "authority" } else { "authorities" };
+    printer.say(&format!("trust zone {} has a new bundle with {count} X.509 {authorities}", zone.name))
+}
+
+/// One byte more than a bundle may have is enough to see that it is too long.
+fn read_bundle(file: &Path) -> Result<Vec<u8>> {
+    let mut document = Vec::new();
+    let at_most = MAX_JWKS_SIZE as u64 + 1;
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(at_most).read_to_end(&mut document)
+    } else {
+        std::fs::File::open(file).and_then(|opened| opened.take(at_most).read_to_end(&mut document))
+    };
+    read.map_err(|error| Error::failed(format!("cannot read {}: {error}", file.display())))?;
+    Ok(document)
 }
 
 /// Connect refuses a zone that still has clusters; with `--force` they go first, one by one, and the zone last, so that

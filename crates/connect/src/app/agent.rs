@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  user ── CreateAgentJoinToken(zone, cluster) ──> secret, once; its hash is kept
-//!  agent ── RegisterAgent(secret, zone, cluster, bundle) ──> the token is used up, the bundle is the zone's
+//!  agent ── RegisterAgent(secret, zone, cluster, bundle) ──> the token is used up; the bundle is the zone's, where it is the
+//!           zone's first or follows on the one that is held
 //!  agent ── X.509-SVID, verified with that bundle ──> everything else
 //! ```
 
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::App;
 use super::audit::{event, now};
+use super::trust_zone::Origin;
 use super::{cluster, trust_zone};
 use crate::caller::{CallContext, JoinedAgent};
 use crate::error::{Error, Result};
@@ -73,7 +75,11 @@ impl App {
                 cluster.name, zone.name
             )));
         }
-        trust_zone::check_first("bundle", &zone.trust_domain, &introduction.bundle)?;
+        if introduction.bundle.x509_authorities.is_empty() {
+            // Whoever joins brings its bundle; that of the zone may not stand in for it.
+            return Err(Error::invalid("bundle.x509_authorities", "must not be empty"));
+        }
+        let bundle = trust_zone::accept(&zone, introduction.bundle, "bundle", Origin::Agent)?;
 
         let held = transaction.agent_of_cluster(&cluster.id).await?;
         let agent_id = match introduction.agent_id {
@@ -102,16 +108,19 @@ impl App {
             None => transaction.insert_agent(&agent).await?,
         }
 
-        let change = (zone.bundle.as_ref() != Some(&introduction.bundle)).then(|| Change::BundleOf(zone.id.clone()));
-        let zone = TrustZone { bundle: Some(introduction.bundle), updated_at: now(), ..zone };
+        let mut events = Vec::new();
+        let change = (zone.bundle.as_ref() != Some(&bundle)).then(|| Change::BundleOf(zone.id.clone()));
         if change.is_some() {
-            transaction.update_trust_zone(&zone).await?;
+            let after = TrustZone { bundle: Some(bundle), updated_at: now(), ..zone.clone() };
+            transaction.update_trust_zone(&after).await?;
+            // An event of its own: whoever follows what happens to the zone must not miss it among the joining agents.
+            events.push(trust_zone::new_bundle(context, &zone, &after));
         }
         let message = format!("agent of cluster {} of trust zone {} joined", cluster.name, zone.name);
         let links = [(EntityKind::CofideAgent, agent.id.to_string()), cluster::link(&cluster), trust_zone::link(&zone)];
         let data = json!({ "id": agent.id, "cluster_id": cluster.id, "trust_zone_id": zone.id, "bundle_changed": change.is_some() });
-        let event = event(context, EventKind::CofideAgentRegistration, message, links, &data);
-        self.commit(transaction, change, event).await?;
+        events.push(event(context, EventKind::CofideAgentRegistration, message, links, &data));
+        self.commit_with(transaction, change, events).await?;
         Ok(agent.id)
     }
 

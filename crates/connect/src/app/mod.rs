@@ -55,8 +55,13 @@ impl App {
     /// Commits a change with its event, and waits until it is in effect: whoever is told that a change succeeded finds
     /// it everywhere.
     async fn commit(&self, transaction: WriteTransaction, change: Option<Change>, event: AuditEvent) -> Result<()> {
+        self.commit_with(transaction, change, vec![event]).await
+    }
+
+    /// As [`App::commit`], where one call is several events.
+    async fn commit_with(&self, transaction: WriteTransaction, change: Option<Change>, events: Vec<AuditEvent>) -> Result<()> {
         let is_change = change.is_some();
-        let revision = transaction.commit(change, vec![event]).await?;
+        let revision = transaction.commit(change, events).await?;
         if is_change {
             self.hub.reach(revision).await;
         }

@@ -7,7 +7,8 @@ use cofide_api::connect::trust_zone_service::{
 };
 use cofide_api::spire::types::Bundle;
 use cofide_api::types::agent::AgentStatus;
-use tonic::Code::{AlreadyExists, InvalidArgument, PermissionDenied, Unauthenticated};
+use cofide_api::types::audit::EventType;
+use tonic::Code::{AlreadyExists, FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated};
 use tonic::{Response, Status};
 
 use crate::support::{Authority, Client, Plane, Zone, eventually, introduction, refused};
@@ -178,6 +179,77 @@ async fn an_agent_delivers_the_bundle_of_its_own_zone_without_naming_it() {
     rotated.0.activate(std::time::SystemTime::now()).unwrap();
     list(&plane.workload(rotated.agent("one")).await).await.expect("an SVID of the new authority is good at once");
     list(&cluster.agent).await.expect("and one of the old authority still is");
+}
+
+/// The bundle of a SPIFFE server that prepares its next authority, so many changes after the first.
+fn rotated(zone: &Zone, changes: u64) -> Bundle {
+    let mut authority = zone.authority.clone();
+    authority.0.prepare(std::time::SystemTime::now()).unwrap();
+    Bundle { sequence_number: zone.authority.bundle().sequence_number + changes, ..authority.bundle() }
+}
+
+#[tokio::test]
+async fn a_join_token_for_one_cluster_does_not_put_the_zone_under_other_authorities() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let one = plane.joined(&zone, "one").await;
+    let two = plane.cluster(&zone, "two").await;
+    let token = plane.join_token(&zone, &two).await;
+    let stolen = |bundle| RegisterAgentRequest { bundle: Some(bundle), ..introduction(&zone, &two, &token) };
+    let remedy = "cofidectl trust-zone set-bundle a --bundle-file FILE";
+
+    let usurper = Authority::new("a.test");
+    refused(register(&plane, stolen(usurper.bundle())).await, FailedPrecondition, &["bundle.x509_authorities", "trust zone a", remedy]);
+    let newer = Bundle { sequence_number: u64::MAX, ..usurper.bundle() };
+    refused(register(&plane, stolen(newer)).await, FailedPrecondition, &["bundle.x509_authorities", remedy]);
+    assert_eq!(stored_bundle(&plane, &zone).await, Some(zone.authority.bundle()));
+    list(&one.agent).await.expect("the zone's own agent is not put out");
+
+    let next = rotated(&zone, 7);
+    register(&plane, stolen(next.clone())).await.expect("the token was not used up, and a rotation is no other authority");
+    assert_eq!(stored_bundle(&plane, &zone).await, Some(next));
+    let again = plane.join_token(&zone, &two).await;
+    let older = RegisterAgentRequest { bundle: Some(rotated(&zone, 6)), ..introduction(&zone, &two, &again) };
+    refused(register(&plane, older).await, FailedPrecondition, &["bundle.sequence_number", "older", remedy]);
+}
+
+#[tokio::test]
+async fn an_agent_does_not_replace_every_authority_and_a_user_does() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let one = plane.joined(&zone, "one").await;
+    let rebuilt = Authority::new("a.test");
+    let request = || UpdateTrustZoneBundleRequest { bundle: Some(rebuilt.bundle()), trust_zone_id: zone.id.clone() };
+    let answer = one.agent.trust_zones().update_trust_zone_bundle(request()).await;
+    refused(answer, FailedPrecondition, &["bundle.x509_authorities", "cofidectl trust-zone set-bundle a --bundle-file FILE"]);
+    plane.admin().await.trust_zones().update_trust_zone_bundle(request()).await.unwrap();
+    let token = plane.join_token(&zone, &one.id).await;
+    let rejoin = RegisterAgentRequest { bundle: Some(rebuilt.bundle()), ..introduction(&zone, &one.id, &token) };
+    register(&plane, rejoin).await.expect("that is the way back for the agents of a rebuilt SPIFFE server");
+}
+
+#[tokio::test]
+async fn a_bundle_that_changes_when_an_agent_joins_is_in_the_audit_log_with_its_authorities() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    plane.joined(&zone, "one").await;
+    let two = plane.cluster(&zone, "two").await;
+    let token = plane.join_token(&zone, &two).await;
+    let request = RegisterAgentRequest { bundle: Some(rotated(&zone, 2)), ..introduction(&zone, &two, &token) };
+    register(&plane, request).await.unwrap();
+
+    let admin = plane.admin().await;
+    let updates = crate::audit::events(&admin, crate::audit::of(&[EventType::TrustZoneUpdate])).await;
+    let data: Vec<serde_json::Value> = updates
+        .iter()
+        .filter(|event| event.actor == "join-token" && event.links.iter().any(|link| link.id == zone.id))
+        .map(|event| serde_json::from_slice(&event.data).unwrap())
+        .collect();
+    let counts = |data: &serde_json::Value, key: &str| data[key]["x509"].as_array().unwrap().len();
+    let seen: Vec<_> = data.iter().map(|data| (counts(data, "authorities_before"), counts(data, "authorities_after"))).collect();
+    assert_eq!(seen, [(1, 2), (0, 1)], "newest first: {data:#?}");
+    let fingerprint = data[0]["authorities_before"]["x509"][0].as_str().unwrap();
+    assert_eq!((fingerprint.len(), &data[1]["authorities_after"]["x509"][0]), (64, &data[0]["authorities_before"]["x509"][0]));
 }
 
 #[tokio::test]

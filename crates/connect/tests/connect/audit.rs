@@ -10,12 +10,12 @@ use tonic::Code;
 use crate::federated_services::{deregister, register, service};
 use crate::support::{Client, Plane, eventually, refused};
 
-async fn events(client: &Client, filter: Filter) -> Vec<Event> {
+pub(crate) async fn events(client: &Client, filter: Filter) -> Vec<Event> {
     let request = ListEventsRequest { filter: Some(filter), pagination: None };
     client.audit().list_events(request).await.unwrap().into_inner().events
 }
 
-fn of(types: &[EventType]) -> Filter {
+pub(crate) fn of(types: &[EventType]) -> Filter {
     Filter { event_types: types.iter().map(|kind| (*kind).into()).collect(), ..Filter::default() }
 }
 
