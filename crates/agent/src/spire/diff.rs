@@ -83,18 +83,47 @@ pub fn trust_changes(desired: &Desired, state: &State, owned: &OwnedTrust) -> Ve
 
 /// Whether the bundle that Connect delivered takes the place of the one in the server.
 ///
-/// Two hands write there: this agent, and the server's own polling of the bundle endpoint, and either can be ahead. The
-/// sequence number decides where the issuer counts. Where it does not, a bundle is written once: if the server's
-/// differs after that, then its polling has found something newer than what was delivered.
+/// Two hands write there: this agent, and the server's own polling of the bundle endpoint, and either can be ahead. While
+/// the two bundles have an X.509 authority in common, both are of one issuer, and the sequence number decides where the
+/// issuer counts. Where it does not, a bundle is written once: if the server's differs after that, then its polling has
+/// found something newer than what was delivered.
+///
+/// Without a common authority, no number makes one bundle the successor of the other: the issuer was built anew and
+/// counts from the beginning, or somebody put a bundle there. Connect vouches for what it delivers, so that wins. (Whether
+/// the authorities are tainted does not matter here: a bundle that taints one is the successor of the one that does not.)
 fn should_set(delivered: &Bundle, held: Option<&Bundle>, written: Option<&BundleMark>) -> bool {
     let Some(held) = held else { return true };
     if delivered.same_authorities(held) {
         return false;
     }
+    if !share_an_authority(delivered, held) {
+        return true;
+    }
     if delivered.sequence_number != held.sequence_number && delivered.sequence_number != 0 && held.sequence_number != 0 {
         return delivered.sequence_number > held.sequence_number;
     }
     written != Some(&BundleMark::of(delivered))
+}
+
+fn share_an_authority(one: &Bundle, other: &Bundle) -> bool {
+    one.x509_authorities.iter().any(|authority| other.x509_authorities.iter().any(|found| found.der == authority.der))
+}
+
+/// The trust domains whose bundle in the server stays although it is not the one that was delivered, each with the
+/// reason: of them it cannot be said that what Connect delivered is in effect.
+pub fn kept_bundles(desired: &Desired, state: &State, owned: &OwnedTrust) -> BTreeMap<TrustDomain, &'static str> {
+    let kept = desired.trust.iter().filter_map(|(trust_domain, trust)| {
+        let (delivered, held) = (trust.bundle.as_ref()?, state.bundles.get(trust_domain)?);
+        if delivered.same_authorities(held) || should_set(delivered, Some(held), owned.get(trust_domain)) {
+            return None;
+        }
+        let reason = match held.sequence_number > delivered.sequence_number && delivered.sequence_number != 0 {
+            true => "the SPIRE server holds another bundle with a higher sequence number",
+            false => "the SPIRE server has replaced the bundle by another since it was set",
+        };
+        Some((trust_domain.clone(), reason))
+    });
+    kept.collect()
 }
 
 /// `bundles` are the domains whose bundles the server holds once the trust changes are in.

@@ -12,7 +12,11 @@ fn domain(name: &str) -> TrustDomain {
 }
 
 fn bundle(name: &str, authority: u8, sequence_number: u64) -> Bundle {
-    let x509_authorities = vec![X509Authority { der: vec![authority], tainted: false }];
+    bundle_of(name, &[authority], sequence_number)
+}
+
+fn bundle_of(name: &str, authorities: &[u8], sequence_number: u64) -> Bundle {
+    let x509_authorities = authorities.iter().map(|der| X509Authority { der: vec![*der], tainted: false }).collect();
     Bundle { x509_authorities, sequence_number, ..Bundle::empty(domain(name)) }
 }
 
@@ -193,15 +197,58 @@ fn a_new_parent_or_selector_makes_the_new_entry_before_the_old_one_goes() {
 }
 
 #[test]
-fn the_newer_of_two_bundles_wins_whichever_hand_brought_it() {
-    let old = bundle("b.test", 1, 4);
-    let new = bundle("b.test", 2, 5);
+fn the_newer_of_two_bundles_of_one_issuer_wins_whichever_hand_brought_it() {
+    let old = bundle_of("b.test", &[1, 2], 4);
+    let new = bundle_of("b.test", &[2, 3], 5);
     assert!(should_set(&new, Some(&old), None));
     assert!(!should_set(&old, Some(&new), None), "the server's own polling was faster");
-    let uncounted = bundle("b.test", 3, 0);
+    let uncounted = bundle_of("b.test", &[2, 4], 0);
     assert!(should_set(&uncounted, Some(&old), Some(&BundleMark::of(&old))), "delivered since the last write");
     assert!(!should_set(&uncounted, Some(&old), Some(&BundleMark::of(&uncounted))), "written before, so the server found another since");
     assert!(should_set(&old, None, Some(&BundleMark::of(&old))), "somebody deleted it");
+}
+
+/// What becomes of a delivered bundle, and what its receipt says where it is not set.
+#[test]
+fn what_connect_delivers_is_set_or_equal_or_said_to_be_outdated() {
+    const NEWER: &str = "the SPIRE server holds another bundle with a higher sequence number";
+    const REPLACED: &str = "the SPIRE server has replaced the bundle by another since it was set";
+    /// Authorities and sequence number.
+    type Version = (&'static [u8], u64);
+    let cases: [(Version, Version, bool, bool, Option<&str>); 8] = [
+        // delivered, held, written before, is set, kept because
+        ((&[1], 1), (&[9], 1000), false, true, None), // the issuer was built anew, or the bundle was poisoned
+        ((&[1], 1), (&[9], 1000), true, true, None),  // and again, should somebody put it back
+        ((&[1], 0), (&[9], 0), true, true, None),     // also where nobody counts
+        ((&[1], 1), (&[], 1000), false, true, None),  // an emptied bundle has nothing in common with any
+        ((&[1], 4), (&[1, 2], 5), false, false, Some(NEWER)),
+        ((&[1], 5), (&[1], 9), false, false, None), // the numbers alone are no difference
+        ((&[1, 2], 5), (&[1], 4), false, true, None),
+        ((&[1], 0), (&[1, 2], 7), true, false, Some(REPLACED)),
+    ];
+    for (delivered, held, written, is_set, kept) in cases {
+        let (delivered, held) = (bundle_of("b.test", delivered.0, delivered.1), bundle_of("b.test", held.0, held.1));
+        let mut server = Server::default();
+        server.state.bundles.insert(domain("b.test"), held.clone());
+        if written {
+            server.owned.insert(domain("b.test"), BundleMark::of(&delivered));
+        }
+        let desired = desired_of(vec![], vec![("b.test", Some(delivered.clone()), None)]);
+        let said = kept_bundles(&desired, &server.state, &server.owned).remove(&domain("b.test"));
+        assert_eq!(said, kept, "{delivered:?} over {held:?}");
+        server.reconcile(&desired, usize::MAX);
+        let expected = if is_set { &delivered } else { &held };
+        assert_eq!(server.state.bundles[&domain("b.test")], *expected, "{delivered:?} over {held:?}");
+        assert!(!is_set || kept_bundles(&desired, &server.state, &server.owned).is_empty(), "what is set is in effect");
+    }
+}
+
+#[test]
+fn a_bundle_that_taints_an_authority_is_the_successor_of_the_one_that_does_not() {
+    let delivered = bundle("b.test", 1, 4);
+    let mut held = bundle_of("b.test", &[1, 2], 5);
+    held.x509_authorities[0].tainted = true;
+    assert!(!should_set(&delivered, Some(&held), None), "to set the older would be to trust the tainted one again");
 }
 
 #[test]
@@ -258,7 +305,30 @@ fn foreign(state: &State) -> Vec<Entry> {
     state.entries.iter().filter(|entry| !entry.is_ours()).cloned().collect()
 }
 
+prop_compose! {
+    fn any_bundle()(authorities in proptest::sample::subsequence(vec![1u8, 2, 3], 1..=3), sequence_number in 0..4u64) -> Bundle {
+        bundle_of("b.test", &authorities, sequence_number)
+    }
+}
+
 proptest! {
+    /// No receipt claims what is not so: after a run the server holds what was delivered, or the report says why not, and
+    /// that only of a bundle that has something in common with it.
+    #[test]
+    fn a_delivered_bundle_is_in_effect_or_said_not_to_be(delivered in any_bundle(), held in any_bundle(), written in any::<bool>()) {
+        let mut server = Server::default();
+        server.state.bundles.insert(domain("b.test"), held);
+        if written {
+            server.owned.insert(domain("b.test"), BundleMark::of(&delivered));
+        }
+        let desired = desired_of(vec![], vec![("b.test", Some(delivered.clone()), None)]);
+        let kept = kept_bundles(&desired, &server.state, &server.owned);
+        server.reconcile(&desired, usize::MAX);
+        let holds = &server.state.bundles[&domain("b.test")];
+        prop_assert_eq!(kept.is_empty(), holds.same_authorities(&delivered));
+        prop_assert!(share_an_authority(holds, &delivered));
+    }
+
     #[test]
     fn whatever_was_there_and_wherever_it_stops_the_next_run_ends_in_the_same_place(
         server in any_server(), before in any_desired(), after in any_desired(), stop in 0..12usize,

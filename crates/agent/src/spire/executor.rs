@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cofide_core::{AttestationPolicyBindingId, TrustDomain};
 
 use super::client::{ItemResult, SpireClient, SpireError};
-use super::diff::{EntryChange, TrustChange, TrustRemoval, entry_changes, trust_changes, trust_removals};
+use super::diff::{EntryChange, TrustChange, TrustRemoval, entry_changes, kept_bundles, trust_changes, trust_removals};
 use super::model::{BundleMark, Desired, OwnedTrust};
 
 /// What became of one registration or one federated trust domain.
@@ -14,6 +14,9 @@ pub enum Outcome {
     Applied,
     /// Nothing is wrong here; somebody else has to deliver first.
     Waiting(String),
+    /// The server holds something newer than what was asked for, and rightly so. To try again would change nothing; what
+    /// was asked for is not in effect all the same.
+    Outdated(String),
     /// The server refused, or the agent saw that it would.
     Failed(String),
 }
@@ -60,6 +63,9 @@ pub async fn reconcile<E: std::fmt::Display>(
     let mut report = first_report(desired);
 
     let mut bundles: BTreeSet<TrustDomain> = state.bundles.keys().cloned().collect();
+    for (trust_domain, reason) in kept_bundles(desired, &state, owned) {
+        report.trust.insert(trust_domain, Outcome::Outdated(reason.to_owned()));
+    }
     let changes = trust_changes(desired, &state, owned);
     for change in &changes {
         owned.entry(change.trust_domain().clone()).or_default();

@@ -180,7 +180,7 @@ fn outcome(
     spire: Option<&SpireReport>,
 ) -> Option<Result<(), String>> {
     let of = |outcome: Option<&Outcome>| match outcome {
-        Some(Outcome::Failed(reason)) => Err(reason.clone()),
+        Some(Outcome::Failed(reason) | Outcome::Outdated(reason)) => Err(reason.clone()),
         // That the bundle is missing is the other zone's matter; this agent has done its part.
         Some(Outcome::Applied | Outcome::Waiting(_)) | None => Ok(()),
     };
@@ -222,6 +222,7 @@ mod tests {
         assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Applied)]))), Some(Ok(())));
         assert_eq!(at(3, Some(&spire(4, &[("b.test", Outcome::Waiting("for b".into()))]))), Some(Ok(())));
         assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Failed("no".into()))]))), Some(Err("no".into())));
+        assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Outdated("newer".into()))]))), Some(Err("newer".into())));
         assert_eq!(at(3, Some(&spire(3, &[]))), Some(Ok(())), "it is removed");
     }
 

@@ -193,6 +193,30 @@ async fn a_run_that_was_killed_between_any_two_calls_is_finished_by_the_next() {
 }
 
 #[tokio::test]
+async fn a_bundle_of_another_issuer_is_replaced_and_a_newer_one_of_the_same_is_kept_and_reported() {
+    let zone = Zone::start("a.test").await;
+    let (delivered, stranger) = (foreign_bundle("b.test").await, foreign_bundle("b.test").await);
+    let put = async |bundle: Bundle| zone.client.change_trust(&TrustChange::SetBundle(bundle)).await.unwrap().unwrap();
+    let held = async || zone.client.read().await.unwrap().bundles.remove(&domain("b.test")).unwrap();
+    let wanted = desired(vec![], vec![("b.test", Some(&delivered))]);
+    let mut owned = OwnedTrust::new();
+
+    put(Bundle { sequence_number: 1000, ..stranger.clone() }).await;
+    let report = apply(&zone, &wanted, &mut owned).await;
+    assert!(held().await.same_authorities(&delivered));
+    assert_eq!(report.trust[&domain("b.test")], Outcome::Applied);
+
+    let mut newer = Bundle { sequence_number: delivered.sequence_number + 1000, ..delivered.clone() };
+    newer.x509_authorities.extend(stranger.x509_authorities);
+    put(newer.clone()).await;
+    let report = apply(&zone, &wanted, &mut owned).await;
+    assert!(held().await.same_authorities(&newer));
+    let outcome = &report.trust[&domain("b.test")];
+    assert!(matches!(outcome, Outcome::Outdated(reason) if reason.contains("higher sequence number")), "{outcome:?}");
+    assert_eq!(report.failures(), [""; 0], "to try again would not help");
+}
+
+#[tokio::test]
 async fn a_bundle_in_use_by_others_is_not_taken_from_them() {
     let zone = Zone::start("a.test").await;
     let bundle = foreign_bundle("b.test").await;
