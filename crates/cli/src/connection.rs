@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// A person waits, but not for ever.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of one answer. A list comes whole, and that of all federated services is long where there are many clusters.
+const MAX_ANSWER: usize = 64 << 20;
+
 /// Connect, as the person whose credential it is.
 pub struct Connection {
     channel: UserChannel,
@@ -31,7 +34,7 @@ pub struct Connection {
 macro_rules! clients {
     ($($name:ident: $client:ident),* $(,)?) => {$(
         pub fn $name(&self) -> $client<UserChannel> {
-            $client::new(self.channel.clone())
+            $client::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
         }
     )*};
 }

@@ -102,6 +102,9 @@ pub struct Overrides {
     /// How many connections may come from one IP address [default: 2000]
     #[arg(long, env = "COFIDE_CONNECT_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
     pub max_connections_per_address: Option<usize>,
+    /// How many federated services the agent of one cluster may have registered [default: 1000]
+    #[arg(long, env = "COFIDE_CONNECT_MAX_FEDERATED_SERVICES_PER_CLUSTER", value_name = "NUMBER")]
+    pub max_federated_services_per_cluster: Option<usize>,
     /// error, warn, info, debug, trace, or directives such as info,cofide_xds=debug [default: info]
     #[arg(long, env = "COFIDE_CONNECT_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,

@@ -49,6 +49,8 @@ pub struct Config {
     pub max_connections: usize,
     /// How many of them may come from one IP address.
     pub max_connections_per_address: usize,
+    /// How many federated services the agent of one cluster may have registered.
+    pub max_federated_services_per_cluster: usize,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cofide_xds=debug`.
     pub log_level: String,
     /// `text` or `json`.
@@ -75,6 +77,7 @@ impl Default for Config {
             handshake_timeout_seconds: 10,
             max_connections: 20_000,
             max_connections_per_address: 2_000,
+            max_federated_services_per_cluster: 1_000,
             log_level: "info".into(),
             log_format: Format::default(),
         }

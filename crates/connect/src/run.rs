@@ -92,7 +92,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let receipts = ReceiptLog::start(store.clone(), &background, stop.clone());
     let denials = Arc::new(Denials::start(store.clone(), &background, stop.clone()));
 
-    let settings = Settings { organization_id: organization.id, join_token_ttl: configuration.config.join_token_ttl() };
+    let settings = Settings {
+        organization_id: organization.id,
+        join_token_ttl: configuration.config.join_token_ttl(),
+        max_federated_services_per_cluster: configuration.config.max_federated_services_per_cluster,
+    };
     let app = App::new(store.clone(), hub.clone(), settings);
     let (management, is_first) = Management::open(&configuration, &data_dir, SystemTime::now())?;
     if is_first {

@@ -1,6 +1,7 @@
 //! `proto.federated_service.v1alpha1`
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use cofide_core::{
     FederatedService, FederatedServiceError, FederatedServiceId, Gateway, Name, Port, ServiceName, SpiffeIdPath, TlsMode, TrustDomain,
@@ -38,9 +39,35 @@ impl TryFrom<&proto::FederatedService> for Draft {
     }
 }
 
+/// Far more than a service has; every importing cluster is sent what is in these lists, so no exporter may make them
+/// long.
+const MAX_GATEWAYS: usize = 64;
+const MAX_WORKLOAD_LABELS: usize = 64;
+const MAX_SPIFFE_ID_PATHS: usize = 128;
+const MAX_EXPORTED_TRUST_DOMAINS: usize = 128;
+/// Bytes of a label's key, of its value, and of a path; the most that a whole SPIFFE ID may have (SPIFFE ID, section 2.3).
+const MAX_TEXT: usize = 2048;
+
 fn draft(message: &proto::FederatedService) -> Result<Draft, FieldError> {
     if message.workload_labels.is_empty() {
         return Err(FieldError::new("workload_labels", FederatedServiceError::NoWorkloadLabels));
+    }
+    for (field, length, most) in [
+        ("workload_labels", message.workload_labels.len(), MAX_WORKLOAD_LABELS),
+        ("exported_trust_domains", message.exported_trust_domains.len(), MAX_EXPORTED_TRUST_DOMAINS),
+        ("gateway_entries", message.gateway_entries.len(), MAX_GATEWAYS),
+        ("gateway_specs", message.gateway_specs.len(), MAX_GATEWAYS),
+        ("spiffe_id_paths", message.spiffe_id_paths.len(), MAX_SPIFFE_ID_PATHS),
+    ] {
+        if length > most {
+            return Err(FieldError::new(field, format!("has {length} entries, at most {most} are kept; split the service")));
+        }
+    }
+    let labels = message.workload_labels.iter().flat_map(|(key, value)| [("workload_labels", key), ("workload_labels", value)]);
+    for (field, text) in labels.chain(message.spiffe_id_paths.iter().map(|path| ("spiffe_id_paths", path))) {
+        if text.len() > MAX_TEXT {
+            return Err(FieldError::new(field, format!("has a text of {} bytes, at most {MAX_TEXT} are kept", text.len())));
+        }
     }
     Ok(Draft {
         id: optional("id", Some(&message.id))?,
@@ -51,10 +78,24 @@ fn draft(message: &proto::FederatedService) -> Result<Draft, FieldError> {
         exported_trust_domains: each("exported_trust_domains", &message.exported_trust_domains, |text| trust_domain("", text))?,
         port: port("port", message.port)?,
         tls_mode: tls_mode("tls_mode", message.tls_mode)?,
-        gateway_entries: sorted(each("gateway_entries", &message.gateway_entries, |entry| entry.try_into())?),
-        gateway_specs: sorted(each("gateway_specs", &message.gateway_specs, |spec| spec.try_into())?),
+        gateway_entries: sorted(each("gateway_entries", &message.gateway_entries, |entry| reachable(entry.try_into()?))?),
+        gateway_specs: sorted(each("gateway_specs", &message.gateway_specs, |spec| reachable(spec.try_into()?))?),
         spiffe_id_paths: sorted(each("spiffe_id_paths", &message.spiffe_id_paths, |path| parse("", path))?),
     })
+}
+
+/// Refuses what is no address of one host on a network, at which a client in another cluster would meet something of its
+/// own, or a whole group. Loopback is one host: where all clusters of a trial run on one machine it is the right address.
+fn reachable(gateway: Gateway) -> Result<Gateway, FieldError> {
+    let kind = match gateway.address.ip().map(|ip| ip.to_canonical()) {
+        Some(ip) if ip.is_unspecified() => "the unspecified address",
+        Some(ip) if ip.is_multicast() => "a multicast address",
+        Some(IpAddr::V4(ip)) if ip.is_broadcast() => "the broadcast address",
+        Some(IpAddr::V4(ip)) if ip.is_link_local() => "a link-local address",
+        Some(IpAddr::V6(ip)) if ip.is_unicast_link_local() => "a link-local address",
+        Some(_) | None => return Ok(gateway),
+    };
+    Err(FieldError::new("ip", format!("{} is {kind}; use one at which other clusters reach the gateway", gateway.address)))
 }
 
 pub(super) fn port(field: &str, port: u32) -> Result<Port, FieldError> {

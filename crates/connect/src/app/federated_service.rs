@@ -50,12 +50,10 @@ impl App {
             }
             return self.replace(context, transaction, other, draft, EventKind::FederatedServiceRegistration).await;
         }
-        let same = FederatedServiceFilter {
-            cluster_id: Some(agent.cluster_id.clone()),
-            hostname: Some(hostname.clone()),
-            ..FederatedServiceFilter::default()
-        };
-        if let Some(other) = transaction.federated_services(&same).await?.pop() {
+        let of_cluster = FederatedServiceFilter { cluster_id: Some(agent.cluster_id.clone()), ..FederatedServiceFilter::default() };
+        let mut held = transaction.federated_services(&of_cluster).await?;
+        if let Some(same) = held.iter().position(|service| service.hostname == hostname) {
+            let other = held.swap_remove(same);
             return match draft.id {
                 None => self.replace(context, transaction, other, draft, EventKind::FederatedServiceRegistration).await,
                 Some(_) => Err(Error::AlreadyExists(format!(
@@ -63,6 +61,15 @@ impl App {
                     other.id
                 ))),
             };
+        }
+        let most = self.settings.max_federated_services_per_cluster;
+        if held.len() >= most {
+            return Err(Error::FailedPrecondition(format!(
+                "cluster {} has {} federated services, and at most {most} are kept; withdraw some that are not used, or raise \
+                 max_federated_services_per_cluster of cofide-connect",
+                agent.cluster_name,
+                held.len()
+            )));
         }
         let service = described(agent, None, draft)?;
         transaction.insert_federated_service(&service).await?;
@@ -197,18 +204,18 @@ fn links(service: &FederatedService) -> [(EntityKind, String); 3] {
     ]
 }
 
+/// Lists are counted and not repeated: an agent writes an event with each change, and the log is never emptied.
 fn snapshot(service: &FederatedService) -> Value {
-    let gateways = |gateways: &[cofide_core::Gateway]| gateways.iter().map(ToString::to_string).collect::<Vec<_>>();
     json!({
         "id": service.id,
         "hostname": service.hostname,
         "cluster_id": service.cluster_id,
         "trust_zone_id": service.trust_zone_id,
-        "exported_trust_domains": service.exported_trust_domains.iter().map(|domain| domain.as_str()).collect::<Vec<_>>(),
+        "exported_trust_domains": service.exported_trust_domains.len(),
         "port": service.port,
         "tls_mode": service.tls_mode.as_str(),
-        "gateway_entries": gateways(&service.gateway_entries),
-        "gateway_specs": gateways(&service.gateway_specs),
-        "spiffe_id_paths": service.spiffe_id_paths,
+        "gateway_entries": service.gateway_entries.len(),
+        "gateway_specs": service.gateway_specs.len(),
+        "spiffe_id_paths": service.spiffe_id_paths.len(),
     })
 }

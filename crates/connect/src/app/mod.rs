@@ -37,6 +37,7 @@ pub struct Settings {
     /// Owns what is created without naming an organization.
     pub organization_id: OrganizationId,
     pub join_token_ttl: Duration,
+    pub max_federated_services_per_cluster: usize,
 }
 
 impl App {

@@ -5,7 +5,7 @@ use cofide_api::connect::agent_service::{
     UpdateFederatedServiceRequest,
 };
 use cofide_api::types::federated_service::{FederatedService, GatewaySpec, TlsMode};
-use tonic::Code::{AlreadyExists, InvalidArgument, NotFound, PermissionDenied};
+use tonic::Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied};
 use tonic::Status;
 
 use crate::support::{Client, Plane, refused};
@@ -171,4 +171,25 @@ async fn each_wrong_field_is_named() {
     let id = register(&one.agent, good()).await.unwrap();
     let renamed = FederatedService { id, ..service("renamed", &["b.test"]) };
     refused(update(&one.agent, renamed).await, InvalidArgument, &["federated_service.name", "cannot change"]);
+}
+
+#[tokio::test]
+async fn what_an_agent_registers_is_bounded() {
+    let plane = Plane::start_with(|config| config.max_federated_services_per_cluster = 2).await;
+    let zone = plane.zone("a").await;
+    let (one, two) = (plane.joined(&zone, "one").await, plane.joined(&zone, "two").await);
+    let first = register(&one.agent, service("first", &["b.test"])).await.unwrap();
+    register(&one.agent, service("second", &["b.test"])).await.unwrap();
+    let third = register(&one.agent, service("third", &["b.test"])).await;
+    refused(third, FailedPrecondition, &["cluster one", "at most 2", "max_federated_services_per_cluster"]);
+    assert_eq!(register(&one.agent, service("first", &["b.test"])).await.unwrap(), first, "what is there is registered again");
+    register(&two.agent, service("third", &["b.test"])).await.expect("another cluster has a number of its own");
+    deregister(&one.agent, &first).await.unwrap();
+    register(&one.agent, service("third", &["b.test"])).await.unwrap();
+
+    let many = FederatedService { gateway_specs: vec![service("x", &[]).gateway_specs.remove(0); 65], ..service("second", &["b.test"]) };
+    refused(register(&one.agent, many).await, InvalidArgument, &["federated_service.gateway_specs", "65", "at most 64"]);
+    let mut metadata_server = service("second", &["b.test"]);
+    metadata_server.gateway_specs[0].ip = "169.254.169.254".into();
+    refused(register(&one.agent, metadata_server).await, InvalidArgument, &["federated_service.gateway_specs[0].ip", "link-local"]);
 }
