@@ -93,7 +93,7 @@ pub struct Overrides {
     /// How long an authority of the control plane's own trust domain is valid [default: 315360000]
     #[arg(long, env = "COFIDE_CONNECT_CA_TTL_SECONDS", value_name = "SECONDS")]
     pub ca_ttl_seconds: Option<u64>,
-    /// How long a client may take for its TLS handshake [default: 10]
+    /// How long a client may take for its TLS handshake, and again for its first request [default: 10]
     #[arg(long, env = "COFIDE_CONNECT_HANDSHAKE_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub handshake_timeout_seconds: Option<u64>,
     /// How many connections may be open [default: 20000]

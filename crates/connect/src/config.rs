@@ -43,7 +43,7 @@ pub struct Config {
     pub svid_ttl_seconds: u64,
     /// How long an authority of the control plane's own trust domain is valid, in seconds.
     pub ca_ttl_seconds: u64,
-    /// How long a client may take for its TLS handshake, in seconds.
+    /// How long a client may take for its TLS handshake, and then again for its first request, in seconds.
     pub handshake_timeout_seconds: u64,
     /// How many connections may be open, those in their handshake included.
     pub max_connections: usize,

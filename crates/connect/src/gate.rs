@@ -11,6 +11,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use cofide_core::Actor;
 use http::request::Parts;
@@ -119,7 +120,11 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let path = parts.uri.path().to_owned();
-            let source_ip = parts.extensions.get::<Peer>().map(|peer| peer.address.ip().to_canonical().to_string()).unwrap_or_default();
+            let peer = parts.extensions.get::<Peer>().cloned();
+            let source_ip = peer.as_ref().map(|peer| peer.address.ip().to_canonical().to_string()).unwrap_or_default();
+            if let Some(peer) = &peer {
+                peer.patience.asked(Instant::now());
+            }
             let context = match gate.admit(&parts, &source_ip).await {
                 Ok(context) => context,
                 Err((actor, status)) => {
@@ -127,6 +132,9 @@ where
                     return Ok(status.into_http());
                 }
             };
+            if let (Some(peer), Caller::User(_) | Caller::Agent(_)) = (&peer, &context.caller) {
+                peer.patience.authenticated();
+            }
             let actor = context.actor();
             parts.extensions.insert(context);
             let response = inner.call(Request::from_parts(parts, body)).await?;

@@ -1,7 +1,8 @@
 //! The sockets: TLS and, on loopback only, plain text.
 //!
 //! A connection is counted from its first packet, so slow handshakes and idle sockets are bounded like busy ones. Who is
-//! on the other end is read once, after the handshake, and travels with every request as [`Peer`].
+//! on the other end is read once, after the handshake, and travels with every request as [`Peer`]. Whoever has shown
+//! neither a certificate nor, by now, an access token keeps its place for a short time only ([`Patience`]).
 
 use std::collections::HashMap;
 use std::io;
@@ -10,12 +11,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +33,49 @@ pub struct Peer {
     /// The chain that the client proved possession of in the handshake; `None` where it showed none. It was valid then;
     /// whether it still is must be asked again.
     pub certificates: Option<Arc<Vec<CertificateDer<'static>>>>,
+    /// Shared by all requests of the connection.
+    pub patience: Arc<Patience>,
+}
+
+/// How long a connection without a certificate may stay after a call that proved nobody.
+pub const IDLE_STRANGER: Duration = Duration::from_secs(30);
+
+/// Until when a connection may stay on which nobody is known yet.
+///
+/// Without it, a client that never says a word would hold its place for ever, and a few thousand of them those of
+/// everybody at that address.
+#[derive(Debug)]
+pub struct Patience(Mutex<Option<Instant>>);
+
+impl Patience {
+    fn until(deadline: Instant) -> Self {
+        Self(Mutex::new(Some(deadline)))
+    }
+
+    /// The client is known, as by its certificate; what ends the connection then is [`crate::connections`].
+    fn endless() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// A request has come in, from nobody who is known.
+    pub fn asked(&self, now: Instant) {
+        if let Some(deadline) = self.lock().as_mut() {
+            *deadline = now + IDLE_STRANGER;
+        }
+    }
+
+    /// A request has come in with a credential that is good.
+    pub fn authenticated(&self) {
+        *self.lock() = None;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How many connections there may be.
@@ -142,15 +187,21 @@ async fn establish(
     connections: &Connections,
 ) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
+    // For the first request there is as much time as for the handshake.
+    let first_request = slot.limits.handshake;
+    let stranger = || Arc::new(Patience::until(Instant::now() + first_request));
     let Some(acceptor) = acceptor else {
-        return Ok(Connection::new(Transport::Plain(stream), Peer { address, certificates: None }, slot, connections));
+        let peer = Peer { address, certificates: None, patience: stranger() };
+        return Ok(Connection::new(Transport::Plain(stream), peer, slot, connections));
     };
     let stream = match tokio::time::timeout(slot.limits.handshake, acceptor.accept(stream)).await {
         Ok(stream) => stream?,
         Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not finish its handshake in time")),
     };
-    let certificates = stream.get_ref().1.peer_certificates().map(|chain| Arc::new(chain.iter().map(|c| c.clone().into_owned()).collect()));
-    Ok(Connection::new(Transport::Tls(Box::new(stream)), Peer { address, certificates }, slot, connections))
+    let certificates: Option<Arc<Vec<_>>> =
+        stream.get_ref().1.peer_certificates().map(|chain| Arc::new(chain.iter().map(|c| c.clone().into_owned()).collect()));
+    let patience = if certificates.is_some() { Arc::new(Patience::endless()) } else { stranger() };
+    Ok(Connection::new(Transport::Tls(Box::new(stream)), Peer { address, certificates, patience }, slot, connections))
 }
 
 /// A connection that can be cut from outside: when the identity behind it is no longer welcome, reading ends.
@@ -158,6 +209,8 @@ pub struct Connection {
     transport: Transport,
     peer: Peer,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Wakes the connection when its patience may have run out; `None` once that can no longer happen.
+    alarm: Option<Pin<Box<Sleep>>>,
     _registration: Registration,
     _slot: Slot,
 }
@@ -171,7 +224,21 @@ impl Connection {
     fn new(transport: Transport, peer: Peer, slot: Slot, connections: &Connections) -> Self {
         let registration = connections.register(&peer);
         let cut = Box::pin(registration.cut.clone().cancelled_owned());
-        Self { transport, peer, cut, _registration: registration, _slot: slot }
+        let alarm = peer.patience.deadline().map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
+        Self { transport, peer, cut, alarm, _registration: registration, _slot: slot }
+    }
+
+    /// Whether the client has had its time and nobody knows it still.
+    fn poll_out_of_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Some(alarm) = &mut self.alarm {
+            std::task::ready!(alarm.as_mut().poll(context));
+            match self.peer.patience.deadline() {
+                Some(deadline) if deadline > Instant::now() => alarm.as_mut().reset(deadline.into()),
+                Some(_) => return Poll::Ready(()),
+                None => self.alarm = None,
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -187,6 +254,9 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.cut.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if self.poll_out_of_patience(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -221,6 +291,17 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_asks_gets_more_time_and_whoever_is_known_all_of_it() {
+        let start = Instant::now();
+        let patience = Patience::until(start + Duration::from_secs(10));
+        patience.asked(start + Duration::from_secs(9));
+        assert_eq!(patience.deadline(), Some(start + Duration::from_secs(39)));
+        patience.authenticated();
+        patience.asked(start + Duration::from_secs(60));
+        assert_eq!(patience.deadline(), None, "a later call without a credential takes nothing back");
+    }
 
     #[test]
     fn a_place_is_given_back_and_one_address_cannot_take_all() {

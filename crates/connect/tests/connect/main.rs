@@ -6,6 +6,7 @@ mod agents;
 mod audit;
 mod clients;
 mod federated_services;
+mod idle;
 mod plan_stream;
 mod rules;
 mod start;

@@ -116,6 +116,17 @@ impl Plane {
         Endpoint::from_static("http://localhost").connect_with_connector(tower::service_fn(connect)).await
     }
 
+    /// A connection over TLS on which nothing is said yet.
+    pub(crate) async fn silent(&self, svid: Option<X509Svid>) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let (bundles, server) = self.trust();
+        let identity = svid.map(|svid| Arc::new(IdentitySlot::new(svid)) as Arc<dyn IdentitySource>);
+        let mut config = tls::client_config(identity, bundles, server);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = rustls_pki_types::ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+
     pub(crate) async fn anonymous(&self) -> Client {
         Client::new(self.connect(None).await.unwrap(), None)
     }
