@@ -63,7 +63,7 @@ impl LoopbackPool {
     }
 
     /// All usable addresses, beginning at the hash of a name.
-    fn from_hash(self, hostname: &Hostname) -> impl Iterator<Item = Ipv4Addr> {
+    fn starting_at_hash_of(self, hostname: &Hostname) -> impl Iterator<Item = Ipv4Addr> {
         let digest = Sha256::digest(hostname.as_str());
         let hash = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
         let start = usize::try_from(hash).unwrap_or(usize::MAX) % self.size();
@@ -214,7 +214,7 @@ fn assign(
             continue;
         }
         let is_full = taken.len() >= pool.size();
-        let free = if is_full { None } else { pool.from_hash(hostname).find(|address| !taken.contains(address)) };
+        let free = if is_full { None } else { pool.starting_at_hash_of(hostname).find(|address| !taken.contains(address)) };
         match free {
             Some(address) => {
                 taken.insert(address);

@@ -320,7 +320,7 @@ impl Uplink {
             }
             // To register without knowing what is registered would leave orphans.
             Err(error) => {
-                tracing::error!(%error, "no service is registered until the data folder can be read; correct that and start again")
+                tracing::error!(%error, "no service is registered until the data folder can be read; correct that and start again");
             }
         }
         let status = Arc::new(StatusPush::new(connect, world.clone()));

@@ -52,9 +52,12 @@ fn port(service_port: Port, ports: &BTreeMap<String, Port>) -> Result<Port, Stri
 mod tests {
     use super::*;
 
+    /// The ports of a workload by name.
+    type Ports = &'static [(&'static str, i64)];
+
     #[test]
     fn a_port_is_found_or_nothing_is_guessed() {
-        let cases: [(&[(&str, i64)], Option<u16>); 9] = [
+        let cases: [(Ports, Option<u16>); 9] = [
             (&[], Some(8443)),
             (&[("http", 9000)], Some(9000)),
             (&[("8443", 9001), ("other", 9002)], Some(9001)),

@@ -105,15 +105,16 @@ fn a_data_folder_is_of_one_cluster() {
 
 #[test]
 fn the_configuration_may_repeat_but_not_contradict() {
+    type Change = fn(&mut JoinSettings);
     let place = Place::new();
     place.put(&bootstrap("one", "token-1"));
-    let with = |change: fn(&mut JoinSettings)| {
+    let with = |change: Change| {
         let mut settings = place.settings();
         change(&mut settings);
         Membership::load(&settings, &place.data)
     };
     assert!(with(|settings| settings.cluster_id = Some("id-of-one".parse().unwrap())).is_ok());
-    let contradictions: [(&str, fn(&mut JoinSettings)); 5] = [
+    let contradictions: [(&str, Change); 5] = [
         ("cluster_id", |settings| settings.cluster_id = Some("other".parse().unwrap())),
         ("cluster_name", |settings| settings.cluster_name = Some("other".parse().unwrap())),
         ("trust_zone_id", |settings| settings.trust_zone_id = Some("other".parse().unwrap())),

@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_connect_knows_already_is_not_told_again() {
         let one = service("one", 1);
-        assert_eq!(changes(&zone(), &wanted(&[one.clone()]), &[listed(&one)], &BTreeSet::new()), []);
+        assert_eq!(changes(&zone(), &wanted(std::slice::from_ref(&one)), &[listed(&one)], &BTreeSet::new()), []);
     }
 
     #[test]
