@@ -42,7 +42,8 @@ pub struct GatewayRoute {
     /// [`TlsMode::Mtls`]: TLS is passed through to the backends. [`TlsMode::IstioMtls`]: the gateway terminates it.
     pub mode: TlsMode,
     /// The trust domains whose workloads may connect, and no others. Enforced by the gateway where it terminates TLS;
-    /// where it passes TLS through, the server decides, and its trust bundles are what bounds it.
+    /// where it passes TLS through, the server decides, and its trust bundles are what bounds it. In both modes another set
+    /// ends the connections that were made under the one before; those that are still admitted connect again.
     pub admitted: BTreeSet<TrustDomain>,
     /// Where the workload listens. Empty: connections are accepted by no one and closed.
     pub backends: BTreeSet<Backend>,

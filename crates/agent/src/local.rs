@@ -14,7 +14,7 @@ use cofide_dns::ZoneHandle;
 
 use crate::addresses::Addresses;
 use crate::desired::desired;
-use crate::export::{Zone, export};
+use crate::export::{Offer, Zone, export};
 use crate::world::{Exports, LocalReport, World};
 use crate::xds_service::XdsService;
 
@@ -49,7 +49,11 @@ impl Local {
             .as_ref()
             .as_ref()
             .map(|view| Exports { exports: export(&self.zone, &self.gateways, view), problems: view.problems.clone() });
-        let routes = exports.iter().flat_map(|exports| &exports.exports).filter_map(|export| Some(export.offer()?.route()));
+        let offers = exports.iter().flat_map(|exports| &exports.exports).filter_map(|export| export.offer());
+        // From a plan that is not whole, nothing is concluded.
+        let exports_known = plan.is_known(wire::EXPORTED_SERVICE);
+        let targets = |offer: &Offer| if exports_known { plan.targets(&offer.service.id) } else { None };
+        let routes = offers.map(|offer| offer.route(targets(offer)));
         let imports_known = plan.is_known(wire::IMPORTED_SERVICE);
 
         let wanted: BTreeSet<Hostname> = plan.imports().map(|import| import.hostname.clone()).collect();

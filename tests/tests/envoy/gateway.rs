@@ -115,6 +115,30 @@ async fn an_unexported_service_loses_its_connections_in_time_and_its_neighbours_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_passed_through_service_that_is_narrowed_loses_its_connections_in_time_and_its_neighbours_keep_theirs() {
+    let (a, b) = Zone::pair().await;
+    let server = Server::mtls("mtls", a.tls().await).await;
+    let agent = Agent::start().await;
+    let neighbour = route("stays.demo.a.test", Mtls, &["b.test"], &[server.address]);
+    let wide = route("server.demo.a.test", Mtls, &["b.test", "c.test"], &[server.address]);
+    let narrow = route("server.demo.a.test", Mtls, &["c.test"], &[server.address]);
+    agent.export(&[wide, neighbour.clone()]);
+    let envoy = agent.envoy(Role::Gateway, &a).await;
+    envoy.until_listening("gateway").await.unwrap();
+    let tls = b.tls().await;
+    let connect = async |hostname: &str| connect_tls(agent.gateway_address, Some(hostname), &tls, "a.test").await;
+    let (connection, _) = eventually("connect", &[&envoy], || connect("server.demo.a.test")).await;
+    let (mut stays, _) = connect("stays.demo.a.test").await.unwrap();
+
+    agent.export(&[narrow, neighbour]);
+    if let Err(error) = connection.closed_within(REVOCATION).await {
+        panic!("{error}\n{}", envoy.dump().await);
+    }
+    assert_eq!(stays.say("again").await.unwrap(), "mtls to spiffe://b.test/workload: again");
+    assert_eq!(envoy.stat("listener_manager.listener_in_place_updated").await.unwrap(), 1, "the listener was not replaced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trust_domain_that_is_admitted_no_longer_loses_its_connections_in_time() {
     let a = Zone::start("a.test").await;
     let (b, c) = (Zone::start("b.test").await, Zone::start("c.test").await);
@@ -179,4 +203,24 @@ async fn without_exports_nothing_listens() {
         Ok(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_of_one_trust_domain_cannot_speak_for_another() {
+    let (a, b) = Zone::pair().await;
+    let impostor = Zone::start("b.test").await;
+    impostor.trusts(&[&a]).await;
+    // A trusts the impostor's authority, but for c.test alone.
+    let c = cofide_core::TrustDomain::new("c.test").unwrap();
+    a.trusts_as(&impostor, &c).await;
+    let server = Server::plain("plain").await;
+    let agent = Agent::start().await;
+    agent.export(&[route("plain.demo.a.test", IstioMtls, &["b.test", "c.test"], &[server.address])]);
+    let envoy = agent.envoy(Role::Gateway, &a).await;
+    envoy.until_listening("gateway").await.unwrap();
+    let connect = async |tls| connect_tls(agent.gateway_address, Some("plain.demo.a.test"), &tls, "a.test").await;
+    let own = b.tls().await;
+    eventually("b.test is admitted", &[&envoy], || connect(own.clone())).await;
+    assert!(connect(impostor.tls().await).await.is_err(), "an authority of c.test has spoken for b.test");
+    connect(b.tls().await).await.unwrap();
 }

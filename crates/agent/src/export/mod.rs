@@ -6,8 +6,9 @@
 //!  gateways ─────────┘                      └─ conditions ────> status beside the manifest
 //! ```
 //!
-//! Everything here follows from the local objects alone: with Connect gone, the gateway goes on serving what the
-//! manifests say. What Connect answers only appears in the conditions ([`conditions`]).
+//! Everything here follows from the local objects: with Connect gone, the gateway goes on serving what the manifests say.
+//! What Connect answers appears in the conditions ([`conditions`]), and takes from a route the trust domains of which
+//! Connect has said that they cannot import the service ([`Offer::route`]).
 
 mod backends;
 pub mod conditions;
@@ -17,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cofide_core::{
-    AgentIdentity, ClusterId, FederatedService, FederatedServiceId, Gateway, Hostname, Name, ServiceName, Timestamp, TrustDomain,
-    TrustZoneId,
+    AgentIdentity, ClusterId, ExportTarget, FederatedService, FederatedServiceId, Gateway, Hostname, Name, ServiceName, Timestamp,
+    TrustDomain, TrustZoneId,
 };
 use cofide_k8s_api::ServiceSpec;
 use uuid::Uuid;
@@ -85,12 +86,18 @@ pub struct Offer {
 }
 
 impl Offer {
-    pub fn route(&self) -> GatewayRoute {
+    /// As the gateway serves it. `targets` is what Connect said of the trust domains that the service is exported to: one
+    /// that cannot import it, because a federation has ended for example, is not admitted. Where Connect has not said so,
+    /// the manifest decides: not to know is no reason to cut anybody off.
+    pub fn route(&self, targets: Option<&[ExportTarget]>) -> GatewayRoute {
+        let refused: BTreeSet<_> =
+            targets.into_iter().flatten().filter(|target| target.refusal.is_some()).map(|target| &target.trust_domain).collect();
+        let exported = self.service.exported_trust_domains.iter();
         GatewayRoute {
             hostname: self.service.hostname.clone(),
             port: self.service.port,
             mode: self.service.tls_mode,
-            admitted: self.service.exported_trust_domains.clone(),
+            admitted: exported.filter(|trust_domain| !refused.contains(trust_domain)).cloned().collect(),
             backends: self.backends.clone(),
         }
     }

@@ -4,7 +4,7 @@ use super::conditions::{Condition, Surroundings, conditions};
 use super::*;
 use crate::uplink::ServiceRegistration;
 use crate::view::Kind;
-use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, GatewayAddress, GatewayKind, Port, TlsMode};
+use cofide_core::{ConditionKind, Direction, ExportRefusal, GatewayAddress, GatewayKind, Port, TlsMode};
 use cofide_k8s_api::{ConditionStatus as Status, Workload};
 
 fn zone() -> Zone {
@@ -80,13 +80,36 @@ fn all_is_well(targets: &[ExportTarget]) -> Surroundings<'_> {
 #[test]
 fn a_service_is_offered_under_its_hostname_to_the_listed_domains_and_no_others() {
     let exports = exports(&view(vec![object("ping-pong", 1, Some(spec("server")))]));
-    let route = exports[0].offer().unwrap().route();
+    let route = exports[0].offer().unwrap().route(None);
     assert_eq!(route.hostname.as_str(), "server.demo.a.test");
     assert_eq!(route.admitted, [TrustDomain::new("b.test").unwrap()].into());
     assert_eq!(route.backends.len(), 1);
     let service = &exports[0].offer().unwrap().service;
     assert_eq!(service.gateway_entries, [gateway()]);
     assert_eq!(service.id, zone().service_id(&spec("server").name));
+}
+
+#[test]
+fn a_trust_domain_is_not_admitted_once_connect_says_that_it_cannot_import() {
+    let domains = |names: &[&str]| names.iter().map(|name| TrustDomain::new(name).unwrap()).collect::<BTreeSet<_>>();
+    let ended = Some(ExportRefusal::FederationMissing(vec![]));
+    let unknown = Some(ExportRefusal::UnknownTrustDomain);
+    let cases: [(Option<Vec<ExportTarget>>, &[&str]); 5] = [
+        (None, &["b.test", "c.test"]),                               // no plan
+        (Some(vec![target("b.test", None)]), &["b.test", "c.test"]), // an answer to an earlier list
+        (Some(vec![target("b.test", None), target("c.test", ended.clone())]), &["b.test"]),
+        (Some(vec![target("b.test", unknown), target("c.test", ended)]), &[]),
+        // An answer to an earlier list brings nobody in.
+        (Some(vec![target("b.test", None), target("c.test", None), target("d.test", None)]), &["b.test", "c.test"]),
+    ];
+    for mode in [TlsMode::Mtls, TlsMode::IstioMtls] {
+        let spec = ServiceSpec { exported_trust_domains: domains(&["b.test", "c.test"]), tls_mode: mode, ..spec("server") };
+        let exports = exports(&view(vec![object("ping-pong", 1, Some(spec))]));
+        let offer = exports[0].offer().unwrap();
+        for (targets, admitted) in &cases {
+            assert_eq!(offer.route(targets.as_deref()).admitted, domains(admitted), "{targets:?}");
+        }
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cofide_core::TlsMode;
-use cofide_xds::envoy::envoy::config::core::v3::TrafficDirection;
+use cofide_xds::envoy::envoy::config::core::v3::{Metadata, TrafficDirection};
 use cofide_xds::envoy::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener};
+use cofide_xds::envoy::google::protobuf::{Struct, Value, value};
 
 use super::cluster::{Endpoints, cluster};
 use super::names::{GATEWAY_LISTENER, backends_cluster};
@@ -53,15 +54,27 @@ pub fn gateway(plan: &GatewayPlan) -> Rendered {
 
 /// `None` where nobody may connect: then the hostname is as unknown as any other.
 fn filter_chain(route: &GatewayRoute) -> Option<FilterChain> {
-    let transport_socket = match route.mode {
-        TlsMode::Mtls => None,
-        TlsMode::IstioMtls => Some(tls::downstream(AcceptedIds::of_clients(&route.admitted)?)),
+    let (transport_socket, metadata) = match route.mode {
+        TlsMode::Mtls => (None, Some(admitted(route))),
+        TlsMode::IstioMtls => (Some(tls::downstream(AcceptedIds::of_clients(&route.admitted)?)), None),
     };
     let matching =
         FilterChainMatch { server_names: route.server_names().into(), transport_protocol: listener::TLS.into(), ..Default::default() };
     Some(FilterChain {
         transport_socket_connect_timeout: transport_socket.as_ref().and_then(|_| wire::duration(HANDSHAKE_TIMEOUT)),
         transport_socket,
+        metadata,
         ..listener::proxy_chain(route.hostname.to_string(), Some(matching), backends_cluster(&route.hostname))
     })
+}
+
+/// Makes whom the service is for part of the chain's identity where Envoy does not see who connects. Envoy compares
+/// whole chains, so one that admits others than before is another chain, and the connections of the old one are drained:
+/// a server looks at a certificate once, at the handshake, and nothing else would end what that has let in.
+fn admitted(route: &GatewayRoute) -> Metadata {
+    let names: Vec<_> = route.admitted.iter().map(ToString::to_string).collect();
+    let value = Value { kind: Some(value::Kind::StringValue(names.join(","))) };
+    // One key each: the order of a map would not be the same in each run.
+    let fields = Struct { fields: [("admitted_trust_domains".to_owned(), value)].into() };
+    Metadata { filter_metadata: [("cofide".to_owned(), fields)].into(), ..Default::default() }
 }

@@ -121,7 +121,8 @@ fn items(chars: &mut Peekable<Chars<'_>>, open: char, close: char) -> Vec<Tree> 
     loop {
         skip_space(chars);
         match chars.peek() {
-            Some(',') => drop(chars.next()),
+            // The colon is that of a map: its keys and values take turns.
+            Some(',' | ':') => drop(chars.next()),
             Some(&next) if next == close => break,
             _ => items.push(parse(chars)),
         }

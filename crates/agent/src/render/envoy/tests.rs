@@ -232,6 +232,14 @@ proptest! {
         }
     }
 
+    /// In either mode Envoy drains a chain when others are admitted than before, and only then.
+    #[test]
+    fn whom_a_route_admits_is_part_of_the_filter_chain(route in arbitrary_route(), other in arbitrary_route()) {
+        let changed = GatewayRoute { admitted: other.admitted, ..route.clone() };
+        let (before, after) = (chains(&gateway(&plan(vec![route.clone()]))), chains(&gateway(&plan(vec![changed.clone()]))));
+        prop_assert_eq!(before == after, route.admitted == changed.admitted);
+    }
+
     /// Backends come and go without a new filter chain.
     #[test]
     fn backends_are_not_part_of_the_filter_chain(mut route in arbitrary_route(), other in 1u8..250) {
