@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use cofide_agent::role::Role;
 use cofide_agent::render::envoy::SidecarSettings;
+use cofide_agent::role::Role;
 use cofide_core::TlsMode::IstioMtls;
 use cofide_dns::{Upstream, ZoneHandle};
 use cofide_testkit::envoy::Envoy;
