@@ -1,7 +1,7 @@
 //! The open connections of clients that showed a certificate, so that taking an identity away also ends what it holds.
 //!
 //! A stream of an agent lives for as long as its connection, and TLS asks for the certificate only once. Here every such
-//! connection is looked at again: when something it depends on has changed, and every half minute for what changes by
+//! connection is looked at again: when something it depends on has changed, and every minute for what changes by
 //! itself, which is time.
 
 use std::collections::HashMap;

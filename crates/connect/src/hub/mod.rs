@@ -56,7 +56,8 @@ struct Inner {
     /// Held while snapshot and caches are brought to the next revision, and while a cache is filled: the two agree.
     caches: Mutex<HashMap<ClusterId, Weak<Cache>>>,
     reached: watch::Sender<Revision>,
-    /// Counts the changes of trust zones and bundles, for whoever must look again at what was verified with them.
+    /// Counts the changes of trust zones and bundles and the clusters that went, for whoever must look again at what was
+    /// verified with them.
     trust: watch::Sender<u64>,
 }
 
@@ -109,7 +110,7 @@ impl Hub {
         }
     }
 
-    /// Told whenever a trust zone or a bundle has changed, after the change took effect.
+    /// Told whenever a trust zone or a bundle has changed or a cluster is gone, after the change took effect.
     pub fn trust_changes(&self) -> watch::Receiver<u64> {
         self.inner.trust.subscribe()
     }
@@ -159,7 +160,13 @@ impl Hub {
         }
         drop(caches);
         tracing::debug!(revision, changes = changes.len(), is_afresh, "reached");
-        if is_afresh || changes.iter().any(|change| matches!(change, Change::TrustZone(_) | Change::BundleOf(_))) {
+        let takes_trust = |change: &Change| match change {
+            Change::TrustZone(_) | Change::BundleOf(_) => true,
+            // With the cluster its agent is gone.
+            Change::Cluster(id) => after.cluster(id).is_none(),
+            _ => false,
+        };
+        if is_afresh || changes.iter().any(takes_trust) {
             self.inner.trust.send_modify(|count| *count += 1);
         }
         self.inner.reached.send_replace(revision);
