@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::authentication::Authentication;
+use crate::authentication::{Authentication, Rejection};
 use crate::authorization::{self, Access};
 use crate::caller::{CallContext, Caller};
 use crate::denials::{Denial, Denials};
@@ -51,7 +51,7 @@ impl Gate {
         }
         let caller = match self.authentication.authenticate(request).await {
             Ok(caller) => caller,
-            Err(error) => return Err((Actor::Anonymous, error.into())),
+            Err(Rejection { actor, error }) => return Err((actor, error.into())),
         };
         let context = context(caller);
         let is_welcome = match access {

@@ -24,9 +24,9 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
 use crate::app::{App, Settings, organization};
-use crate::authentication::Authentication;
 use crate::authentication::agent::AgentAuthenticator;
 use crate::authentication::bearer::AdminToken;
+use crate::authentication::{Authentication, Rejection};
 use crate::cli::{Cli, Command, ConfigCommand, ServeArgs};
 use crate::config::{Checked, Config, DEFAULT_FILE};
 use crate::connections::Connections;
@@ -242,7 +242,7 @@ async fn look_again(connections: Connections, agents: AgentAuthenticator, hub: H
         for connection in connections.open() {
             let Some(chain) = connection.certificates() else { continue };
             match agents.authenticate(chain).await {
-                Err(error) if error.is_refusal() => {
+                Err(Rejection { error, .. }) if error.is_refusal() => {
                     tracing::info!(address = %connection.peer.address, %error, "a connection is closed: its certificate is no longer accepted");
                     connection.cut();
                 }

@@ -9,6 +9,7 @@ pub mod bearer;
 
 use std::sync::Arc;
 
+use cofide_core::Actor;
 use http::request::Parts;
 
 use crate::caller::Caller;
@@ -17,6 +18,19 @@ use crate::listener::Peer;
 
 use agent::AgentAuthenticator;
 use bearer::TokenVerifier;
+
+/// A caller that is not let in, under the name that it could prove, for the audit log.
+#[derive(Debug)]
+pub struct Rejection {
+    pub actor: Actor,
+    pub error: Error,
+}
+
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        Self { actor: Actor::Anonymous, error }
+    }
+}
 
 #[derive(Clone)]
 pub struct Authentication {
@@ -29,16 +43,17 @@ impl Authentication {
         Self { tokens, agents }
     }
 
-    pub async fn authenticate(&self, request: &Parts) -> Result<Caller> {
+    pub async fn authenticate(&self, request: &Parts) -> Result<Caller, Rejection> {
         if let Some(token) = bearer::token(&request.headers)? {
-            return self.tokens.verify(token).await.map(Caller::User);
+            return Ok(Caller::User(self.tokens.verify(token).await?));
         }
         let peer = request.extensions.get::<Peer>();
         match peer.and_then(|peer| peer.certificates.as_deref()) {
             Some(chain) => self.agents.authenticate(chain).await.map(Caller::Agent),
             None => Err(Error::Unauthenticated(
                 "no credential: a user sends an access token (cofidectl --credentials), an agent an X.509-SVID of its trust zone".into(),
-            )),
+            )
+            .into()),
         }
     }
 }

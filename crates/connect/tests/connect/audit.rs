@@ -95,6 +95,21 @@ async fn refused_calls_are_recorded_and_a_flood_of_them_is_not() {
 }
 
 #[tokio::test]
+async fn a_refused_workload_is_recorded_under_the_name_that_it_proved() {
+    let plane = Plane::start().await;
+    let admin = plane.admin().await;
+    let zone = plane.zone("a").await;
+    plane.joined(&zone, "one").await;
+    for path in ["/ns/demo/sa/server", "/cluster/two/ns/cofide/sa/cofide-agent"] {
+        let workload = plane.workload(zone.authority.svid(path)).await;
+        refused(workload.trust_zones().list_trust_zones(ListTrustZonesRequest::default()).await, Code::PermissionDenied, &[path]);
+        let by_name =
+            Filter { actors: vec![format!("spiffe://a.test{path}")], outcomes: vec![Outcome::Denied.into()], ..Filter::default() };
+        eventually(|| events(&admin, by_name.clone()), |events| events.len() == 1).await;
+    }
+}
+
+#[tokio::test]
 async fn the_log_is_read_page_by_page() {
     let plane = Plane::start().await;
     let admin = plane.admin().await;
