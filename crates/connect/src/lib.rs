@@ -18,7 +18,7 @@
 //! - [`app`]: the rules, each once, with the audit event of every change
 //! - [`hub`]: the state in memory, the plan of each connected cluster, receipts
 //! - [`management`]: the control plane's own trust domain
-//! - [`run`]: puts it all together, in reading order
+//! - [`mod@run`]: puts it all together, in reading order
 
 pub mod app;
 pub mod authentication;
