@@ -11,6 +11,7 @@ use std::sync::Arc;
 use cofide_api::convert::plan as wire;
 use cofide_connect_client::{Node, PlanChanges, PlanStream, PlanStreamState};
 use cofide_core::ControlPlaneTrust;
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -68,15 +69,28 @@ impl Follower {
                     continue;
                 }
                 changes = stream.next() => {
-                    // Between two answers of one stream its state does not change.
-                    if state.has_changed().unwrap_or(false) {
-                        self.world.link.set(link(&state.borrow_and_update()));
-                        plan.begin_stream();
-                        pending.clear();
+                    let (revision, control_plane) = (plan.revision, plan.control_plane_trust().cloned());
+                    let mut arrived = Some(changes);
+                    while let Some(changes) = arrived {
+                        // Between two answers of one stream its state does not change.
+                        if state.has_changed().unwrap_or(false) {
+                            self.world.link.set(link(&state.borrow_and_update()));
+                            plan.begin_stream();
+                            pending.clear();
+                        }
+                        if plan.apply(&changes) {
+                            tracing::debug!(type_url = changes.type_url, revision = plan.revision, "plan changed");
+                        }
+                        let owed = Pending { changes, revision: plan.revision };
+                        asked_again.retain(|(type_url, name)| *type_url != owed.changes.type_url || owed.set().all(|set| set != name));
+                        pending.push(owed);
+                        // What is here already is kept in the same writing, for the plan is written whole. This comes to an
+                        // end: of each type, Connect sends no more before it has the answer, and nothing is answered here.
+                        arrived = stream.next().now_or_never();
                     }
-                    let owed = self.take_in(&mut plan, changes);
-                    asked_again.retain(|(type_url, name)| *type_url != owed.changes.type_url || owed.set().all(|set| set != name));
-                    pending.push(owed);
+                    if plan.revision != revision {
+                        self.put_in_effect(&plan, control_plane).await;
+                    }
                 }
             }
             self.settle(&mut plan, &mut stream, &mut pending).await;
@@ -98,23 +112,26 @@ impl Follower {
         PlanStream::new(self.channel.clone(), self.node.clone(), plan.versions())
     }
 
-    fn take_in(&self, plan: &mut Plan, changes: PlanChanges) -> Pending {
-        let control_plane = plan.control_plane_trust().cloned();
-        if plan.apply(&changes) {
-            tracing::debug!(type_url = changes.type_url, revision = plan.revision, "plan changed");
-            // Before it is acted on, so that a restart never goes back behind what clients have seen. A disk that is full
-            // is no reason to keep news from them, though.
-            if let Err(error) = PlanStore(&self.data).save(plan) {
-                tracing::error!(%error, "cannot keep the plan; a restart without Connect would go back to an older one");
-            }
-            if let Some(trust) = plan.control_plane_trust()
-                && control_plane.as_ref() != Some(trust)
-            {
-                (self.on_control_plane)(trust);
-            }
-            self.world.plan.set(plan.clone());
+    /// Keeps the plan and then publishes it. Only what is published comes into effect and is acknowledged, so Connect never
+    /// hears of something that a restart would forget.
+    async fn put_in_effect(&self, plan: &Plan, control_plane: Option<ControlPlaneTrust>) {
+        // Before it is acted on, so that a restart never goes back behind what clients have seen. A disk that is full is no
+        // reason to keep news from them, though. Not on a thread of the runtime: a large plan takes its time.
+        let (data, kept) = (self.data.clone(), plan.clone());
+        let saved = tokio::task::spawn_blocking(move || PlanStore(&data).save(&kept)).await;
+        let error = match saved {
+            Ok(saved) => saved.err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = error {
+            tracing::error!(error, "cannot keep the plan; a restart without Connect would go back to an older one");
         }
-        Pending { changes, revision: plan.revision }
+        if let Some(trust) = plan.control_plane_trust()
+            && control_plane.as_ref() != Some(trust)
+        {
+            (self.on_control_plane)(trust);
+        }
+        self.world.plan.set(plan.clone());
     }
 
     /// Gives the answers that can be given.
