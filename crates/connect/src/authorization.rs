@@ -176,6 +176,15 @@ mod tests {
     }
 
     #[test]
+    fn the_page_says_the_same_in_words() {
+        let row = |service: &str, method: &str, access: Access| format!("| `{service}/{method}` | {} |", access.describe());
+        let table = TABLE.iter().flat_map(|(service, methods)| methods.iter().map(move |(method, access)| row(service, method, *access)));
+        let page = include_str!("../../../docs/authorization.md");
+        let written = page.lines().filter(|line| line.starts_with("| `"));
+        assert_eq!(written.collect::<Vec<_>>(), table.collect::<Vec<_>>(), "whoever changes who may call writes it down in docs/authorization.md");
+    }
+
+    #[test]
     fn what_is_not_listed_does_not_exist() {
         for path in ["", "/", "/x", "/grpc.health.v1.Health/Other", "/grpc.health.v1.Health/Check/", "//grpc.health.v1.Health/Check"] {
             assert_eq!(access(path), None, "{path}");

@@ -90,6 +90,18 @@ impl Zone {
         self.spire.change_entries(&[change]).await.unwrap().pop().unwrap().unwrap();
     }
 
+    /// Trusts the authorities of `signer` for the trust domain of `name`.
+    pub(crate) async fn trusts_as(&self, signer: &Self, name: &TrustDomain) {
+        let own = signer.spire.own_bundle().await.unwrap();
+        let bundle = Bundle { trust_domain: name.clone(), ..own };
+        self.spire.change_trust(&TrustChange::SetBundle(bundle)).await.unwrap().unwrap();
+        let entry = self.spire.read().await.unwrap().entries.pop().unwrap();
+        let mut content = entry.content.clone();
+        content.federates_with.insert(name.clone());
+        let change = EntryChange::Update { id: entry.id, content, bindings: BTreeSet::new() };
+        self.spire.change_entries(&[change]).await.unwrap().pop().unwrap().unwrap();
+    }
+
     async fn authorities(&self) -> LocalAuthorityClient<tonic::transport::Channel> {
         LocalAuthorityClient::connect(format!("unix://{}", self.bound.admin_socket.display())).await.unwrap()
     }
