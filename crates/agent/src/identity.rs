@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::published::Wake;
 
 const RETRY: Duration = Duration::from_millis(200);
+const FIRST_COMPLAINT: Duration = Duration::from_secs(3);
+const NEXT_COMPLAINT: Duration = Duration::from_secs(60);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// Picks the agent's SVID among those that the Workload API gives this process.
@@ -45,9 +47,12 @@ impl SvidPicker for OwnIdentity {
 /// Keeps `slot` filled with the agent's SVID until `shutdown`, and empties it where the Workload API takes the identity
 /// back. `changed` is called at each update, also when only a bundle changed.
 pub async fn keep_fresh(endpoint: String, own: OwnIdentity, slot: Arc<IdentitySlot>, changed: Vec<Wake>, shutdown: CancellationToken) {
+    let needed = own.0.spiffe_id().to_string();
+    let build = X509SourceBuilder::new().endpoint(&endpoint).picker(own).reconnect_backoff(RETRY, LONGEST_RETRY).build();
     let started = tokio::select! {
         () = shutdown.cancelled() => return,
-        started = X509SourceBuilder::new().endpoint(&endpoint).picker(own).reconnect_backoff(RETRY, LONGEST_RETRY).build() => started,
+        started = build => started,
+        () = complain(&endpoint, &needed) => return,
     };
     let source = match started {
         Ok(source) => source,
@@ -67,6 +72,21 @@ pub async fn keep_fresh(endpoint: String, own: OwnIdentity, slot: Arc<IdentitySl
         }
     }
     source.shutdown().await;
+}
+
+/// Says for what the agent waits, soon and then again and again; the client of the Workload API waits without a word.
+async fn complain(endpoint: &str, needed: &str) {
+    let mut interval = FIRST_COMPLAINT;
+    loop {
+        tokio::time::sleep(interval).await;
+        interval = NEXT_COMPLAINT;
+        tracing::warn!(
+            endpoint,
+            needed,
+            "still without an identity, so Connect cannot be reached; check that the Workload API answers at spiffe_endpoint_socket, and \
+             that its server has an entry with this SPIFFE ID whose selectors match this process"
+        );
+    }
 }
 
 fn take(source: &X509Source, slot: &IdentitySlot) {

@@ -181,7 +181,11 @@ mod tests {
         let table = TABLE.iter().flat_map(|(service, methods)| methods.iter().map(move |(method, access)| row(service, method, *access)));
         let page = include_str!("../../../docs/authorization.md");
         let written = page.lines().filter(|line| line.starts_with("| `"));
-        assert_eq!(written.collect::<Vec<_>>(), table.collect::<Vec<_>>(), "whoever changes who may call writes it down in docs/authorization.md");
+        assert_eq!(
+            written.collect::<Vec<_>>(),
+            table.collect::<Vec<_>>(),
+            "whoever changes who may call writes it down in docs/authorization.md"
+        );
     }
 
     #[test]

@@ -13,6 +13,9 @@ use tonic::{Code, Request, Status};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The list of a cluster's services, each near its bounds, is longer than the four mebibytes that gRPC allows by default. Bytes.
+const LONGEST_ANSWER: usize = 64 << 20;
+
 /// Why a call failed, as far as it matters for what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -59,7 +62,7 @@ impl Connect {
     }
 
     fn agents(&self) -> AgentServiceClient<Channel> {
-        AgentServiceClient::new(self.channel.clone())
+        AgentServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST_ANSWER)
     }
 
     /// The federated services that this agent may see, those of its zone.

@@ -109,7 +109,9 @@ impl App {
         }
 
         let mut events = Vec::new();
-        let change = (zone.bundle.as_ref() != Some(&bundle)).then(|| Change::BundleOf(zone.id.clone()));
+        // A token decides who joins, not whom the zone trusts: only a zone without a bundle takes the first one from it.
+        // What has changed since, the agent delivers with the identity that the held bundle verifies.
+        let change = zone.bundle.is_none().then(|| Change::BundleOf(zone.id.clone()));
         if change.is_some() {
             let after = TrustZone { bundle: Some(bundle), updated_at: now(), ..zone.clone() };
             transaction.update_trust_zone(&after).await?;
