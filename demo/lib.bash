@@ -86,7 +86,7 @@ trap 'exit 130' INT TERM
 await() {
     local what=$1 seconds=$2 deadline
     shift 2
-    deadline=$(awk -v now="$EPOCHREALTIME" -v seconds="$seconds" 'BEGIN { print now + seconds }')
+    deadline=$(awk -v now="$EPOCHREALTIME" -v seconds="$seconds" 'BEGIN { printf "%.6f", now + seconds }')
     until "$@"; do
         for name in "${!pids[@]}"; do
             case $name in connect | trust-zone-server-* | agent-* | envoy-*) gone "$name" && fail "$name ended while waiting for: $what" ;; esac
