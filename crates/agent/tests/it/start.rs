@@ -45,7 +45,8 @@ fn config(folder: &std::path::Path) -> Config {
 async fn a_port_that_is_taken_is_named_with_its_key_and_a_way_out() {
     let taken = std::net::TcpListener::bind(any_port()).unwrap();
     let address = taken.local_addr().unwrap();
-    let cases: [(&str, fn(&mut Config, SocketAddr)); 3] = [
+    type Take = fn(&mut Config, SocketAddr);
+    let cases: [(&str, Take); 3] = [
         ("xds_address", |config, address| config.xds_address = address),
         ("dns_address", |config, address| config.dns_address = address),
         ("admin_address", |config, address| config.admin_address = Some(address)),

@@ -422,7 +422,7 @@ fn a_federated_service_has_bounded_lists_and_texts() {
     }
     let labels = |count: usize| (0..count).map(|number| (format!("label-{number}"), "value".to_owned())).collect();
     let draft = |change: &dyn Fn(&mut types::federated_service::FederatedService)| {
-        let mut message = types::federated_service::FederatedService::from(federated_service());
+        let mut message = federated_service();
         change(&mut message);
         federated_service::Draft::try_from(&message).map_err(|error| error.to_string())
     };

@@ -102,8 +102,7 @@ async fn a_bad_endpoint_harms_nobody_and_is_named() {
     let impostor = Partner::new("b.test");
     let other_domain = Partner::new("c.test");
     let huge = format!("{{\"keys\": [], \"padding\": \"{}\"}}", "x".repeat(2 << 20));
-    let endless =
-        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice(), b"ffff\r\n", &vec![b'x'; 2 << 20]].concat();
+    let endless = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice(), b"ffff\r\n", &vec![b'x'; 2 << 20]].concat();
     let is_current = Reply::document(&to_jwks(&current));
 
     let table = [
