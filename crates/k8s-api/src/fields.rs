@@ -121,6 +121,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// As [`Fields::get`], for a field whose default value could also have been written.
+    pub(crate) fn require<T: Field>(&mut self, field: &'static str, remedy: &str) -> T {
+        if matches!(self.map.get(field), None | Some(Value::Null)) {
+            self.problems.push(Problem::new(self.path(field), "must be set").remedy(remedy));
+        }
+        self.get(field)
+    }
+
     /// Leaves a field unread.
     pub(crate) fn ignore(&mut self, field: &'static str) {
         self.known.push(field);

@@ -117,7 +117,7 @@ impl Field for FederatedServiceSpec {
             namespace: fields.get("namespace"),
             exported_trust_domains: fields.get("exportedTrustDomains"),
             workload_labels: fields.get("workloadLabels"),
-            port: fields.get("port"),
+            port: fields.require("port", "write the port that the server listens on, from 1 to 65535"),
             tls_mode: fields.get("tlsMode"),
             spiffe_id_paths: fields.get("spiffeIDPaths"),
             gateways: fields.get("gateways"),
@@ -129,7 +129,7 @@ impl Field for GatewaySpec {
     fn read(value: &Value, path: &str, problems: &mut Vec<Problem>) -> Self {
         map(value, path, problems, &[], |fields| Self {
             kind: fields.get("type"),
-            port: fields.get("port"),
+            port: fields.require("port", "write the port that the gateway listens on, from 1 to 65535"),
             hostname: fields.get("hostname"),
             ip: fields.get("ip"),
         })
