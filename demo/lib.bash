@@ -1,8 +1,5 @@
-# What demo/run is made of: starting and ending programs, waiting for conditions, saying what happens.
+# What demo/run is made of: zones, workloads, calls, waiting for conditions, saying what happens.
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/cofide-demo.XXXXXX")
-mkdir -p "$work/logs" "$work/bin"
-declare -A pids=()
 checks=0
 begun=$EPOCHREALTIME
 
@@ -20,6 +17,7 @@ ok() { checks=$((checks + 1)); printf '%sok %s - %s%s\n' "$green" "$1" "$2" "$pl
 fail() {
     printf '%snot ok - %s%s\n' "$red" "$*" "$plain_text" >&2
     for log in "$work"/logs/*.log; do
+        [ -e "$log" ] || continue
         printf '%s-- the end of %s%s\n' "$dim" "$(basename "$log")" "$plain_text" >&2
         tail -n 8 "$log" >&2
     done
@@ -41,46 +39,6 @@ need_programs() {
     done
     cd "$work"
 }
-
-# start NAME COMMAND...: runs it in the background, its output in the log of that name.
-start() {
-    local name=$1
-    shift
-    "$@" >"$work/logs/$name.log" 2>&1 </dev/null &
-    pids[$name]=$!
-}
-
-gone() { ! kill -0 "${pids[$1]}" 2>/dev/null; }
-
-stop() {
-    local name=$1
-    kill -TERM "${pids[$name]}" 2>/dev/null || true
-    for _ in $(seq 100); do
-        gone "$name" && break
-        sleep 0.05
-    done
-    gone "$name" || { note "$name did not stop within 5 s and is killed"; kill -KILL "${pids[$name]}"; }
-    wait "${pids[$name]}" 2>/dev/null || true
-    unset "pids[$name]"
-}
-
-stop_all() {
-    local status=$? name
-    trap - EXIT INT TERM
-    for name in "${!pids[@]}"; do kill -TERM "${pids[$name]}" 2>/dev/null || true; done
-    for _ in $(seq 60); do
-        local left=0
-        for name in "${!pids[@]}"; do gone "$name" || left=1; done
-        [ $left = 0 ] && break
-        sleep 0.05
-    done
-    for name in "${!pids[@]}"; do kill -KILL "${pids[$name]}" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    if [ $status = 0 ]; then rm -rf "$work"; else echo "what happened is kept in $work" >&2; fi
-    exit $status
-}
-trap stop_all EXIT
-trap 'exit 130' INT TERM
 
 # await WHAT SECONDS COMMAND...: until the command succeeds; the demo ends if it does not in time.
 await() {
@@ -167,10 +125,17 @@ workload() {
 }
 
 export_service() {
-    local manifest=$root/examples/manifests/$1.yaml
-    [ -e "$manifest" ] || manifest=$root/demo/$1.yaml
-    note "copying $(basename "$manifest") to the manifest folder of zone A"
-    cp "$manifest" "$work/zone-a/manifests/"
+    note "copying $1.yaml to the manifest folder of zone A"
+    cp "$root/examples/manifests/$1.yaml" "$work/zone-a/manifests/"
+}
+
+# export_another NAME PORT: the plain-text service once more, under another name, its workload on another port.
+export_another() {
+    note "writing ping-pong-$1.yaml to the manifest folder of zone A: ping-pong-plain.yaml as $1, on port $2"
+    # Moved there in one piece, so that the agent never reads a half.
+    sed -e "s/ping-pong-plain/ping-pong-$1/; s/name: plain\$/name: $1/; s/tcp: 9080/tcp: $2/" \
+        "$root/examples/manifests/ping-pong-plain.yaml" >"$work/ping-pong-$1.yaml"
+    mv "$work/ping-pong-$1.yaml" "$work/zone-a/manifests/"
 }
 
 # run_client MODE ARGUMENTS...: one ping from zone B.
@@ -250,16 +215,28 @@ summary() {
 }
 
 keep_running() {
-    say "Everything goes on until Ctrl-C. In another terminal:"
+    is_kept=1
+    say "Everything goes on running. To stop it all and remove its folder: Ctrl-C here, or anywhere: kill $$"
     cat <<TEXT
-   export COFIDE_CREDENTIALS=$COFIDE_CREDENTIALS
-   $bin/cofidectl federation list
-   $bin/cofidectl federated-service list
-   $work/bin/ping-pong-client --mode mtls --connect $server --dns-server $zone_b:10053 --expect a.demo.test --workload-api $(workload_api b)
-   $bin/cofidectl federation del --trust-zone trust-zone-b --remote-trust-zone trust-zone-a
-   dig -p 10053 @$zone_b ${server%:*}            # or another tool for DNS
-   curl http://$zone_b:9901/clusters             # what the client Envoy knows
-   ls $work/zone-a/manifests $work/logs
+   In another terminal, first:
+     export COFIDE_CREDENTIALS=$COFIDE_CREDENTIALS PATH=$bin:\$PATH
+     call() { $work/bin/ping-pong-client --mode mtls --connect $server --dns-server $zone_b:10053 --expect a.demo.test --workload-api $(workload_api b); }
+
+   Look:
+     call
+     cofidectl federation list
+     cofidectl federated-service list
+     cofidectl audit list
+     dig -p 10053 @$zone_b ${server%:*}           # or another tool for DNS
+     curl http://$zone_b:9901/clusters            # what the client Envoy knows
+     ls $work/zone-a/manifests $work/logs
+
+   Break it, call, mend it, call again:
+     cofidectl attestation-policy-binding update --trust-zone trust-zone-b --attestation-policy ping-pong-client --clear-federations
+     cofidectl attestation-policy-binding update --trust-zone trust-zone-b --attestation-policy ping-pong-client --federates-with trust-zone-a
+
+     rm $work/zone-a/manifests/ping-pong.yaml
+     cp $root/examples/manifests/ping-pong.yaml $work/zone-a/manifests/
 TEXT
     while sleep 1; do :; done
 }
