@@ -5,7 +5,7 @@ use std::io;
 
 use serde::Serialize;
 
-/// The reason, which is also the client's exit code.
+/// The reason, which is also the client's exit code; 2 is clap's, for wrong usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
@@ -26,7 +26,9 @@ impl Reason {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Other => "",
-            Self::NameNotFound => "is the service imported here? Ask: cofidectl federated-service list",
+            Self::NameNotFound => {
+                "is the service exported, and do the two trust zones federate? Ask: cofidectl federated-service list; cofidectl federation list"
+            }
             Self::Unreachable => "is the proxy or the server up?",
             Self::UntrustedIssuer => "does the binding of this workload carry --federates-with for the server's trust zone?",
             Self::UnexpectedIdentity => "check --expect against the server's SPIFFE ID",
