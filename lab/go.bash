@@ -9,7 +9,7 @@ go_part() {
     local here=$1 tags=$2 settings=$3 part cache pins program package targets=("${@:4}")
     part=lab/$(basename "$here")
     cache=${COFIDE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cofide-lab}/$(basename "$here")
-    pins=$(cd "$here" && cat go.mod go.sum install | sha256sum | cut -c1-16)
+    pins=$(cd "$here" && find . -name '*.go' -print0 | sort -z | xargs -0 cat go.mod go.sum install | sha256sum | cut -c1-16)
     local folder=$cache/$pins
     mkdir -p "$folder"
 

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use cofide_bench::{median, percentile};
+use cofide_bench::{from_lab, median, percentile};
 use cofide_dns::{Upstream, ZoneHandle, serve};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
@@ -79,10 +79,7 @@ async fn serve_ours() -> anyhow::Result<()> {
 }
 
 fn coredns(folder: &Path, address_of: SocketAddr) -> anyhow::Result<Command> {
-    let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/coredns/coredns");
-    if !binary.exists() {
-        bail!("CoreDNS is missing at {}; run: lab/coredns/install", binary.display());
-    }
+    let binary = from_lab("coredns")?;
     let mut hosts = String::new();
     for index in 0..NAMES {
         writeln!(hosts, "{} {}", address(index), hostname(index))?;
