@@ -31,8 +31,9 @@ test-fast: ## the tests that need no Envoy and no root
 	cargo test --workspace --exclude cofide-tests --exclude cofide-bench
 	cargo test -p cofide-tests --test plane
 
-bench: ## benchmarks, each beside a peer (builds CoreDNS once)
-	@lab/coredns/install
+bench: ## benchmarks beside CoreDNS and go-control-plane, in turns (builds both once, needs Go)
+	@lab/coredns/install >/dev/null
+	@lab/go-control-plane/install >/dev/null
 	cargo bench -p cofide-bench
 
 lint: $(TOOLS)/bin/cargo-deny ## formatting, clippy, dependency rules
