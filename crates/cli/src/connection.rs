@@ -1,6 +1,8 @@
 //! The way to Connect: one channel, a client per service.
 
 use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient;
@@ -13,6 +15,7 @@ use cofide_api::connect::receipt_service::receipt_service_client::ReceiptService
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
 use cofide_connect_client::{ConnectUrl, Credential, FileError, UserChannel, connect_as_user};
 use cofide_core::ControlPlaneTrust;
+use cofide_runtime::files::{self, Account};
 use tonic::{Response, Status};
 
 use crate::config::Config;
@@ -82,10 +85,28 @@ fn credential(config: &Config) -> Result<Credential> {
     Credential::read(path).map_err(|error| {
         let failed = Error::failed(error.to_string());
         match error {
-            // What keeps a file from being read has its own remedy.
+            FileError::File(files::FileError::NotOwner { .. }) => foreign(path).unwrap_or(failed),
+            FileError::File(files::FileError::Io { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
+                foreign(path).unwrap_or(failed)
+            }
+            // What else keeps a file from being read has its own remedy.
             FileError::File(_) if !error.is_not_found() => failed,
             FileError::File(_) | FileError::Content { .. } => failed.hint(HINT),
         }
+    })
+}
+
+/// The credential of somebody else: whose it is, who asks, and the two ways on. To give the file away is none of them, as
+/// Connect reads it too.
+fn foreign(path: &Path) -> Option<Error> {
+    let place = path.ancestors().find(|place| std::fs::metadata(place).is_ok())?;
+    let (owner, own) = (Account::of(&std::fs::metadata(place).ok()?), Account::own());
+    let obstacle = if place == path { "it".to_owned() } else { format!("the folder {}", place.display()) };
+    let (path, uid) = (path.display(), own.uid);
+    (owner != own).then(|| {
+        Error::failed(format!("cannot read {path}: {obstacle} belongs to {owner}, and cofidectl runs as {own}")).hint(format!(
+            "run cofidectl as {owner}, or take a copy of your own: sudo install -D -o {uid} -m 600 {path} ~/.cofide/credentials"
+        ))
     })
 }
 

@@ -1,6 +1,7 @@
 //! What went wrong, in words that a person can act on, and the exit code that goes with it.
 
 use cofide_connect_client::ConnectError;
+use cofide_runtime::command_line::ERROR;
 use tonic::{Code, Status};
 
 /// Why a command did not do what it was asked to.
@@ -31,11 +32,11 @@ impl Error {
         }
     }
 
-    /// Says what was attempted.
+    /// The same failure in other words; what to do about it stays.
     #[must_use]
-    pub fn context(self, attempted: &str) -> Self {
+    pub fn instead(self, message: impl Into<String>) -> Self {
         match self {
-            Self::Failed { message, hint } => Self::Failed { message: format!("{attempted}: {message}"), hint },
+            Self::Failed { hint, .. } => Self::Failed { message: message.into(), hint },
             other => other,
         }
     }
@@ -51,7 +52,7 @@ impl Error {
     /// As it is printed on stderr.
     pub fn render(&self, color: bool) -> String {
         let (red, cyan, plain) = if color { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
-        let mut text = format!("{red}Error:{plain} {}\n", printable(&self.to_string()));
+        let mut text = format!("{red}{ERROR}{plain} {}\n", printable(&self.to_string()));
         if let Self::Failed { hint: Some(hint), .. } = self {
             text.push_str(&format!("{cyan}hint:{plain} {}\n", printable(hint)));
         }
@@ -102,16 +103,20 @@ impl From<Status> for Error {
             Code::PermissionDenied => {
                 Self::failed(format!("not allowed: {}", or("no reason given"))).hint("ask an administrator, or use another credential")
             }
-            Code::Unavailable => Self::failed(format!("Connect cannot be reached: {}", or("no connection")))
-                .hint("check that cofide-connect runs and that --connect-url, or the credential file, names its address"),
+            // What Connect said itself has no source here; what happened on the way to it has.
+            Code::Unavailable if std::error::Error::source(&status).is_none() => {
+                Self::failed(format!("Connect cannot do it at the moment: {}", or("no reason given")))
+                    .hint("Connect was reached, and this is its answer; if it stays so, the log of cofide-connect says more")
+            }
+            Code::Unavailable => Self::failed(format!("the connection to Connect broke: {}", or("no reason given")))
+                .hint("check that cofide-connect runs; a change may or may not have been made, list it first"),
             Code::DeadlineExceeded | Code::Cancelled => {
                 Self::failed("Connect did not answer in time").hint("try again; the change may or may not have been made, list it first")
             }
             Code::Unimplemented => Self::failed("Connect does not offer this call")
                 .hint("it is probably of another version than cofidectl; compare the versions"),
-            Code::ResourceExhausted => {
-                Self::failed(format!("too much at once: {}", or("a limit was reached"))).hint("try again in a while")
-            }
+            Code::ResourceExhausted => Self::failed(format!("Connect is at a limit: {}", or("no reason given")))
+                .hint("make room for what the message names, or try again in a while; the log of cofide-connect says more"),
             Code::Internal | Code::Unknown | Code::DataLoss => {
                 Self::failed(format!("Connect failed: {}", or("no reason given"))).hint("the log of cofide-connect says more")
             }
@@ -139,6 +144,20 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(rendered.join("\n"));
+    }
+
+    #[test]
+    fn what_connect_says_is_told_apart_from_what_happened_on_the_way_to_it() {
+        let full = Status::unavailable("the disk of cofide-connect's data folder is full; nothing was changed");
+        let text = Error::from(full.clone()).render(false);
+        assert!(
+            text.contains("disk") && text.contains("Connect was reached") && !text.contains("check that cofide-connect runs"),
+            "{text}"
+        );
+        let mut broken = full;
+        broken.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+        let text = Error::from(broken).render(false);
+        assert!(text.contains("connection to Connect broke") && text.contains("check that cofide-connect runs"), "{text}");
     }
 
     #[test]

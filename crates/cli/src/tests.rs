@@ -1,13 +1,16 @@
 //! Whole command lines, as far as they get without Connect. What they do with it is tested against the real one.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cofide_connect_client::{AccessToken, Credential};
 use cofide_core::{Bundle, ControlPlaneTrust, SpiffeId, X509Authority};
 
-use crate::{Surroundings, run};
+use crate::{Color, Surroundings, run};
 
 struct Outcome {
     code: u8,
@@ -18,7 +21,8 @@ struct Outcome {
 async fn cofidectl(home: &Path, line: &[&str]) -> Outcome {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let line = std::iter::once("cofidectl").chain(line.iter().copied()).map(OsString::from);
-    let around = Surroundings { home: Some(home.to_owned()), stdout: &mut stdout, stderr: &mut stderr, color: false };
+    let around =
+        Surroundings { home: Some(home.to_owned()), stdout: &mut stdout, stderr: &mut stderr, color: Color::default(), progress: None };
     let code = run(line, around).await;
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Outcome { code, stdout: text(stdout), stderr: text(stderr) }
@@ -48,6 +52,7 @@ async fn version_completion_and_help_need_nothing_and_go_to_stdout() {
     let home = tempfile::tempdir().unwrap();
     for (line, expected) in [
         (&["version"][..], "cofidectl 0."),
+        (&["--version"], "cofidectl 0."),
         (&["version", "--build-info"], "profile: "),
         (&["completion", "bash"], "complete -F _cofidectl"),
         (&["trust-zone", "--help"], "Usage: cofidectl trust-zone"),
@@ -118,4 +123,57 @@ async fn a_join_token_is_not_asked_for_where_it_cannot_be_written() {
     let outcome = cofidectl(home.path(), &line).await;
     assert_eq!(outcome.code, 1);
     assert!(outcome.stderr.contains("missing/bootstrap.yaml"), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn each_output_is_coloured_only_if_it_is_a_terminal_itself() {
+    let printed = async |words: &[&str], color| {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let line = std::iter::once("cofidectl").chain(words.iter().copied()).map(OsString::from);
+        run(line, Surroundings { home: None, stdout: &mut stdout, stderr: &mut stderr, color, progress: None }).await;
+        (stdout.contains(&0x1b), stderr.contains(&0x1b))
+    };
+    let (only_stdout, only_stderr) = (Color { stdout: true, stderr: false }, Color { stdout: false, stderr: true });
+    assert_eq!(printed(&["--help"], only_stdout).await, (true, false));
+    assert_eq!(printed(&["--help"], only_stderr).await, (false, false), "help in a pipe beside a terminal");
+    assert_eq!(printed(&["trust-zone", "list"], only_stderr).await, (false, true));
+    assert_eq!(printed(&["trust-zone", "list"], only_stdout).await, (false, false), "an error in a file beside a terminal");
+}
+
+/// What is written to it can be read while it is still written to.
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Screen {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_person_is_told_when_connect_takes_its_time() {
+    let home = tempfile::tempdir().unwrap();
+    // It accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = home.path().join("credential");
+    credential(&silent.local_addr().unwrap().to_string()).write(&path).unwrap();
+    let (mut stdout, mut stderr, mut screen) = (Vec::new(), Vec::new(), Screen::default());
+    let seen = screen.clone();
+    let line = ["cofidectl", "trust-zone", "list", "--credentials", path.to_str().unwrap()].map(OsString::from);
+    let around =
+        Surroundings { home: None, stdout: &mut stdout, stderr: &mut stderr, color: Color::default(), progress: Some(&mut screen) };
+    let told = async {
+        while seen.0.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        code = run(line, around) => panic!("it ended with {code} and said nothing"),
+        () = told => {}
+    }
+    assert_eq!(seen.0.lock().unwrap().as_slice(), b"waiting for Connect...\n");
 }

@@ -8,6 +8,7 @@ use crate::support::{Connect, DEADLINE, Person};
 async fn version_and_help_need_nothing() {
     let person = Person::new();
     let version = person.cofidectl("version").await.done();
+    assert!(person.cofidectl("--version").await.done().stdout.starts_with("cofidectl "));
     let words: Vec<_> = version.stdout.split_whitespace().collect();
     assert!(matches!(words.as_slice(), ["cofidectl", _, platform] if platform.starts_with("(linux/")), "{version}");
     let built = person.cofidectl("version --build-info").await.done();
@@ -80,6 +81,8 @@ async fn bash_completes_nouns_verbs_and_flags() {
         (&["cofidectl", "federation", "add", "--rem"], "--remote-trust-zone"),
         (&["cofidectl", "apbinding", "up"], "update"),
         (&["cofidectl", "trust-zone", "list", "--output", ""], "yaml"),
+        (&["cofidectl", "cluster", "add", "--profile", ""], "host"),
+        (&["cofidectl", "trust-zone", "add", "--bundle-endpoint-profile", ""], "https_web"),
     ] {
         // As an interactive bash calls it, with the cursor behind the last word.
         let ask = "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _cofidectl \"$1\" \"${@: -1}\" \"${@: -2:1}\"; echo \"${COMPREPLY[@]}\"";
@@ -111,6 +114,13 @@ async fn a_typo_is_exit_code_2_and_a_suggestion() {
         let unfinished = connect.cofidectl(line).await;
         assert!(unfinished.code == 2 && unfinished.stderr.contains(format!("Usage: cofidectl {line}").trim_end()), "{unfinished}");
     }
+}
+
+#[tokio::test]
+async fn the_usage_in_an_error_names_only_what_is_missing() {
+    let person = Person::new().exporting("COFIDE_CREDENTIALS", "credential.json").exporting("COFIDE_OUTPUT", "json");
+    let refused = person.cofidectl("cluster add one").await.refused(2, &["--trust-zone <ZONE>"]);
+    assert!(refused.stderr.contains("\nUsage: cofidectl cluster add --trust-zone <ZONE> <NAME>\n"), "{refused}");
 }
 
 #[tokio::test]

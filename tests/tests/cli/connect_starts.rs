@@ -94,8 +94,8 @@ async fn a_wrong_configuration_is_named_by_its_key_before_anything_is_made() {
     for (content, holds) in [
         ("lisen_address: 127.0.0.1:0\n", &["connect.yaml", "lisen_address", "`listen_address`"][..]),
         ("listen_address: localhost\n", &["connect.yaml", "listen_address"]),
-        ("join_token_ttl_seconds: soon\n", &["connect.yaml", "join_token_ttl_seconds", "soon"]),
-        ("join_token_ttl_seconds: 0\n", &["join_token_ttl_seconds", "a number from 1 to"]),
+        ("join_token_ttl: soon\n", &["connect.yaml", "join_token_ttl", "soon"]),
+        ("join_token_ttl: 0s\n", &["join_token_ttl", "a duration from 1s to"]),
         ("plaintext_address: 0.0.0.0:8080\n", &["plaintext_address", "0.0.0.0:8080", "no loopback address", "127.0.0.1"]),
         ("connect_trust_domain: Management\n", &["connect_trust_domain", "Management"]),
         ("log_level: loud\n", &["loud", "debug"]),

@@ -51,14 +51,26 @@ async fn the_file_has_all_that_an_agent_needs_and_nobody_else_can_read_it() {
 }
 
 #[tokio::test]
-async fn a_newer_token_takes_the_place_of_the_older_and_the_file_is_closed_to_others_again() {
+async fn a_file_that_is_there_is_replaced_only_by_force_and_then_closed_to_others_again() {
     let connect = with_cluster().await;
+    let to_file = format!("{CREATE} --output-file bootstrap.yaml");
     let file = connect.admin.write("bootstrap.yaml", "something else\n");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    connect.given(&[&format!("{CREATE} --output-file bootstrap.yaml")]).await;
+    connect.cofidectl(&to_file).await.refused(1, &["bootstrap.yaml exists already: no bootstrap file", "15 bytes", "--force"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "something else\n");
+    connect.given(&[&format!("{to_file} --force")]).await;
     assert_eq!(mode(&file), 0o600);
+
+    // A bootstrap file still waits for its agent, and a newer token would have ended its own.
     let first = secret(&std::fs::read_to_string(&file).unwrap());
-    connect.given(&[&format!("{CREATE} --output-file bootstrap.yaml")]).await;
+    let refused = connect.cofidectl(&to_file).await;
+    let refused = refused.refused(1, &["the bootstrap file of cluster cluster-a in trust domain a.test, written 2", "no token was made"]);
+    assert!(!refused.stderr.contains(&first), "{refused}");
+    assert_eq!(secret(&std::fs::read_to_string(&file).unwrap()), first);
+    let events = connect.json("audit list --all").await;
+    assert_eq!(events.to_string().matches("join token for cluster").count(), 1, "{events}");
+
+    connect.given(&[&format!("{to_file} --force")]).await;
     assert_ne!(secret(&std::fs::read_to_string(&file).unwrap()), first);
     let names: Vec<_> = std::fs::read_dir(connect.admin.home()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "no half-written file stays: {names:?}");

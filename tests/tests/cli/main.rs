@@ -21,6 +21,7 @@ mod connect_starts;
 mod federated_services;
 mod federation_status;
 mod federations;
+mod getting_started;
 mod join_tokens;
 mod output;
 mod reaching_connect;

@@ -114,7 +114,7 @@ async fn a_change_is_a_sentence_for_people_and_an_object_for_programs() {
     assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", "created trust zone trust-zone-a with trust domain a.test\n"));
     for (line, key) in [
         ("trust-zone add trust-zone-b --trust-domain b.test", "trust_domain"),
-        ("cluster add one --trust-zone trust-zone-a", "profile"),
+        ("cluster add one --trust-zone trust-zone-a --profile host", "profile"),
         ("federation add --trust-zone trust-zone-a --remote-trust-zone trust-zone-b", "remote_trust_zone"),
         ("attestation-policy add kubernetes --name pods --namespace demo", "kubernetes"),
         ("apbinding add --trust-zone trust-zone-a --attestation-policy pods", "federates_with"),

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::support::{Connect, Person};
+use crate::support::{Connect, DEADLINE, Person, program};
 
 const LIST: &str = "trust-zone list --credentials credential.json";
 
@@ -52,6 +52,44 @@ async fn a_credential_that_others_can_read_is_not_used() {
     for bits in [0o644, 0o640, 0o604] {
         std::fs::set_permissions(person.home().join("credential.json"), std::fs::Permissions::from_mode(bits)).unwrap();
         person.cofidectl(LIST).await.refused(1, &["credential.json", &format!("{bits:o}"), "chmod 600 credential.json"]);
+    }
+}
+
+#[tokio::test]
+async fn the_credential_of_somebody_else_is_named_with_its_owner_and_the_way_to_one_of_ones_own() {
+    // As somebody who owns nothing here; whoever is not root is that already, for a file of root's.
+    let is_root = nix::unistd::geteuid().is_root();
+    let folder = tempfile::tempdir().unwrap();
+    let cofidectl = folder.path().join("cofidectl");
+    std::fs::copy(program("cofidectl"), &cofidectl).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let closed = if is_root { folder.path().join("data") } else { "/root".into() };
+    if is_root {
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::write(closed.join("admin-credential.json"), "{}").unwrap();
+    }
+    for (path, whose) in [
+        (closed.join("admin-credential.json"), format!("the folder {} belongs to user root (uid 0)", closed.display())),
+        ("/etc/shadow".into(), "it belongs to user root (uid 0)".to_owned()),
+    ] {
+        let mut command = tokio::process::Command::new(&cofidectl);
+        command.args(["trust-zone", "list", "--credentials"]).arg(&path).env_clear().current_dir("/");
+        if is_root {
+            command.uid(65534).gid(65534);
+        }
+        let output = tokio::time::timeout(DEADLINE, command.output()).await.unwrap().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        let own = if is_root { 65534 } else { nix::unistd::geteuid().as_raw() };
+        for part in [
+            whose,
+            format!("(uid {own})"),
+            "hint: run cofidectl as user root".into(),
+            format!("sudo install -D -o {own} -m 600 {}", path.display()),
+        ] {
+            assert!(text.contains(&part), "{part:?} is not in\n{text}");
+        }
+        assert_eq!(output.status.code(), Some(1));
     }
 }
 

@@ -115,3 +115,18 @@ async fn an_administrator_replaces_the_bundle_of_a_zone_and_the_log_has_its_auth
         connect.cofidectl(line).await.refused(1, holds);
     }
 }
+
+#[tokio::test]
+async fn a_profile_that_nobody_chose_is_told_with_the_way_to_another() {
+    let connect = Connect::start().await;
+    connect.given(&["trust-zone add trust-zone-a --trust-domain a.test"]).await;
+    let chosen = connect.cofidectl("cluster add one --trust-zone trust-zone-a --profile kubernetes").await.done();
+    assert!(!chosen.stderr.contains("note:"), "{chosen}");
+    let taken = connect.cofidectl("cluster add two --trust-zone trust-zone-a").await.done();
+    for part in ["created cluster two in trust zone trust-zone-a with profile kubernetes", "note: no --profile was given", "--profile host"]
+    {
+        assert!(taken.stderr.contains(part), "{taken}");
+    }
+    let endpoint = connect.cofidectl("trust-zone add trust-zone-b --trust-domain b.test --bundle-endpoint-url https://b.test").await.done();
+    assert!(endpoint.stderr.contains("bundle endpoint https://b.test (https_spiffe)"), "{endpoint}");
+}

@@ -33,4 +33,7 @@ pub struct CreateArgs {
     /// Where to write it, readable by you alone; - for stdout
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub output_file: PathBuf,
+    /// Replace the output file if it is there already
+    #[arg(long)]
+    pub force: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use cofide_core::{Name, Profile};
 
@@ -28,9 +29,9 @@ pub struct AddArgs {
     /// Name or id of the trust zone
     #[arg(long, value_name = "ZONE")]
     pub trust_zone: String,
-    /// What surrounds the agent: istio, kubernetes or host
-    #[arg(long, default_value = "kubernetes")]
-    pub profile: Profile,
+    /// What surrounds the agent; it cannot change later [default: kubernetes]
+    #[arg(long, value_parser = PossibleValuesParser::new(["istio", "kubernetes", "host"]).try_map(|text| text.parse::<Profile>()))]
+    pub profile: Option<Profile>,
     /// Context of the cluster in a kubeconfig
     #[arg(long, value_name = "CONTEXT")]
     pub kubernetes_context: Option<String>,

@@ -24,7 +24,6 @@ use crate::printer::Format;
     name = "cofidectl",
     about = "Connect workloads in different trust domains: trust zones, federations, policies and what comes of them",
     version = cofide_runtime::build_info::VERSION,
-    disable_version_flag = true,
     arg_required_else_help = true,
     after_help = "A first look:\n  cofidectl trust-zone list\n  cofidectl federation list\n\n\
                   Exit codes: 0 done, 1 failed, 2 the command line is not valid"
@@ -102,6 +101,22 @@ pub struct VersionArgs {
 #[derive(Args, Debug)]
 pub struct CompletionArgs {
     pub shell: Shell,
+}
+
+/// Clap counts a global option that a variable has set among those of the command line and shows it in the usage, between
+/// those that are required: whoever has a variable set would be told to type it.
+pub(crate) fn without_variables(mistake: &str) -> String {
+    let command = <GlobalArgs as Args>::augment_args(clap::Command::new("cofidectl"));
+    let flags = command.get_arguments().filter(|argument| argument.get_env().is_some()).filter_map(|argument| {
+        let value = argument.get_value_names()?.first()?;
+        Some(format!(" --{} <{value}>", argument.get_long()?))
+    });
+    let flags: Vec<_> = flags.collect();
+    let line = |line: &str| match line.starts_with("Usage: ") {
+        true => flags.iter().fold(line.to_owned(), |line, flag| line.replace(flag, "")),
+        false => line.to_owned(),
+    };
+    mistake.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Checked here and not by the logger, so that a mistake is one of the command line.

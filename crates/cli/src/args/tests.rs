@@ -123,8 +123,8 @@ fn bad_values_are_refused_with_a_reason_before_anything_is_sent() {
         ("trust-zone add -a --trust-domain a.test", "unexpected argument"),
         ("trust-zone add a/b --trust-domain a.test", "contains '/'"),
         ("trust-zone add a", "--trust-domain <DOMAIN>"),
-        ("trust-zone add a --trust-domain a.test --bundle-endpoint-profile http", "use https_web or https_spiffe"),
-        ("cluster add c --trust-zone a --profile vm", "use istio, kubernetes or host"),
+        ("trust-zone add a --trust-domain a.test --bundle-endpoint-profile http", "[possible values: https_spiffe, https_web]"),
+        ("cluster add c --trust-zone a --profile vm", "[possible values: istio, kubernetes, host]"),
         ("attestation-policy add static --name p --spiffe-id-path a --parent-id-path b", "--selectors <SELECTOR>"),
         ("attestation-policy add static --name p --spiffe-id-path a --parent-id-path b --selectors uid", "is not of the form type:value"),
         ("attestation-policy add kubernetes --name p --pod-label a=b=c", "is not the value of a label"),
@@ -137,4 +137,13 @@ fn bad_values_are_refused_with_a_reason_before_anything_is_sent() {
         let error = parse(line).expect_err(line);
         assert!(error.contains(expected), "{line}\nexpected {expected}\nfound {error}");
     }
+}
+
+#[test]
+fn an_option_that_a_variable_sets_is_not_shown_as_one_to_type() {
+    let mistake = "Error: the following required arguments were not provided:\n  --trust-zone <ZONE>\n\n\
+                   Usage: cofidectl cluster list --output <FORMAT> --trust-zone <ZONE> --credentials <FILE> <NAME>\n";
+    let expected = "Error: the following required arguments were not provided:\n  --trust-zone <ZONE>\n\n\
+                    Usage: cofidectl cluster list --trust-zone <ZONE> <NAME>\n";
+    assert_eq!(super::without_variables(mistake), expected);
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use cofide_core::{BundleEndpointProfile, Name, TrustDomain, parse_trust_domain};
 
@@ -43,8 +44,9 @@ pub struct AddArgs {
     /// Where the zone publishes its bundle
     #[arg(long, value_name = "URL")]
     pub bundle_endpoint_url: Option<String>,
-    /// How the bundle endpoint proves itself: https_spiffe or https_web
-    #[arg(long, value_name = "PROFILE", default_value = "https_spiffe")]
+    /// How the bundle endpoint proves itself: by an SVID of the zone, or by a certificate of the web
+    #[arg(long, value_name = "PROFILE", default_value = "https_spiffe",
+          value_parser = PossibleValuesParser::new(["https_spiffe", "https_web"]).try_map(|text| text.parse::<BundleEndpointProfile>()))]
     pub bundle_endpoint_profile: BundleEndpointProfile,
     /// Accepted for the sake of older scripts
     #[arg(long, hide = true)]

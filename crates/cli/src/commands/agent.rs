@@ -1,5 +1,6 @@
 //! `cofidectl agent`
 
+use std::fs::Metadata;
 use std::path::Path;
 
 use cofide_api::connect::agent_service::CreateAgentJoinTokenRequest;
@@ -13,6 +14,7 @@ use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
 use crate::resolve::{cluster_in, trust_zones};
+use crate::time::format_moment;
 
 pub(super) async fn run(command: AgentCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     match command {
@@ -45,8 +47,10 @@ fn is_stdout(file: &Path) -> bool {
 
 /// A new token ends the one before, so it is not asked for where it could not be kept.
 ///
-/// The file is replaced and not written into, so anything but a regular file, a device above all, would be gone.
-pub(super) fn check_output_file(file: &Path) -> Result<()> {
+/// The file is replaced and not written into, so anything but a regular file, a device above all, would be gone; and so
+/// would a bootstrap file that still waits for its agent.
+pub(super) fn check_output_file(args: &CreateArgs) -> Result<()> {
+    let file = args.output_file.as_path();
     if is_stdout(file) {
         return Ok(());
     }
@@ -54,10 +58,23 @@ pub(super) fn check_output_file(file: &Path) -> Result<()> {
     let reason = match std::fs::symlink_metadata(file) {
         Ok(found) if found.is_dir() => "it is a folder",
         Ok(found) if !found.is_file() => "it is no regular file; name another, or - for stdout",
+        Ok(found) if !args.force => {
+            let exists = Error::failed(format!("{} exists already: {}", file.display(), described(file, &found)));
+            return Err(exists.hint("name another file, or replace it with --force; nothing was changed, and no token was made"));
+        }
         Err(_) if !folder.is_dir() => "the folder does not exist",
         Ok(_) | Err(_) => return Ok(()),
     };
     Err(Error::failed(format!("cannot write {}: {reason}", file.display())))
+}
+
+/// What would be lost. The token in it is not shown.
+fn described(file: &Path, found: &Metadata) -> String {
+    let written = found.modified().map(|time| format!(", written {}", format_moment(time.into()))).unwrap_or_default();
+    match Bootstrap::read(file) {
+        Ok(old) => format!("the bootstrap file of cluster {} in trust domain {}{written}", old.cluster_name, old.trust_domain),
+        Err(_) => format!("no bootstrap file that can be read, {} bytes{written}", found.len()),
+    }
 }
 
 fn bootstrap(zone: &TrustZone, cluster: &Cluster, agent_token: JoinTokenSecret, connection: &Connection) -> Result<Bootstrap> {

@@ -41,10 +41,7 @@ struct Names {
 impl Names {
     fn federations(&self, names: &[String]) -> Result<Vec<ApBindingFederation>> {
         let find = |name: &String| {
-            let zone = self.zones.find(name).map_err(|error| match error {
-                Error::Failed { hint, .. } => Error::Failed { message: format!("federated trust zone not found: {name}"), hint },
-                other => other,
-            })?;
+            let zone = self.zones.find(name).map_err(|error| error.instead(format!("federated trust zone not found: {name}")))?;
             Ok(ApBindingFederation { trust_zone_id: zone.id.clone() })
         };
         names.iter().map(find).collect()

@@ -31,14 +31,15 @@ async fn add(args: AddArgs, connection: &Connection, printer: &mut Printer<'_>) 
     };
     let zones = trust_zones(connection).await?;
     // How nodes prove themselves to SPIRE follows from the profile; on a host there is no Kubernetes to vouch for them.
-    let trust_provider = match args.profile {
+    let profile = args.profile.unwrap_or(Profile::Kubernetes);
+    let trust_provider = match profile {
         Profile::Istio | Profile::Kubernetes => Some(TrustProvider { kind: Some("kubernetes".into()), k8s_psat_config: None }),
         Profile::Host => None,
     };
     let cluster = Cluster {
         name: Some(args.name.to_string()),
         trust_zone_id: zones.find(&args.trust_zone)?.id.clone(),
-        profile: Some(args.profile.to_string()),
+        profile: Some(profile.to_string()),
         trust_provider,
         kubernetes_context: args.kubernetes_context,
         oidc_issuer_url: args.kubernetes_oidc_issuer,
@@ -48,7 +49,15 @@ async fn add(args: AddArgs, connection: &Connection, printer: &mut Printer<'_>) 
     };
     let answer = call(connection.clusters().create_cluster(CreateClusterRequest { cluster: Some(cluster) })).await?;
     let view = ClusterView::new(&answer.cluster.unwrap_or_default(), &zones);
-    printer.done(&format!("created cluster {} in trust zone {} with profile {}", view.name, view.trust_zone, view.profile), &view)
+    printer.done(&format!("created cluster {} in trust zone {} with profile {}", view.name, view.trust_zone, view.profile), &view)?;
+    if args.profile.is_none() {
+        let (name, zone) = (&view.name, &view.trust_zone);
+        printer.say(&format!(
+            "note: no --profile was given, so it is {profile}; for a machine without Kubernetes: cofidectl cluster del \
+             {name} --trust-zone {zone}, then cofidectl cluster add {name} --trust-zone {zone} --profile host"
+        ))?;
+    }
+    Ok(())
 }
 
 async fn list(args: ListArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {

@@ -6,6 +6,7 @@ use crate::args::federated_service::{FederatedServiceCommand, GetArgs, ListArgs}
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
+use crate::resolve::closest;
 use crate::view::federated_service::{FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView};
 
 pub(super) async fn run(command: FederatedServiceCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
@@ -36,10 +37,14 @@ async fn list(args: ListArgs, connection: &Connection, printer: &mut Printer<'_>
 
 async fn get(args: GetArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     let mut services = services(connection).await?;
-    services.retain(|service| service.hostname.as_deref() == Some(&args.hostname) || service.id == args.hostname);
-    if services.is_empty() {
+    let is_wanted = |service: &FederatedServiceView| service.hostname.as_deref() == Some(&args.hostname) || service.id == args.hostname;
+    if !services.iter().any(is_wanted) {
         let error = Error::failed(format!("federated service {:?} not found", args.hostname));
-        return Err(error.hint("cofidectl federated-service list shows which there are"));
+        return Err(match closest(&args.hostname, services.iter().filter_map(|service| service.hostname.as_deref())) {
+            Some(hostname) => error.hint(format!("did you mean {hostname}?")),
+            None => error.hint("cofidectl federated-service list shows which there are"),
+        });
     }
+    services.retain(is_wanted);
     printer.show(&FederatedServiceDetailsView(services))
 }

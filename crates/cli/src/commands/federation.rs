@@ -23,7 +23,7 @@ pub(super) async fn run(command: FederationCommand, connection: &Connection, pri
 }
 
 fn pair<'a>(args: &Direction, zones: &'a Directory<TrustZone>) -> Result<(&'a TrustZone, &'a TrustZone)> {
-    let find = |what: &str, name: &str| zones.find(name).map_err(|error| error.context(&format!("failed to get {what} {name}")));
+    let find = |what: &str, name: &str| zones.find(name).map_err(|error| error.instead(format!("failed to get {what} {name}: not found")));
     Ok((find("trust zone", &args.trust_zone)?, find("remote trust zone", &args.remote_trust_zone)?))
 }
 

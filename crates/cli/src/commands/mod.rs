@@ -32,7 +32,7 @@ pub async fn run(command: Command, config: &Config, printer: &mut Printer<'_>) -
         Command::AttestationPolicyBinding(BindingCommand::Update(args)) if !attestation_policy_binding::asks_for_a_change(args)? => {
             return printer.say("No changes specified");
         }
-        Command::Agent(AgentCommand::JoinToken(JoinTokenCommand::Create(args))) => agent::check_output_file(&args.output_file)?,
+        Command::Agent(AgentCommand::JoinToken(JoinTokenCommand::Create(args))) => agent::check_output_file(args)?,
         _ => {}
     }
     let connection = Connection::open(config).await?;

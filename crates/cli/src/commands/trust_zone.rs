@@ -44,7 +44,11 @@ async fn add(args: AddArgs, connection: &Connection, printer: &mut Printer<'_>) 
     let request = CreateTrustZoneRequest { trust_zone: Some(trust_zone) };
     let answer = call(connection.trust_zones().create_trust_zone(request)).await?;
     let view = TrustZoneView::new(&answer.trust_zone.unwrap_or_default(), []);
-    printer.done(&format!("created trust zone {} with trust domain {}", view.name, view.trust_domain), &view)
+    let endpoint = match (&view.bundle_endpoint_url, view.bundle_endpoint_profile) {
+        (Some(url), Some(profile)) => format!(" and bundle endpoint {url} ({profile})"),
+        _ => String::new(),
+    };
+    printer.done(&format!("created trust zone {} with trust domain {}{endpoint}", view.name, view.trust_domain), &view)
 }
 
 async fn list(connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
