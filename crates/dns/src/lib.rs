@@ -22,6 +22,6 @@ mod upstream;
 mod zone;
 
 pub use resolver::{Answer, ResolveError, Resolver};
-pub use server::{Bound, ServeError, Transport, serve};
+pub use server::{Bound, ServeError, serve};
 pub use upstream::{SYSTEM_RESOLV_CONF, Upstream};
 pub use zone::{ADDRESS_TTL, Zone, ZoneHandle};

@@ -1,11 +1,11 @@
 //! Sockets.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofide_runtime::bind::BindError;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,38 +20,14 @@ const TCP_IDLE: Duration = Duration::from_secs(10);
 /// Responses that may wait to be written to one TCP connection.
 const TCP_RESPONSES: usize = 32;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Udp,
-    Tcp,
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
-        })
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("cannot listen for DNS on {address} ({transport}): {source}{}", hint(source))]
-    Bind { address: SocketAddr, transport: Transport, source: io::Error },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     #[error("the upstream name server {0} is this resolver itself; name another one")]
     ForwardsToItself(SocketAddr),
     #[error("cannot use the upstream name servers: {0}")]
     Upstream(#[from] ResolveError),
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; another program listens there, stop it or choose another address or port",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE, choose another port or grant it",
-        io::ErrorKind::AddrNotAvailable => "; the address belongs to no interface of this machine",
-        _ => "",
-    }
 }
 
 /// A running resolver.
@@ -108,18 +84,18 @@ pub async fn serve(bind: &[SocketAddr], zone: ZoneHandle, upstream: Upstream, sh
     Ok(Bound { addresses, task })
 }
 
-async fn bind_both(address: SocketAddr) -> Result<(SocketAddr, UdpSocket, TcpListener), ServeError> {
-    let failed = |transport| move |source| ServeError::Bind { address, transport, source };
+async fn bind_both(address: SocketAddr) -> Result<(SocketAddr, UdpSocket, TcpListener), BindError> {
+    let over_tcp = |error| BindError::new(address, "DNS over TCP", error);
     // The port that is free for TCP may be taken for UDP: ask for another one, then.
     let mut attempts_left = if address.port() == 0 { 16 } else { 1 };
     loop {
         attempts_left -= 1;
-        let tcp = TcpListener::bind(address).await.map_err(failed(Transport::Tcp))?;
-        let bound = tcp.local_addr().map_err(failed(Transport::Tcp))?;
+        let tcp = TcpListener::bind(address).await.map_err(over_tcp)?;
+        let bound = tcp.local_addr().map_err(over_tcp)?;
         match UdpSocket::bind(bound).await {
             Ok(udp) => return Ok((bound, udp, tcp)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts_left > 0 => {}
-            Err(error) => return Err(failed(Transport::Udp)(error)),
+            Err(error) => return Err(BindError::new(address, "DNS over UDP", error)),
         }
     }
 }

@@ -231,7 +231,7 @@ async fn a_resolv_conf_that_names_this_resolver_alone_forwards_to_nobody() {
     let zone = imported(&[("server.demo.a.test", 1)]);
     let bound = match serve(&[address], zone, Upstream::ResolvConf(path), CancellationToken::new()).await {
         Ok(bound) => bound,
-        Err(ServeError::Bind { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => return,
+        Err(ServeError::Bind(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
         Err(error) => panic!("{error}"),
     };
     let response = over_udp(bound.addresses[0], "example.com.", RecordType::A).await;
@@ -245,7 +245,7 @@ async fn what_cannot_be_served_is_refused_with_the_reason_and_the_next_step() {
     let bound = start(imported(&[]), Upstream::Nobody).await;
     let taken = bound.addresses[0];
     let error = serve(&[taken], imported(&[]), Upstream::Nobody, CancellationToken::new()).await.unwrap_err().to_string();
-    assert!(error.contains(&taken.to_string()) && error.contains("another program listens there"), "{error}");
+    assert!(error.contains(&taken.to_string()) && error.contains("another program has this port"), "{error}");
 
     let foreign: SocketAddr = "192.0.2.1:0".parse().unwrap();
     let error = serve(&[foreign], imported(&[]), Upstream::Nobody, CancellationToken::new()).await.unwrap_err().to_string();

@@ -21,6 +21,21 @@ pub enum ConfigError {
     Invalid { origin: String, reason: String },
 }
 
+/// What is wrong with a configuration that is well-formed: the key, the reason and the way out.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("configuration key {key}: {reason}")]
+pub struct InvalidKey {
+    /// As in `federation.timeout` or `entries[0].selectors`.
+    pub key: String,
+    pub reason: String,
+}
+
+impl InvalidKey {
+    pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { key: key.into(), reason: reason.into() }
+    }
+}
+
 /// Reads `file` (where given), lays `overrides` over it and checks the whole as a `T`.
 ///
 /// `T` should carry `#[serde(deny_unknown_fields, default)]`. In `overrides`, a null counts as unset.

@@ -4,6 +4,7 @@
 //! sees the old content or the new, also after a crash. Secrets are readable by their owner alone, and a secret that
 //! others could read is refused instead of used.
 
+use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -11,6 +12,10 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
+
+mod owner;
+
+pub use owner::{Account, next_step};
 
 /// Who may read the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,25 +35,53 @@ impl Mode {
     }
 }
 
+/// What went wrong with which file, and the way out, all in its own text: the error of the operating system is told with it
+/// and is no cause of its own, so that nothing is said twice.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    #[error("cannot {action} {path}: {source}")]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {action} {}: {error}{}", path.display(), after_semicolon(next_step.as_deref()))]
+    Io { action: &'static str, path: PathBuf, error: io::Error, next_step: Option<String> },
+    #[error("cannot read {}: it belongs to {}, and this program runs as {}", path.display(), Account { uid: *owner }, Account { uid: *own })]
+    NotOwner { path: PathBuf, owner: u32, own: u32 },
     #[error("{path} holds a secret and is accessible to others (mode {mode:03o}); run: chmod 600 {path}")]
     Exposed { path: PathBuf, mode: u32 },
-    #[error("{path} is in use by another process; stop it, or choose another data folder")]
+    #[error(
+        "cannot use the data folder {}: {error}; {}choose another with --data-dir",
+        path.display(),
+        next_step.as_ref().map(|step| format!("{step}, or ")).unwrap_or_default()
+    )]
+    DataFolder { path: PathBuf, error: io::Error, next_step: Option<String> },
+    #[error(
+        "the data folder {} belongs to {owner}, and this program runs as {own}: who owns the folder could exchange its keys; run the \
+         program as that user, run: chown -R {} {}, or choose another with --data-dir",
+        path.display(), own.uid, path.display()
+    )]
+    ForeignFolder { path: PathBuf, owner: Account, own: Account },
+    #[error("the data folder {} is in use by another process; stop it, or choose another with --data-dir", path.display())]
     Locked { path: PathBuf },
 }
 
 impl FileError {
+    /// `action` as in "cannot {action} {path}".
+    pub fn io(action: &'static str, path: &Path, error: io::Error) -> Self {
+        // Whether a file can be replaced is a question to its folder.
+        let asked = if action == "write" { path.parent().unwrap_or(path) } else { path };
+        let next_step = owner::next_step(&error, asked);
+        Self::Io { action, path: path.to_owned(), error, next_step }
+    }
+
     /// Whether there simply is no such file, as opposed to one that cannot be used.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
     }
 }
 
+fn after_semicolon(text: Option<&str>) -> String {
+    text.map(|text| format!("; {text}")).unwrap_or_default()
+}
+
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
-    move |source| FileError::Io { action, path: path.to_owned(), source }
+    move |error| FileError::io(action, path, error)
 }
 
 /// Replaces the content of `path` as one step. The folder must exist.
@@ -58,12 +91,15 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: Mode) -> Result<(), FileE
     // Beside its place, since a rename is atomic within one file system only. The name begins with a dot so that folder
     // watchers of ours and of others pass it over; its random part keeps two writers apart, and a writer from what one
     // before it left behind in a crash.
+    let refused = Cell::new(None);
+    let create = |path: &Path| {
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode.bits()).open(path);
+        // What makes temporary files adds their path to the error, which nobody has ever seen.
+        file.inspect_err(|error| refused.set(error.raw_os_error()))
+    };
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".tmp")
-            .permissions(Permissions::from_mode(mode.bits()))
-            .tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").make_in(folder, create)?;
+        refused.set(None);
         file.write_all(content)?;
         // The creation mode is cut by the umask; a public file must be readable even under a strict one.
         file.as_file().set_permissions(Permissions::from_mode(mode.bits()))?;
@@ -72,12 +108,12 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: Mode) -> Result<(), FileE
         // Makes the rename itself last.
         File::open(folder)?.sync_all()
     };
-    write().map_err(at("write", path))
+    write().map_err(|error| FileError::io("write", path, refused.get().map_or(error, io::Error::from_raw_os_error)))
 }
 
 /// Reads a file that holds a secret; refuses one that the group or others may access.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let mut file = File::open(path).map_err(at("read", path))?;
+    let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
     // Of the file that is open, not of what the path leads to a moment later.
     let metadata = file.metadata().map_err(at("read", path))?;
     let mode = metadata.permissions().mode() & 0o777;
@@ -90,6 +126,16 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     Ok(content)
 }
 
+fn unreadable(path: &Path, error: io::Error) -> FileError {
+    let own = Account::own().uid;
+    match std::fs::metadata(path).map(|metadata| Account::of(&metadata).uid) {
+        Ok(owner) if error.kind() == io::ErrorKind::PermissionDenied && owner != own => {
+            FileError::NotOwner { path: path.to_owned(), owner, own }
+        }
+        _ => FileError::io("read", path, error),
+    }
+}
+
 /// Makes a folder, and its parents, that only the owner may enter. An existing one is left as it is.
 pub fn create_private_folder(path: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create the folder", path))
@@ -98,19 +144,36 @@ pub fn create_private_folder(path: &Path) -> Result<(), FileError> {
 /// Held while a process uses a data folder; released when dropped or when the process ends, however it ends.
 #[derive(Debug)]
 pub struct FolderLock {
+    is_new: bool,
     _lock: Flock<File>,
 }
 
 impl FolderLock {
-    pub fn acquire(folder: &Path) -> Result<Self, FileError> {
-        let path = folder.join("lock");
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(at("open the lock file", &path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { _lock: lock }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(FileError::Locked { path: folder.to_owned() }),
-            Err((_, errno)) => Err(at("lock", &path)(errno.into())),
+    /// Makes the folder where it is missing, for its owner alone, and locks it.
+    ///
+    /// A folder of another user is refused (root may use every folder: a container's volume can be anybody's).
+    pub fn open(folder: &Path) -> Result<Self, FileError> {
+        let unusable =
+            |error: io::Error| FileError::DataFolder { path: folder.to_owned(), next_step: owner::next_step(&error, folder), error };
+        let is_new = !folder.exists();
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+        let own = Account::own();
+        let owner = Account::of(&std::fs::metadata(folder).map_err(unusable)?);
+        if !own.is_root() && owner.uid != own.uid {
+            return Err(FileError::ForeignFolder { path: folder.to_owned(), owner, own });
         }
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(folder.join("lock")).map_err(unusable)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { is_new, _lock: lock }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(FileError::Locked { path: folder.to_owned() }),
+            Err((_, errno)) => Err(unusable(errno.into())),
+        }
+    }
+
+    /// Whether the folder was made when it was opened.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 }
 
@@ -124,6 +187,13 @@ mod tests {
 
     fn mode_of(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named_by_its_own_path_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_atomic(&folder.path().join("missing/state.json"), b"one", Mode::Public).unwrap_err().to_string();
+        assert!(error.ends_with("missing/state.json: No such file or directory (os error 2)"), "{error}");
     }
 
     #[test]
@@ -189,9 +259,19 @@ mod tests {
     #[test]
     fn a_data_folder_has_one_user() {
         let folder = tempfile::tempdir().unwrap();
-        let held = FolderLock::acquire(folder.path()).unwrap();
-        assert!(matches!(FolderLock::acquire(folder.path()), Err(FileError::Locked { .. })));
+        let data = folder.path().join("data");
+        let held = FolderLock::open(&data).unwrap();
+        assert!(held.is_new() && mode_of(&data) == 0o700);
+        let twin = FolderLock::open(&data).unwrap_err().to_string();
+        assert!(twin.contains("in use by another process") && twin.contains("--data-dir"), "{twin}");
         drop(held);
-        FolderLock::acquire(folder.path()).unwrap();
+        assert!(!FolderLock::open(&data).unwrap().is_new());
+    }
+
+    #[test]
+    fn a_data_folder_that_cannot_be_made_is_named_once_with_the_way_out() {
+        let error = FolderLock::open(Path::new("/proc/connect")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot use the data folder /proc/connect: "), "{error}");
+        assert!(error.ends_with("choose another with --data-dir") && error.matches("/proc/connect").count() == 1, "{error}");
     }
 }

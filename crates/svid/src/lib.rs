@@ -17,6 +17,7 @@
 
 pub mod authority;
 pub mod bundle;
+mod crypto;
 pub mod jwt;
 pub mod key;
 pub mod tls;
@@ -26,9 +27,10 @@ pub mod x509;
 mod testing;
 
 pub use bundle::{BundleSet, BundleSource};
+pub use crypto::install_crypto_provider;
 pub use key::{KeyError, PrivateKey};
 pub use rustls_pki_types::CertificateDer;
-pub use tls::{Authorizer, ClientAuth, IdentitySlot, IdentitySource, install_crypto_provider};
+pub use tls::{Authorizer, ClientAuth, IdentitySlot, IdentitySource};
 pub use x509::{KeyUsage, X509Svid, X509SvidError};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,7 +46,7 @@ fn from_seconds_since_epoch(seconds: i64) -> SystemTime {
 }
 
 /// RFC 3339 in UTC, for messages.
-fn display_time(time: SystemTime) -> String {
+pub fn display_time(time: SystemTime) -> String {
     time::OffsetDateTime::from(time)
         .format(&time::format_description::well_known::Rfc3339)
         .unwrap_or_else(|_| format!("{} seconds after the Unix epoch", seconds_since_epoch(time)))

@@ -24,6 +24,7 @@
 //! # Ok(()) }
 //! ```
 
+mod generic;
 mod jwt;
 mod rotation;
 mod x509;
@@ -33,6 +34,7 @@ use std::path::PathBuf;
 use cofide_core::{Bundle, SpiffeId, TrustDomain};
 use cofide_runtime::files::FileError;
 
+pub use generic::Authority;
 pub use jwt::{JwtSettings, JwtSigner};
 pub use rotation::{AuthorityInfo, AuthorityState, RotationChange, RotationError};
 pub use x509::{X509CertificateAuthority, X509Settings};
@@ -41,7 +43,11 @@ pub use x509::{X509CertificateAuthority, X509Settings};
 pub enum AuthorityError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{} is not a usable key file: {reason}", path.display())]
+    #[error(
+        "{} is not a usable key file: {reason}; it was left as it is: put back a copy, or move it away to begin with a new authority \
+         that nobody trusts yet",
+        path.display()
+    )]
     Content { path: PathBuf, reason: String },
     #[error("{} belongs to trust domain {found}, expected {expected}; use another file or another trust domain", path.display())]
     OtherTrustDomain { path: PathBuf, expected: TrustDomain, found: String },

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use cofide_runtime::files::{self, Mode};
 
 /// What rotates.
-pub(super) trait Rotating {
+pub trait Rotating {
     /// How people and logs tell authorities apart.
     fn id(&self) -> &str;
     fn not_before(&self) -> SystemTime;
@@ -56,7 +56,7 @@ pub struct AuthorityInfo {
     pub not_after: SystemTime,
 }
 
-/// What [`maintain`](super::X509CertificateAuthority::maintain) did.
+/// What [`maintain`](super::Authority::maintain) did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RotationChange {
     Prepared(String),
@@ -215,7 +215,7 @@ pub(super) fn file_time(time: SystemTime) -> i64 {
 }
 
 /// How one kind of authority is written and read.
-pub(super) trait Stored: Rotating + Sized {
+pub trait Stored: Rotating + Sized {
     type Entry: serde::Serialize + serde::de::DeserializeOwned;
     fn to_entry(&self) -> Self::Entry;
     fn from_entry(entry: Self::Entry) -> Result<Self, String>;

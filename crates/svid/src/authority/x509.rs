@@ -1,7 +1,6 @@
 //! The X.509 certificate authority of a trust domain.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,8 +15,9 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::rotation::{Rotating, Rotation, Stored};
-use super::{AuthorityError, AuthorityInfo, IssueError, RotationChange, RotationError};
+use super::IssueError;
+use super::generic::{Authority, Kind};
+use super::rotation::{Rotating, Stored};
 use crate::key::PrivateKey;
 use crate::x509::{self, X509Svid};
 
@@ -48,16 +48,12 @@ impl Default for X509Settings {
     }
 }
 
-/// A self-signed certificate authority with its rotation (see the [module](super)).
-#[derive(Clone, Debug)]
-pub struct X509CertificateAuthority {
-    trust_domain: TrustDomain,
-    settings: X509Settings,
-    rotation: Rotation<CertificateAndKey>,
-}
+/// A self-signed certificate authority with its rotation.
+pub type X509CertificateAuthority = Authority<CertificateAndKey>;
 
+/// One certificate authority.
 #[derive(Clone)]
-struct CertificateAndKey {
+pub struct CertificateAndKey {
     id: String,
     certificate: CertificateDer<'static>,
     key: Arc<KeyPair>,
@@ -87,42 +83,6 @@ impl Rotating for CertificateAndKey {
 }
 
 impl X509CertificateAuthority {
-    /// A new authority with a fresh key (ECDSA on P-256).
-    pub fn create(trust_domain: TrustDomain, settings: X509Settings, now: SystemTime) -> Result<Self, AuthorityError> {
-        let first = self_signed(&trust_domain, &settings, now).map_err(|error| AuthorityError::Crypto(error.to_string()))?;
-        Ok(Self { trust_domain, settings, rotation: Rotation::new(first, now) })
-    }
-
-    /// Reads a key file; refuses one of another trust domain, and one that others may read.
-    pub fn load(path: &Path, trust_domain: TrustDomain, settings: X509Settings) -> Result<Self, AuthorityError> {
-        let rotation = Rotation::load(path, &trust_domain)?;
-        Ok(Self { trust_domain, settings, rotation })
-    }
-
-    /// Reads the key file, or creates it where there is none.
-    pub fn load_or_create(path: &Path, trust_domain: TrustDomain, settings: X509Settings, now: SystemTime) -> Result<Self, AuthorityError> {
-        if let Some(rotation) = Rotation::load_if_present(path, &trust_domain)? {
-            return Ok(Self { trust_domain, settings, rotation });
-        }
-        let authority = Self::create(trust_domain, settings, now)?;
-        authority.save(path)?;
-        Ok(authority)
-    }
-
-    /// Writes the key file: mode 0600, replaced in one step.
-    pub fn save(&self, path: &Path) -> Result<(), AuthorityError> {
-        self.rotation.save(path, &self.trust_domain)
-    }
-
-    pub fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
-    }
-
-    /// Grows with each change of [`authorities`](Self::authorities), also from one key file to the next.
-    pub fn revision(&self) -> u64 {
-        self.rotation.revision
-    }
-
     /// What verifiers need: the active certificate first, then the prepared one, then the retired ones.
     pub fn authorities(&self) -> Vec<X509Authority> {
         let authority = |held: &super::rotation::Held<CertificateAndKey>| X509Authority {
@@ -130,44 +90,6 @@ impl X509CertificateAuthority {
             tainted: held.tainted,
         };
         self.rotation.all().map(|(held, _)| authority(held)).collect()
-    }
-
-    /// Every authority with its place in the rotation.
-    pub fn state(&self) -> Vec<AuthorityInfo> {
-        self.rotation.info()
-    }
-
-    /// Creates the next authority and publishes it; it signs nothing yet. Answers its id.
-    pub fn prepare(&mut self, now: SystemTime) -> Result<String, RotationError> {
-        let (trust_domain, settings) = (&self.trust_domain, &self.settings);
-        self.rotation.prepare(|| create(trust_domain, settings, now))
-    }
-
-    /// Lets the prepared authority sign from now on; the active one retires and stays published.
-    pub fn activate(&mut self, now: SystemTime) -> Result<String, RotationError> {
-        self.rotation.activate(now)
-    }
-
-    /// Stops publishing the retired authorities of which no SVID can be alive any more. Answers their ids.
-    pub fn retire(&mut self, now: SystemTime) -> Vec<String> {
-        self.rotation.retire(now, self.settings.max_svid_ttl)
-    }
-
-    /// Marks a retired authority as not to be trusted: SVIDs that it signed are refused where the mark arrives.
-    pub fn taint(&mut self, id: &str) -> Result<(), RotationError> {
-        self.rotation.taint(id)
-    }
-
-    /// Stops publishing a retired authority at once, whatever it signed.
-    pub fn revoke(&mut self, id: &str) -> Result<(), RotationError> {
-        self.rotation.revoke(id)
-    }
-
-    /// Does what is due by the clock: prepare at half of the active certificate's life, activate when a sixth is left,
-    /// retire.
-    pub fn maintain(&mut self, now: SystemTime) -> Result<Vec<RotationChange>, RotationError> {
-        let (trust_domain, settings) = (&self.trust_domain, &self.settings);
-        self.rotation.maintain(now, settings.max_svid_ttl, || create(trust_domain, settings, now))
     }
 
     /// Issues an SVID with a fresh key (ECDSA on P-256), for servers and clients alike.
@@ -181,15 +103,12 @@ impl X509CertificateAuthority {
         ttl: Duration,
         now: SystemTime,
     ) -> Result<X509Svid, IssueError> {
-        if spiffe_id.trust_domain() != &self.trust_domain {
-            return Err(IssueError::ForeignTrustDomain { id: spiffe_id.clone(), trust_domain: self.trust_domain.clone() });
+        let active = self.signing_for(spiffe_id, now)?;
+        if now < active.not_before {
+            return Err(IssueError::AuthorityNotValid { trust_domain: self.trust_domain.clone() });
         }
         if spiffe_id.path().is_empty() {
             return Err(IssueError::NoPath(spiffe_id.clone()));
-        }
-        let active = &self.rotation.active.authority;
-        if !(active.not_before..active.not_after).contains(&now) {
-            return Err(IssueError::AuthorityNotValid { trust_domain: self.trust_domain.clone() });
         }
 
         let mut names = vec![SanType::URI(ia5(&spiffe_id.to_string()).map_err(|reason| crypto(spiffe_id, reason))?)];
@@ -235,8 +154,16 @@ fn whole_seconds(time: SystemTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(crate::seconds_since_epoch(time))
 }
 
-fn create(trust_domain: &TrustDomain, settings: &X509Settings, now: SystemTime) -> Result<CertificateAndKey, RotationError> {
-    self_signed(trust_domain, settings, now).map_err(|error| RotationError::Crypto(error.to_string()))
+impl Kind for CertificateAndKey {
+    type Settings = X509Settings;
+
+    fn create(trust_domain: &TrustDomain, settings: &X509Settings, now: SystemTime) -> Result<Self, rcgen::Error> {
+        self_signed(trust_domain, settings, now)
+    }
+
+    fn longest_life(settings: &X509Settings) -> Duration {
+        settings.max_svid_ttl
+    }
 }
 
 /// After SPIFFE X509-SVID, sections 3.1 and 4: the SPIFFE ID of the trust domain, without a path; a critical CA flag;
@@ -270,7 +197,7 @@ impl X509Settings {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Entry {
+pub struct Entry {
     certificate: String,
     private_key: String,
 }

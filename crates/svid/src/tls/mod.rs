@@ -8,15 +8,15 @@
 mod resolver;
 mod verifier;
 
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cofide_core::{SpiffeId, TrustDomain};
 use cofide_runtime::Chain;
-use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
 
 use crate::bundle::BundleSource;
+use crate::crypto::provider;
 use crate::x509::{self, X509Svid, X509SvidError};
 
 /// Who we are, at the moment of asking; `None` while there is no identity yet.
@@ -112,7 +112,7 @@ impl ServerRefused {
 ///
 /// It authenticates clients and authorises none: read the peer with [`peer_spiffe_id`] after the handshake and decide.
 pub fn server_config(identity: Arc<dyn IdentitySource>, bundles: Arc<dyn BundleSource>, client_auth: ClientAuth) -> ServerConfig {
-    let builder = ServerConfig::builder_with_provider(PROVIDER.clone())
+    let builder = ServerConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(rustls::DEFAULT_VERSIONS)
         .expect("the provider supports the default versions");
     let builder = match client_auth {
@@ -129,7 +129,7 @@ pub fn server_config(identity: Arc<dyn IdentitySource>, bundles: Arc<dyn BundleS
 /// A client configuration: TLS 1.2 and 1.3, no ALPN, no resumption. Without an identity, or while its source has none,
 /// the client presents no certificate.
 pub fn client_config(identity: Option<Arc<dyn IdentitySource>>, bundles: Arc<dyn BundleSource>, authorizer: Authorizer) -> ClientConfig {
-    let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
+    let builder = ClientConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(rustls::DEFAULT_VERSIONS)
         .expect("the provider supports the default versions")
         .dangerous()
@@ -146,19 +146,6 @@ pub fn client_config(identity: Option<Arc<dyn IdentitySource>>, bundles: Arc<dyn
 /// verified them; this only reads the name.
 pub fn peer_spiffe_id(certificates: &[CertificateDer<'_>]) -> Result<SpiffeId, X509SvidError> {
     x509::spiffe_id(certificates.first().ok_or(X509SvidError::EmptyChain)?)
-}
-
-/// Makes AWS-LC the provider of the process, for the libraries that ask rustls for its default. Once per program; a
-/// second call changes nothing.
-pub fn install_crypto_provider() {
-    // An error says that one is installed already.
-    let _ = CryptoProvider::install_default(PROVIDER.as_ref().clone());
-}
-
-static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-
-pub(crate) fn provider() -> &'static CryptoProvider {
-    &PROVIDER
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 use std::io::{Read, Write};
 use std::time::SystemTime;
 
+use rustls::crypto::CryptoProvider;
 use rustls::{ClientConnection, ServerConnection};
 use rustls_pki_types::ServerName;
 
 use super::*;
 use crate::bundle::BundleSet;
+use crate::crypto::install_crypto_provider;
 use crate::testing::*;
 
 fn identity(svid: X509Svid) -> Arc<dyn IdentitySource> {
@@ -123,7 +125,7 @@ fn both_sides_learn_who_the_other_is() {
 fn tls_1_2_works_the_same_way() {
     let world = World::new();
     let svid = svid(&world.b, "spiffe://b.test/client", SystemTime::now());
-    let client = ClientConfig::builder_with_provider(PROVIDER.clone())
+    let client = ClientConfig::builder_with_provider(crate::crypto::provider().clone())
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
         .dangerous()
@@ -257,6 +259,48 @@ fn trust_that_ended_ends_with_the_next_handshake_of_the_same_pair() {
     }
     world.server_bundles.remove(&domain("b.test"));
     assert_eq!(handshake(&server, &client).unwrap_err().by, "server");
+}
+
+#[test]
+fn no_handshake_fails_while_both_identities_and_their_authorities_rotate_beneath_it() {
+    const HANDSHAKES: usize = 150;
+    let mut world = World::new();
+    let slots = [Arc::new(IdentitySlot::default()), Arc::new(IdentitySlot::default())];
+    let names = ["spiffe://a.test/server", "spiffe://b.test/client"];
+    slots[0].set(svid(&world.a, names[0], SystemTime::now()));
+    slots[1].set(svid(&world.b, names[1], SystemTime::now()));
+    let server = Arc::new(server_config(slots[0].clone(), world.server_bundles.clone(), ClientAuth::Required));
+    let client = Arc::new(client_config(Some(slots[1].clone()), world.client_bundles.clone(), any_in("a.test")));
+
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        let rotating = scope.spawn(|| {
+            let (mut leaves, mut authorities) = (0_u32, 0_u32);
+            while !is_over.load(order) {
+                let now = SystemTime::now();
+                if leaves % 16 == 0 && authorities < 20 {
+                    // Published before it signs.
+                    world.a.prepare(now).unwrap();
+                    world.b.prepare(now).unwrap();
+                    world.client_bundles.set(bundle(&world.a));
+                    world.server_bundles.set(bundle(&world.b));
+                    world.a.activate(now).unwrap();
+                    world.b.activate(now).unwrap();
+                    authorities += 1;
+                }
+                slots[0].set(svid(&world.a, names[0], now));
+                slots[1].set(svid(&world.b, names[1], now));
+                leaves += 1;
+            }
+            (leaves, authorities)
+        });
+        let failures: Vec<_> = (0..HANDSHAKES).filter_map(|_| handshake(&server, &client).err()).collect();
+        is_over.store(true, order);
+        let (leaves, authorities) = rotating.join().unwrap();
+        assert!(failures.is_empty(), "{} of {HANDSHAKES}, first {:?}", failures.len(), failures.first());
+        assert!(leaves > 10 && authorities > 1, "{leaves} identities and {authorities} authorities: too few to tell anything");
+    });
 }
 
 #[test]

@@ -9,8 +9,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{Authorizer, ServerRefused, provider};
+use super::{Authorizer, ServerRefused};
 use crate::bundle::BundleSource;
+use crate::crypto::provider;
 use crate::x509::{self, KeyUsage, X509SvidError};
 
 /// Verifies the certificates of clients.

@@ -12,8 +12,8 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
 use zeroize::Zeroizing;
 
+use crate::crypto::provider;
 use crate::key::{PrivateKey, pem};
-use crate::tls;
 
 pub use verify::{KeyUsage, X509SvidError, spiffe_id, verify};
 
@@ -77,7 +77,7 @@ impl X509Svid {
 
     /// The form in which rustls presents it. Fails where the key does not belong to the leaf.
     pub fn certified_key(&self) -> Result<CertifiedKey, X509SvidError> {
-        CertifiedKey::from_der(self.certificates.clone(), self.private_key.clone_key(), tls::provider())
+        CertifiedKey::from_der(self.certificates.clone(), self.private_key.clone_key(), provider())
             .map_err(|error| X509SvidError::Key(error.to_string()))
     }
 }

@@ -11,7 +11,7 @@ use x509_parser::oid_registry::{OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_KEY
 
 use super::{parse, validity};
 use crate::bundle::BundleSource;
-use crate::tls;
+use crate::crypto::provider;
 
 /// Longer chains are refused before they are read: a chain comes from whoever opens a connection.
 const MAX_CHAIN_LENGTH: usize = 16;
@@ -204,7 +204,7 @@ fn build_path(
         KeyUsage::Server => webpki::KeyUsage::server_auth(),
     };
     let now = UnixTime::since_unix_epoch(Duration::from_secs(crate::seconds_since_epoch(now)));
-    let algorithms = tls::provider().signature_verification_algorithms.all;
+    let algorithms = provider().signature_verification_algorithms.all;
     EndEntityCert::try_from(leaf)?.verify_for_usage(algorithms, &anchors, intermediates, now, usage, None, None).map(|_| ())
 }
 
