@@ -1,9 +1,17 @@
 //! What the tests of the whole are made of.
 //!
-//! - [`plane`]: Connect, trust-zone-servers and agents in one process, on ports and sockets of their own
+//! - [`plane`]: Connect, trust-zone-servers and agents in one process, on ports and sockets of their own; each can be stopped,
+//!   ended without warning, and started again
+//! - [`workload`]: an application of the plane, with what the Workload API gives it
+//! - [`authorities`]: the rotation of a trust zone's authority
 //! - [`envoy`]: a real Envoy, its admin page, and its log where something fails
 //! - [`wait`]: conditions with deadlines, in the place of sleeps
 
+pub mod authorities;
 pub mod envoy;
+mod loopback;
 pub mod plane;
+mod running;
 pub mod wait;
+pub mod workload;
+mod zone;

@@ -1,45 +1,38 @@
 //! The whole plane in one process: Connect, and for each trust zone a SPIFFE server and an agent.
 //!
 //! All of it is the product's own `run`, on ports and sockets of its own, in a folder that goes with the [`Plane`]. Only
-//! the Envoys are missing; [`crate::envoy`] has them.
+//! the Envoys are missing; [`crate::envoy`] has them. A test that fails shows the state of all parts and the ends of their
+//! logs.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
 
-use anyhow::{Context, Result};
-use cofide_api::connect::agent_service::CreateAgentJoinTokenRequest;
+use anyhow::{Context, Result, ensure};
 use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient;
-use cofide_api::connect::ap_binding_service::CreateApBindingRequest;
+use cofide_api::connect::agent_service::{CreateAgentJoinTokenRequest, ListFederatedServicesRequest};
 use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
+use cofide_api::connect::ap_binding_service::{CreateApBindingRequest, DestroyApBindingRequest};
 use cofide_api::connect::attestation_policy_service::CreateAttestationPolicyRequest;
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_client::AttestationPolicyServiceClient;
+use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
+use cofide_api::connect::audit_service::{ListEventsRequest, list_events_request};
 use cofide_api::connect::cluster_service::CreateClusterRequest;
 use cofide_api::connect::cluster_service::cluster_service_client::ClusterServiceClient;
-use cofide_api::connect::federation_service::CreateFederationRequest;
 use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
-use cofide_api::connect::trust_zone_service::CreateTrustZoneRequest;
+use cofide_api::connect::federation_service::{CreateFederationRequest, DestroyFederationRequest};
+use cofide_api::connect::receipt_service::receipt_service_client::ReceiptServiceClient;
+use cofide_api::connect::receipt_service::{ListFederationStatusesRequest, federation_status};
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
-use cofide_api::types::{ap_binding, attestation_policy, cluster, federation, trust_zone};
+use cofide_api::connect::trust_zone_service::{CreateTrustZoneRequest, UpdateTrustZoneBundleRequest};
+use cofide_api::types::{ap_binding, attestation_policy, audit, cluster, federated_service, federation, trust_zone};
 use cofide_connect_client::{Bootstrap, Credential, UserChannel, connect_as_user};
-use cofide_core::{ClusterId, JoinTokenSecret, TrustDomain, TrustZoneId};
-use serde_json::json;
+use cofide_core::{JoinTokenSecret, TrustZoneId};
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
-/// A program of the plane that runs in this process.
-struct Running {
-    shutdown: CancellationToken,
-    stopped: tokio::task::JoinHandle<Result<()>>,
-}
-
-impl Running {
-    /// Stops it as a signal would, and waits until its sockets and locks are free again.
-    async fn stop(self) -> Result<()> {
-        self.shutdown.cancel();
-        self.stopped.await?
-    }
-}
+use crate::loopback::own_address;
+use crate::running::{Running, log_tail, this_program};
+pub use crate::zone::Zone;
 
 /// Connect with any number of trust zones.
 pub struct Plane {
@@ -50,26 +43,12 @@ pub struct Plane {
     pub zones: Vec<Zone>,
 }
 
-/// One trust zone with one cluster: its SPIFFE server and its agent.
-pub struct Zone {
-    pub name: String,
-    pub trust_domain: TrustDomain,
-    pub id: TrustZoneId,
-    pub cluster_id: ClusterId,
-    pub folder: PathBuf,
-    /// Where the agent listens; kept over its restarts.
-    pub xds_address: SocketAddr,
-    pub dns_address: SocketAddr,
-    pub gateway_address: SocketAddr,
-    trust_zone_server: Option<Running>,
-    agent: Option<Running>,
-}
-
 impl Plane {
-    /// Starts Connect on a free port, in an empty folder.
+    /// Starts Connect in an empty folder.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plane").tempdir()?;
-        let (address, connect) = start_connect(folder.path(), any_port()).await?;
+        let address = (own_address(), 8443).into();
+        let connect = start_connect(folder.path(), address).await?;
         let credential = Credential::read(&folder.path().join("connect/admin-credential.json"))?;
         Ok(Self { folder, address, connect: Some(connect), credential, zones: Vec::new() })
     }
@@ -90,11 +69,23 @@ impl Plane {
         }
     }
 
-    pub async fn restart_connect(&mut self) -> Result<()> {
-        self.stop_connect().await?;
-        let (_, connect) = start_connect(self.folder.path(), self.address).await?;
-        self.connect = Some(connect);
+    /// Ends Connect as `kill -9` would.
+    pub async fn kill_connect(&mut self) -> Result<()> {
+        match self.connect.take() {
+            Some(connect) => connect.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    pub async fn start_connect(&mut self) -> Result<()> {
+        ensure!(self.connect.is_none(), "Connect runs");
+        self.connect = Some(start_connect(self.folder.path(), self.address).await?);
         Ok(())
+    }
+
+    /// Everything that Connect has written so far, over all its starts.
+    pub fn connect_log(&self) -> String {
+        std::fs::read_to_string(connect_log(self.folder.path())).unwrap_or_default()
     }
 
     /// A channel with the administrator's token.
@@ -106,9 +97,8 @@ impl Plane {
     /// starting anything of it.
     pub async fn create_zone(&mut self, letter: &str) -> Result<usize> {
         let channel = self.admin().await?;
-        let name = format!("trust-zone-{letter}");
-        let trust_domain = TrustDomain::new(format!("{letter}.test"))?;
-        let zone = trust_zone::TrustZone { name: name.clone(), trust_domain: trust_domain.to_string(), ..Default::default() };
+        let zone =
+            trust_zone::TrustZone { name: format!("trust-zone-{letter}"), trust_domain: format!("{letter}.test"), ..Default::default() };
         let request = CreateTrustZoneRequest { trust_zone: Some(zone) };
         let created = TrustZoneServiceClient::new(channel.clone()).create_trust_zone(request).await?.into_inner();
         let id: TrustZoneId = created.trust_zone.and_then(|zone| zone.id).context("no id")?.parse()?;
@@ -121,22 +111,7 @@ impl Plane {
         };
         let created = ClusterServiceClient::new(channel).create_cluster(CreateClusterRequest { cluster: Some(cluster) }).await?;
         let cluster_id = created.into_inner().cluster.and_then(|cluster| cluster.id).context("no id")?.parse()?;
-
-        let folder = self.folder.path().join(letter);
-        std::fs::create_dir_all(folder.join("manifests"))?;
-        let ip = own_address();
-        self.zones.push(Zone {
-            name,
-            trust_domain,
-            id,
-            cluster_id,
-            folder,
-            xds_address: (ip, 18001).into(),
-            dns_address: (ip, 10053).into(),
-            gateway_address: (ip, 15443).into(),
-            trust_zone_server: None,
-            agent: None,
-        });
+        self.zones.push(Zone::new(letter, self.folder.path().join(letter), id, cluster_id)?);
         Ok(self.zones.len() - 1)
     }
 
@@ -194,18 +169,66 @@ impl Plane {
         Ok(())
     }
 
+    pub async fn unfederate(&self, federation_id: String) -> Result<()> {
+        let request = DestroyFederationRequest { federation_id: Some(federation_id) };
+        FederationServiceClient::new(self.admin().await?).destroy_federation(request).await?;
+        Ok(())
+    }
+
+    /// What `cofidectl federation list` shows: from, to and state.
+    pub async fn federation_states(&self) -> Result<BTreeSet<(String, String, federation_status::State)>> {
+        let request = ListFederationStatusesRequest { filter: None };
+        let answer = ReceiptServiceClient::new(self.admin().await?).list_federation_statuses(request).await?.into_inner();
+        let name = |id: &str| self.zones.iter().find(|zone| zone.id.as_str() == id).map_or_else(|| id.to_owned(), |zone| zone.name.clone());
+        let line = |status: federation_status::State, from: &str, to: &str| (name(from), name(to), status);
+        Ok(answer.statuses.iter().map(|status| line(status.state(), &status.trust_zone_id, &status.remote_trust_zone_id)).collect())
+    }
+
+    /// Gives Connect the bundle that the zone's SPIFFE server has now, as `cofidectl trust-zone set-bundle` does.
+    pub async fn set_bundle(&self, zone: usize) -> Result<()> {
+        let zone = &self.zones[zone];
+        let bundle = zone.spire().own_bundle().await?;
+        let request = UpdateTrustZoneBundleRequest { bundle: Some((&bundle).into()), trust_zone_id: zone.id.to_string() };
+        TrustZoneServiceClient::new(self.admin().await?).update_trust_zone_bundle(request).await?;
+        Ok(())
+    }
+
+    /// All federated services that Connect knows.
+    pub async fn services(&self) -> Result<Vec<federated_service::FederatedService>> {
+        let request = ListFederatedServicesRequest::default();
+        Ok(AgentServiceClient::new(self.admin().await?).list_federated_services(request).await?.into_inner().services)
+    }
+
+    /// What the audit log holds of one kind, newest first.
+    pub async fn events(&self, kind: audit::EventType) -> Result<Vec<audit::Event>> {
+        self.audit(list_events_request::Filter { event_types: vec![kind.into()], ..Default::default() }).await
+    }
+
+    /// The calls that were refused to somebody, newest first.
+    pub async fn denials(&self, actor: &str) -> Result<Vec<audit::Event>> {
+        let outcomes = vec![audit::Outcome::Denied.into()];
+        self.audit(list_events_request::Filter { outcomes, actors: vec![actor.to_owned()], ..Default::default() }).await
+    }
+
+    async fn audit(&self, filter: list_events_request::Filter) -> Result<Vec<audit::Event>> {
+        let request = ListEventsRequest { filter: Some(filter), pagination: None };
+        Ok(AuditServiceClient::new(self.admin().await?).list_events(request).await?.into_inner().events)
+    }
+
     /// A static policy for this very process, bound in the zone. Gives the id of the binding.
     ///
     /// Everything in the plane is one process, so an identity is chosen by its SPIFFE ID, not by selectors.
     pub async fn bind(&self, zone: usize, path: &str, federates_with: &[usize]) -> Result<String> {
+        self.bind_program(zone, path, &this_program()?, federates_with).await
+    }
+
+    /// As [`Plane::bind`], for processes with this executable.
+    pub async fn bind_program(&self, zone: usize, path: &str, program: &Path, federates_with: &[usize]) -> Result<String> {
         let channel = self.admin().await?;
         let statically = attestation_policy::ApStatic {
             spiffe_id_path: Some(path.to_owned()),
             parent_id_path: Some("/spire/agent".to_owned()),
-            selectors: vec![cofide_api::spire::types::Selector {
-                r#type: "unix".into(),
-                value: format!("path:{}", this_program()?.display()),
-            }],
+            selectors: vec![cofide_api::spire::types::Selector { r#type: "unix".into(), value: format!("path:{}", program.display()) }],
             ..Default::default()
         };
         let policy = attestation_policy::AttestationPolicy {
@@ -226,115 +249,38 @@ impl Plane {
         created.binding.and_then(|binding| binding.id).context("no id")
     }
 
+    pub async fn unbind(&self, binding_id: String) -> Result<()> {
+        let request = DestroyApBindingRequest { binding_id: Some(binding_id) };
+        ApBindingServiceClient::new(self.admin().await?).destroy_ap_binding(request).await?;
+        Ok(())
+    }
+
     pub fn binding_federations(&self, zones: &[usize]) -> Vec<ap_binding::ApBindingFederation> {
         let of = |zone: &usize| ap_binding::ApBindingFederation { trust_zone_id: Some(self.zones[*zone].id.to_string()) };
         zones.iter().map(of).collect()
     }
 }
 
-impl Zone {
-    pub fn cluster_name(&self) -> String {
-        self.name.replace("trust-zone", "cluster")
-    }
-
-    pub fn workload_api_socket(&self) -> PathBuf {
-        self.folder.join("workload-api.sock")
-    }
-
-    pub fn admin_socket(&self) -> PathBuf {
-        self.folder.join("admin.sock")
-    }
-
-    pub fn manifest(&self, name: &str) -> PathBuf {
-        self.folder.join("manifests").join(name)
-    }
-
-    /// Puts a manifest into the agent's folder, whole at once.
-    pub fn write_manifest(&self, name: &str, content: &str) -> Result<()> {
-        let staged = self.folder.join(name);
-        std::fs::write(&staged, content)?;
-        Ok(std::fs::rename(staged, self.manifest(name))?)
-    }
-
-    /// What the agent wrote beside the manifest; empty where it has not.
-    pub fn status_of(&self, manifest: &str) -> String {
-        let stem = manifest.trim_end_matches(".yaml");
-        std::fs::read_to_string(self.manifest(&format!("{stem}.status.yaml"))).unwrap_or_default()
-    }
-
-    pub async fn start_trust_zone_server(&mut self) -> Result<()> {
-        let config = cofide_runtime::config::load(
-            None,
-            &json!({
-                "trust_domain": self.trust_domain.as_str(),
-                "data_dir": self.folder.join("trust-zone-server"),
-                "workload_api_socket": self.workload_api_socket(),
-                "admin_socket": self.admin_socket(),
-                "entries": [{
-                    "spiffe_id_path": format!("/cluster/{}/ns/cofide/sa/cofide-agent", self.cluster_name()),
-                    "selectors": [format!("unix:path:{}", this_program()?.display())],
-                }],
-            }),
-        )?;
-        let shutdown = CancellationToken::new();
-        let server = cofide_trust_zone_server::run::start(config, shutdown.clone()).await?;
-        self.trust_zone_server = Some(Running { shutdown, stopped: tokio::spawn(server.wait()) });
-        Ok(())
-    }
-
-    pub async fn stop_trust_zone_server(&mut self) -> Result<()> {
-        match self.trust_zone_server.take() {
-            Some(server) => server.stop().await,
-            None => Ok(()),
-        }
-    }
-
-    pub async fn start_agent(&mut self) -> Result<()> {
-        let config = cofide_agent::config::Config {
-            data_dir: self.folder.join("agent"),
-            manifest_dir: self.folder.join("manifests"),
-            bootstrap_file: Some(self.folder.join("bootstrap.yaml")),
-            spiffe_endpoint_socket: format!("unix://{}", self.workload_api_socket().display()),
-            spire_server_socket: self.admin_socket(),
-            xds_address: self.xds_address,
-            dns_address: self.dns_address,
-            gateway_listen_address: self.gateway_address,
-            resync_seconds: 2,
-            ..Default::default()
-        };
-        let shutdown = CancellationToken::new();
-        let bound = cofide_agent::run::run(config, shutdown.clone()).await?;
-        self.agent = Some(Running { shutdown, stopped: tokio::spawn(bound.stopped()) });
-        Ok(())
-    }
-
-    pub async fn stop_agent(&mut self) -> Result<()> {
-        match self.agent.take() {
-            Some(agent) => agent.stop().await,
-            None => Ok(()),
+impl Drop for Plane {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The test harness shows it with the failure.
+            eprintln!("{}", log_tail(&connect_log(self.folder.path())));
+            self.zones.iter().for_each(|zone| eprintln!("{}", zone.dump()));
         }
     }
 }
 
-async fn start_connect(folder: &Path, listen_address: SocketAddr) -> Result<(SocketAddr, Running)> {
+async fn start_connect(folder: &Path, listen_address: SocketAddr) -> Result<Running> {
     let config = cofide_connect::config::Config { data_dir: folder.join("connect"), listen_address, ..Default::default() };
-    let shutdown = CancellationToken::new();
-    let bound = cofide_connect::run::run(config, shutdown.clone()).await?;
-    Ok((bound.address, Running { shutdown, stopped: tokio::spawn(bound.stopped()) }))
+    let start = async |shutdown| {
+        let bound = Box::pin(cofide_connect::run::run(config, shutdown)).await?;
+        Ok(((), bound.stopped()))
+    };
+    let ((), running) = Running::start(&connect_log(folder), start).await?;
+    Ok(running)
 }
 
-fn any_port() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
-
-/// A loopback address that no other zone of this or another test process uses. With one, a zone keeps the usual ports,
-/// which lie below those that the kernel gives out: nothing can take one while its agent restarts.
-fn own_address() -> Ipv4Addr {
-    static ZONES: AtomicU8 = AtomicU8::new(0);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 128 + ZONES.fetch_add(1, Ordering::Relaxed) % 64, high, low.max(1))
-}
-
-fn this_program() -> Result<PathBuf> {
-    Ok(std::env::current_exe()?.canonicalize()?)
+fn connect_log(folder: &Path) -> PathBuf {
+    folder.join("connect.log")
 }

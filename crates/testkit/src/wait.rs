@@ -1,6 +1,10 @@
 //! Waiting for a condition, with a deadline and a report of what was seen last.
+//!
+//! What surrounds the condition reports by itself when a test fails: [`crate::plane::Plane`] and [`crate::envoy::Envoy`] show
+//! their state and the end of their logs as they go.
 
 use std::fmt::Debug;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 /// Long enough for a slow machine that does something else too; nothing waits this long when all is well.
@@ -19,29 +23,51 @@ where
     T: Debug,
     F: Future<Output = T>,
 {
-    let caller = std::panic::Location::caller();
-    within(PATIENCE, what, caller, ask, done)
+    within(PATIENCE, what, ask, done)
 }
 
 /// As [`eventually`], with another deadline: where the time is itself what is promised.
-pub async fn within<T, F>(
-    patience: Duration,
-    what: &str,
-    caller: &std::panic::Location<'_>,
-    mut ask: impl FnMut() -> F,
-    done: impl Fn(&T) -> bool,
-) -> T
+#[track_caller]
+pub fn within<T, F>(patience: Duration, what: &str, mut ask: impl FnMut() -> F, done: impl Fn(&T) -> bool) -> impl Future<Output = T>
 where
     T: Debug,
     F: Future<Output = T>,
 {
-    let began = Instant::now();
-    loop {
-        let answer = ask().await;
-        if done(&answer) {
-            return answer;
+    let caller = Location::caller();
+    async move {
+        let began = Instant::now();
+        loop {
+            let answer = ask().await;
+            if done(&answer) {
+                return answer;
+            }
+            assert!(began.elapsed() < patience, "{caller}: not within {patience:?}: {what}; last seen: {answer:#?}");
+            tokio::time::sleep(POLL).await;
         }
-        assert!(began.elapsed() < patience, "{caller}: not within {patience:?}: {what}; last seen: {answer:#?}");
-        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Tries again and again until it works, and gives what came of it. One attempt that hangs is one that failed.
+///
+/// # Panics
+///
+/// After [`PATIENCE`], with `what` and the last error.
+#[track_caller]
+pub fn works<T, F>(what: &str, mut attempt: impl FnMut() -> F) -> impl Future<Output = T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    let caller = Location::caller();
+    async move {
+        let began = Instant::now();
+        loop {
+            let error = match tokio::time::timeout(PATIENCE, attempt()).await {
+                Ok(Ok(value)) => return value,
+                Ok(Err(error)) => format!("{error:#}"),
+                Err(_) => "no answer".to_owned(),
+            };
+            assert!(began.elapsed() < PATIENCE, "{caller}: not within {PATIENCE:?}: {what}; last: {error}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 }

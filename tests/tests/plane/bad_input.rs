@@ -2,7 +2,7 @@
 
 use cofide_testkit::wait::eventually;
 
-use crate::world::{A, B, imported, not_imported, service, status_says, two_federated_zones};
+use crate::world::{A, B, fence, imported, not_imported, service, status_says, still_imported, two_federated_zones};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_manifest_is_told_why_and_leaves_its_neighbours_alone() {
@@ -59,8 +59,9 @@ async fn a_bad_manifest_is_told_why_and_leaves_its_neighbours_alone() {
         said.filter(|(_, words, status)| status.is_empty() || words.iter().any(|word| !status.contains(word))).collect::<Vec<_>>()
     };
     eventually("each is told what is wrong", untold, Vec::is_empty).await;
+    fence(zone, &[&plane.zones[B]]).await;
     not_imported(&plane.zones[B], "other.demo.a.test").await;
-    assert!(!imported(&plane.zones[B], "server.demo.a.test").await.is_empty());
+    still_imported(&plane.zones[B], "server.demo.a.test").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +74,7 @@ async fn of_two_services_with_one_hostname_the_older_wins() {
     let second = service("server", &["b.test"], 15555).replace("metadata:\n  name: server", "metadata:\n  name: usurper");
     zone.write_manifest("a-second.yaml", &second).unwrap();
     status_says(zone, "a-second.yaml", &["Conflict", "demo/server"]).await;
+    fence(zone, &[&plane.zones[B]]).await;
     assert_eq!(imported(&plane.zones[B], "server.demo.a.test").await, [("127.0.0.9".to_owned(), 15443)]);
 
     std::fs::remove_file(zone.manifest("first.yaml")).unwrap();
@@ -91,7 +93,8 @@ async fn half_a_file_keeps_the_last_good_version() {
     let cut = good.find("tlsMode").unwrap();
     zone.write_manifest("server.yaml", &good[..cut]).unwrap();
     status_says(zone, "server.yaml", &["InvalidKeptLastValid"]).await;
-    assert!(!imported(&plane.zones[B], "server.demo.a.test").await.is_empty());
+    fence(zone, &[&plane.zones[B]]).await;
+    still_imported(&plane.zones[B], "server.demo.a.test").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

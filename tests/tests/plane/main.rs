@@ -3,6 +3,9 @@
 
 mod bad_input;
 mod identities;
+mod lost_memory;
 mod outage;
+mod rotation;
 mod services;
+mod sudden_end;
 mod world;

@@ -1,10 +1,8 @@
 //! From a manifest in one zone to a client in another.
 
-use cofide_api::connect::federation_service::DestroyFederationRequest;
-use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
 use cofide_testkit::wait::eventually;
 
-use crate::world::{A, B, imported, not_imported, resolve, resolved, service, status_says, two_federated_zones, two_zones};
+use crate::world::{A, B, fence, imported, not_imported, resolve, resolved, service, status_says, two_federated_zones, two_zones};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_becomes_an_import_with_a_name_and_endpoints() {
@@ -16,6 +14,7 @@ async fn a_manifest_becomes_an_import_with_a_name_and_endpoints() {
     assert!(addresses.iter().all(std::net::Ipv4Addr::is_loopback), "{addresses:?}");
     status_says(&plane.zones[A], "server.yaml", &["gatewayEntries", "Registered", "observedGeneration"]).await;
 
+    fence(&plane.zones[B], &[&plane.zones[A]]).await;
     not_imported(&plane.zones[A], "server.demo.a.test").await;
 }
 
@@ -54,20 +53,22 @@ async fn deleting_the_manifest_withdraws_the_service_and_its_status() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_imported_only_while_both_directions_of_trust_exist() {
-    let plane = two_zones().await;
+    let mut plane = two_zones().await;
+    let other = plane.add_zone("c").await.unwrap();
+    plane.federate_both_ways(other, B).await.unwrap();
     plane.zones[A].write_manifest("server.yaml", &service("server", &["b.test"], 15443)).unwrap();
     status_says(&plane.zones[A], "server.yaml", &["trust-zone-a -> trust-zone-b", "trust-zone-b -> trust-zone-a"]).await;
 
     plane.federate(A, B).await.unwrap();
     status_says(&plane.zones[A], "server.yaml", &["cofidectl federation add --trust-zone trust-zone-b --remote-trust-zone trust-zone-a"])
         .await;
+    fence(&plane.zones[other], &[&plane.zones[B]]).await;
     not_imported(&plane.zones[B], "server.demo.a.test").await;
 
     let federation_id = plane.federate(B, A).await.unwrap();
     imported(&plane.zones[B], "server.demo.a.test").await;
 
-    let request = DestroyFederationRequest { federation_id: Some(federation_id) };
-    FederationServiceClient::new(plane.admin().await.unwrap()).destroy_federation(request).await.unwrap();
+    plane.unfederate(federation_id).await.unwrap();
     not_imported(&plane.zones[B], "server.demo.a.test").await;
 }
 
@@ -81,6 +82,7 @@ async fn a_zone_that_is_not_on_the_list_imports_nothing() {
 
     imported(&plane.zones[B], "server.demo.a.test").await;
     imported(&plane.zones[c], "other.demo.a.test").await;
+    fence(&plane.zones[A], &[&plane.zones[B], &plane.zones[c]]).await;
     not_imported(&plane.zones[c], "server.demo.a.test").await;
     not_imported(&plane.zones[B], "other.demo.a.test").await;
 }

@@ -1,7 +1,10 @@
-//! What the tests of the plane ask the world: as an SDK, as a DNS client, as a workload.
+//! What the tests of the plane ask the world: as an SDK, as a DNS client, as an operator.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use cofide_agent::world::Link;
+use cofide_api::connect::receipt_service::federation_status::State;
 use cofide_testkit::plane::{Plane, Zone};
 use cofide_testkit::wait::eventually;
 use cofide_xds::envoy::envoy::config::core::v3::Node;
@@ -77,6 +80,13 @@ pub(crate) async fn imported(zone: &Zone, hostname: &str) -> Vec<(String, u32)> 
     eventually(&format!("{hostname} is imported in {}", zone.name), || endpoints(zone, hostname), some).await.unwrap()
 }
 
+/// It is imported at this very moment.
+pub(crate) async fn still_imported(zone: &Zone, hostname: &str) {
+    let found = endpoints(zone, hostname).await;
+    assert!(found.as_ref().is_some_and(|found| !found.is_empty()), "{hostname} is not imported in {} any more: {found:?}", zone.name);
+}
+
+/// A moment at which it is not imported; that it stays so is for [`fence`] to show.
 pub(crate) async fn not_imported(zone: &Zone, hostname: &str) {
     let none = |found: &Option<Vec<_>>| found.as_ref().is_some_and(Vec::is_empty);
     eventually(&format!("{hostname} is not imported in {}", zone.name), || endpoints(zone, hostname), none).await;
@@ -109,4 +119,33 @@ pub(crate) async fn resolved(zone: &Zone, hostname: &str) -> Vec<std::net::Ipv4A
 pub(crate) async fn status_says(zone: &Zone, manifest: &str, words: &[&str]) -> String {
     let says = |status: &String| words.iter().all(|word| status.contains(word));
     eventually(&format!("the status of {manifest} says {words:?}"), || async { zone.status_of(manifest) }, says).await
+}
+
+/// Everything that was said before in the zone `from` has arrived in the zones `to`, which import from it: a service that is
+/// exported now has, and what an agent says and what it hears both keep their order.
+pub(crate) async fn fence(from: &Zone, to: &[&Zone]) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("fence-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let domains: Vec<_> = to.iter().map(|zone| zone.trust_domain.as_str()).collect();
+    from.write_manifest(&format!("{name}.yaml"), &service(&name, &domains, 15443)).unwrap();
+    for zone in to {
+        imported(zone, &format!("{name}.demo.{}", from.trust_domain)).await;
+    }
+}
+
+/// Waits until the zone's agent has noticed that Connect is away.
+pub(crate) async fn connect_is_missed(zone: &Zone) {
+    let missed = |link: &Option<Link>| matches!(link, Some(Link::Disconnected(_)));
+    eventually(&format!("the agent of {} misses Connect", zone.name), || async { zone.link() }, missed).await;
+}
+
+pub(crate) async fn connected(zone: &Zone) {
+    let connected = |link: &Option<Link>| *link == Some(Link::Connected);
+    eventually(&format!("the agent of {} has found Connect", zone.name), || async { zone.link() }, connected).await;
+}
+
+/// Waits until each federation is healthy, as `cofidectl federation list` says.
+pub(crate) async fn federations_are_healthy(plane: &Plane) {
+    let states = || async { plane.federation_states().await.unwrap() };
+    eventually("each federation is healthy", states, |states| states.iter().all(|(_, _, state)| *state == State::Healthy)).await;
 }

@@ -1,0 +1,212 @@
+//! One trust zone of a plane: its SPIFFE server, its agent, its manifests.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use cofide_agent::addresses::LoopbackPool;
+use cofide_agent::spire::SpireClient;
+use cofide_agent::world::{Link, World};
+use cofide_core::{ClusterId, TrustDomain, TrustZoneId};
+use serde_json::json;
+
+use crate::authorities::Authorities;
+use crate::loopback::{own_address, own_import_addresses};
+use crate::running::{Running, log_tail, this_program};
+
+/// How often an agent of the plane looks again without being told: never, as far as a test is concerned. What a test waits
+/// for comes because somebody said so.
+const RESYNC_SECONDS: u64 = 3600;
+
+/// One trust zone with one cluster: its SPIFFE server and its agent.
+pub struct Zone {
+    pub name: String,
+    pub trust_domain: TrustDomain,
+    pub id: TrustZoneId,
+    pub cluster_id: ClusterId,
+    pub folder: PathBuf,
+    /// Where the agent listens; kept over its restarts.
+    pub xds_address: SocketAddr,
+    pub dns_address: SocketAddr,
+    pub gateway_address: SocketAddr,
+    import_addresses: LoopbackPool,
+    trust_zone_server: Option<Running>,
+    agent: Option<Agent>,
+}
+
+struct Agent {
+    running: Running,
+    world: Arc<World>,
+}
+
+impl Zone {
+    pub(crate) fn new(letter: &str, folder: PathBuf, id: TrustZoneId, cluster_id: ClusterId) -> Result<Self> {
+        std::fs::create_dir_all(folder.join("manifests"))?;
+        let ip = own_address();
+        Ok(Self {
+            name: format!("trust-zone-{letter}"),
+            trust_domain: TrustDomain::new(format!("{letter}.test"))?,
+            id,
+            cluster_id,
+            folder,
+            xds_address: (ip, 18001).into(),
+            dns_address: (ip, 10053).into(),
+            gateway_address: (ip, 15443).into(),
+            import_addresses: own_import_addresses()?,
+            trust_zone_server: None,
+            agent: None,
+        })
+    }
+
+    pub fn cluster_name(&self) -> String {
+        self.name.replace("trust-zone", "cluster")
+    }
+
+    pub fn workload_api_socket(&self) -> PathBuf {
+        self.folder.join("workload-api.sock")
+    }
+
+    pub fn admin_socket(&self) -> PathBuf {
+        self.folder.join("admin.sock")
+    }
+
+    /// The SPIFFE server of the zone, as the agent calls it.
+    pub fn spire(&self) -> SpireClient {
+        SpireClient::new(&self.admin_socket())
+    }
+
+    pub async fn authorities(&self) -> Result<Authorities> {
+        Authorities::at(&self.admin_socket()).await
+    }
+
+    pub fn manifest(&self, name: &str) -> PathBuf {
+        self.manifest_dir().join(name)
+    }
+
+    pub fn manifest_dir(&self) -> PathBuf {
+        self.folder.join("manifests")
+    }
+
+    /// Puts a manifest into the agent's folder, whole at once.
+    pub fn write_manifest(&self, name: &str, content: &str) -> Result<()> {
+        let staged = self.folder.join(name);
+        std::fs::write(&staged, content)?;
+        Ok(std::fs::rename(staged, self.manifest(name))?)
+    }
+
+    /// What the agent wrote beside the manifest; empty where it has not.
+    pub fn status_of(&self, manifest: &str) -> String {
+        let stem = manifest.trim_end_matches(".yaml");
+        std::fs::read_to_string(self.manifest(&format!("{stem}.status.yaml"))).unwrap_or_default()
+    }
+
+    /// The file in which the agent remembers this, such as `plan`.
+    pub fn state_file(&self, name: &str) -> PathBuf {
+        self.folder.join("agent").join(format!("{name}.state"))
+    }
+
+    pub async fn start_trust_zone_server(&mut self) -> Result<()> {
+        ensure!(self.trust_zone_server.is_none(), "the trust-zone-server of {} runs", self.name);
+        let config = cofide_runtime::config::load(
+            None,
+            &json!({
+                "trust_domain": self.trust_domain.as_str(),
+                "data_dir": self.folder.join("trust-zone-server"),
+                "workload_api_socket": self.workload_api_socket(),
+                "admin_socket": self.admin_socket(),
+                "entries": [{
+                    "spiffe_id_path": format!("/cluster/{}/ns/cofide/sa/cofide-agent", self.cluster_name()),
+                    "selectors": [format!("unix:path:{}", this_program()?.display())],
+                }],
+            }),
+        )?;
+        let start = async |shutdown| {
+            let server = cofide_trust_zone_server::run::start(config, shutdown).await?;
+            Ok(((), server.wait()))
+        };
+        let ((), running) = Running::start(&self.log("trust-zone-server"), start).await?;
+        self.trust_zone_server = Some(running);
+        Ok(())
+    }
+
+    pub async fn stop_trust_zone_server(&mut self) -> Result<()> {
+        match self.trust_zone_server.take() {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    pub async fn start_agent(&mut self) -> Result<()> {
+        ensure!(self.agent.is_none(), "the agent of {} runs", self.name);
+        let config = cofide_agent::config::Config {
+            data_dir: self.folder.join("agent"),
+            manifest_dir: self.manifest_dir(),
+            bootstrap_file: Some(self.folder.join("bootstrap.yaml")),
+            spiffe_endpoint_socket: format!("unix://{}", self.workload_api_socket().display()),
+            spire_server_socket: self.admin_socket(),
+            xds_address: self.xds_address,
+            dns_address: self.dns_address,
+            gateway_listen_address: self.gateway_address,
+            import_addresses: self.import_addresses,
+            resync_seconds: RESYNC_SECONDS,
+            ..Default::default()
+        };
+        let start = async |shutdown| {
+            let bound = Box::pin(cofide_agent::run::run(config, shutdown)).await?;
+            Ok((bound.world.clone(), bound.stopped()))
+        };
+        let (world, running) = Running::start(&self.log("agent"), start).await?;
+        self.agent = Some(Agent { running, world });
+        Ok(())
+    }
+
+    pub async fn stop_agent(&mut self) -> Result<()> {
+        match self.agent.take() {
+            Some(agent) => agent.running.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the agent as `kill -9` would: nothing is said or written on the way out.
+    pub async fn kill_agent(&mut self) -> Result<()> {
+        match self.agent.take() {
+            Some(agent) => agent.running.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// How the agent finds its way to Connect; `None` while it does not run.
+    pub fn link(&self) -> Option<Link> {
+        self.agent.as_ref().map(|agent| (*agent.world.link.get()).clone())
+    }
+
+    fn log(&self, program: &str) -> PathBuf {
+        self.folder.join(format!("{program}.log"))
+    }
+
+    /// What helps to see why a test failed.
+    pub(crate) fn dump(&self) -> String {
+        let mut text = format!("=== {}: link {:?}\n", self.name, self.link());
+        if let Some(Agent { world, .. }) = &self.agent {
+            let plan = world.plan.get();
+            let names = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
+            let parts = [
+                ("imports", names(&mut plan.imports().map(|import| import.hostname.to_string()))),
+                ("trusts", names(&mut plan.trust().map(|trust| trust.trust_domain.to_string()))),
+                ("registrations", names(&mut plan.registrations().map(|registration| registration.binding_id.to_string()))),
+                ("what became of exports", format!("{:?}", world.registrations.get())),
+                ("what became of the plan", format!("{:?}", world.spire.get())),
+            ];
+            text.extend(parts.map(|(what, said)| format!("{what}: {said}\n")));
+        }
+        let files = std::fs::read_dir(self.manifest_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+        for file in files.filter(|file| file.to_string_lossy().ends_with(".status.yaml")) {
+            text.push_str(&format!("--- {}\n{}\n", file.display(), std::fs::read_to_string(&file).unwrap_or_default()));
+        }
+        for program in ["agent", "trust-zone-server"] {
+            text.push_str(&log_tail(&self.log(program)));
+        }
+        text
+    }
+}
