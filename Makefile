@@ -1,7 +1,7 @@
 # Every target does its own set-up. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bench lint docs clean build envoy
+.PHONY: help demo test test-fast bench lint docs clean build envoy crd
 
 # cargo-deny is built once into this folder, so that nothing outside the checkout changes.
 TOOLS := .cache/tools
@@ -45,6 +45,9 @@ lint: $(TOOLS)/bin/cargo-deny ## formatting, clippy, dependency rules
 $(TOOLS)/bin/cargo-deny:
 	@echo "make: building cargo-deny (once, a few minutes)" >&2
 	cargo install --locked --root $(TOOLS) --version $(CARGO_DENY_VERSION) cargo-deny
+
+crd: ## the CustomResourceDefinition in the chart and its reference, from the Rust types
+	cargo run --quiet -p xtask -- crd
 
 docs: ## the API documentation of all crates, into target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

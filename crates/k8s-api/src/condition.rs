@@ -2,27 +2,40 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One aspect of an object's state (Kubernetes API conventions, "typical status properties").
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One aspect of an object's state.
+// Kubernetes API conventions, "typical status properties"; forms and bounds are those of metav1.Condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
+    /// Which aspect, as in Ready.
     #[serde(rename = "type")]
+    #[schemars(length(max = 316), regex(pattern = TYPE_PATTERN))]
     pub kind: String,
+    /// True, False or Unknown.
     pub status: ConditionStatus,
-    /// The `metadata.generation` that the condition is about.
+    /// The metadata.generation that the condition is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64", range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// When `status` last changed, RFC 3339.
+    /// When status last changed, in RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub last_transition_time: String,
-    /// A word in CamelCase, for programs.
+    /// Why, in one word in CamelCase, for programs.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = REASON_PATTERN))]
     pub reason: String,
-    /// A sentence, for people.
+    /// Why, in a sentence, for people.
+    #[schemars(length(max = 32768))]
     pub message: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+const TYPE_PATTERN: &str =
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$";
+const REASON_PATTERN: &str = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
     True,
     False,

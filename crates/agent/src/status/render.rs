@@ -82,6 +82,7 @@ pub fn render(
                 gateway_entries: gateway_entries.unwrap_or_default(),
                 conditions: written,
                 observed_generation: generation,
+                ..FederatedServiceStatus::default()
             },
         };
         documents.entry(&export.file).or_default().push(yaml(&document));

@@ -1,11 +1,15 @@
 //! `registry.cofide.io/v1alpha1` FederatedService: the wish to export a service.
 
 mod check;
+pub mod crd;
+mod object;
+mod schema;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +18,7 @@ use crate::{Condition, ObjectMeta, Problem};
 
 pub use check::ServiceSpec;
 pub(crate) use check::label_problem;
+pub use object::{FederatedServiceObject, UncheckedSpec, UncheckedStatus};
 
 pub const API_VERSION: &str = "registry.cofide.io/v1alpha1";
 pub const KIND: &str = "FederatedService";
@@ -27,42 +32,67 @@ pub struct FederatedService {
     pub status: Option<FederatedServiceStatus>,
 }
 
-/// What the owner writes. Every field has a default only so that a missing one can be reported beside the others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What is to be exported, to whom, and how clients reach it.
+// Every field has a default only so that a missing one can be reported beside the others; what is required is said to
+// the schema apart from that. Doc comments of the fields are what `kubectl explain` shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["name", "namespace", "exportedTrustDomains", "workloadLabels", "port", "tlsMode"]))]
 pub struct FederatedServiceSpec {
-    /// First label of the hostname.
+    /// Name of the service and first label of the hostname that remote clients connect to, which is
+    /// name.namespace.trustDomain with the trust domain of the cluster. Independent of metadata.name. The whole hostname
+    /// has at most 253 characters.
+    #[schemars(length(min = 1, max = schema::MAX_LABEL), extend("x-kubernetes-validations" = schema::dns_label()))]
     pub name: String,
-    /// Second label of the hostname, and where the workload runs.
+    /// Namespace of the workloads, and second label of the hostname. It is the object's own namespace unless the agent is
+    /// configured to allow others.
+    #[schemars(length(min = 1, max = schema::MAX_LABEL), extend("x-kubernetes-validations" = schema::dns_label()))]
     pub namespace: String,
+    /// Remote trust domains whose workloads may use the service. With each of them a federation must exist, in both
+    /// directions. The cluster's own trust domain is not listed.
+    #[schemars(length(min = 1, max = schema::MAX_TRUST_DOMAINS), extend("x-kubernetes-list-type" = "set", "items" = schema::trust_domain()))]
     pub exported_trust_domains: Vec<String>,
-    /// Labels of the workloads behind the service.
+    /// Labels of the pods behind the service. A Kubernetes Service that selects them must exist in the namespace.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = schema::MAX_LABELS, "additionalProperties" = schema::label_value()))]
     pub workload_labels: BTreeMap<String, String>,
-    /// The port that the server listens on.
+    /// Port that the server listens on.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// `Mtls` or `IstioMtls`.
+    /// How mutual TLS is handled; there is no default. Mtls: the application terminates TLS with its own SVID, and gateways
+    /// and sidecars pass it through. IstioMtls: the server's sidecar terminates TLS, and the application sees plain text.
+    #[schemars(extend("enum" = schema::tls_modes()))]
     pub tls_mode: String,
-    /// Paths of the SPIFFE IDs that the server presents; none: any ID of its trust domain.
+    /// Paths of the SPIFFE IDs that the server presents, as in /ns/demo/sa/server; the leading slash may be left out.
+    /// Clients accept these and no others. Where none is given, they accept any SPIFFE ID of the server's trust domain.
     #[serde(rename = "spiffeIDPaths", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = schema::MAX_PATHS), extend("x-kubernetes-list-type" = "atomic", "items" = schema::spiffe_id_path()))]
     pub spiffe_id_paths: Vec<String>,
-    /// Where there are any, discovery is not asked.
+    /// Gateways through which remote clients enter the cluster. Where any is given, they replace the discovered ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = schema::MAX_GATEWAYS), extend("x-kubernetes-list-type" = "atomic"))]
     pub gateways: Vec<GatewaySpec>,
 }
 
-/// A gateway, in the specification as in the status.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A gateway through which remote clients enter the cluster: a type, a port, and either a hostname or an ip.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["type", "port"], "x-kubernetes-validations" = schema::one_address()))]
 pub struct GatewaySpec {
-    /// `istio-ingressgateway` or `istio-eastwestgateway`.
+    /// Kind of the gateway. Clients without a mesh enter by istio-ingressgateway, clients in an Istio mesh by
+    /// istio-eastwestgateway.
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = schema::gateway_types()))]
     pub kind: String,
+    /// Port that the gateway listens on.
+    #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// Set, or else `ip` is.
+    /// DNS name of the gateway. Excludes ip.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = schema::MAX_HOSTNAME), extend("x-kubernetes-validations" = schema::hostname()))]
     pub hostname: Option<String>,
-    /// Set, or else `hostname` is.
+    /// IPv4 or IPv6 address of the gateway. Excludes hostname.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = schema::MAX_IP), extend("x-kubernetes-validations" = schema::ip()))]
     pub ip: Option<String>,
 }
 
@@ -77,15 +107,42 @@ impl From<&cofide_core::Gateway> for GatewaySpec {
     }
 }
 
-/// What the agent writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the agent found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FederatedServiceStatus {
-    /// The gateways that were discovered and registered.
-    pub gateway_entries: Vec<GatewaySpec>,
-    pub conditions: Vec<Condition>,
+    /// Name by which remote clients connect.
+    // Clusters with the CRD as it was before this field and the next one drop them on writing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub hostname: Option<String>,
+    /// The gateways in a few words: the first one's address and port, and how many there are besides.
+    // A printer column shows one value and cannot count, so it needs this one made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub gateway_summary: Option<String>,
+    /// The gateways that were discovered, or written by hand, and registered with Connect.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub gateway_entries: Vec<GatewaySpec>,
+    /// Whether the service was accepted, has gateways and backends, and is registered; Ready sums them up.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The metadata.generation that the status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64", range(min = 0))]
     pub observed_generation: Option<i64>,
+}
+
+/// The text of `status.gatewaySummary`; nothing where there is no gateway.
+pub fn gateway_summary(gateways: &[GatewaySpec]) -> Option<String> {
+    let (first, others) = gateways.split_first()?;
+    let address = match (&first.hostname, &first.ip) {
+        (Some(hostname), _) => hostname.clone(),
+        (None, Some(ip)) if ip.contains(':') => format!("[{ip}]"),
+        (None, ip) => ip.clone().unwrap_or_default(),
+    };
+    let more = if others.is_empty() { String::new() } else { format!(" (+{})", others.len()) };
+    Some(format!("{address}:{}{more}", first.port))
 }
 
 const SPEC_FIELDS: [&str; 8] =

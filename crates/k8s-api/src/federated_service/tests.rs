@@ -134,6 +134,17 @@ fn each_field_is_checked_with_a_reason_and_a_remedy() {
             "app: \"a b\"",
             "spec.workloadLabels[\"app\"]: a label's value has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit; \"a b\" does not",
         ),
+        (
+            "  exportedTrustDomains:\n  - other1.domain\n  - other2.domain\n",
+            "",
+            "spec.exportedTrustDomains: must name at least one trust domain; list the trust domains whose workloads may use the service, or delete the object",
+        ),
+        (
+            "  workloadLabels:\n    app: ping-pong-server\n",
+            "",
+            "spec.workloadLabels: must name at least one label; name the labels of the workloads behind the service, as in app: my-server",
+        ),
+        ("  port: 8443\n", "", "spec.port: must be set; write the port that the server listens on, from 1 to 65535"),
         ("app: ping-pong-server", "version: 1", "spec.workloadLabels[\"version\"]: must be a text, not a number; put it in quotes: \"1\""),
         (
             "workloadLabels:\n    app: ping-pong-server",
@@ -167,6 +178,13 @@ fn each_field_is_checked_with_a_reason_and_a_remedy() {
             "type: ingress",
             "spec.gateways[0].type: unknown gateway type \"ingress\"; use istio-ingressgateway or istio-eastwestgateway",
         ),
+        (
+            "type: istio-ingressgateway\n    hostname",
+            "hostname",
+            "spec.gateways[0].type: must be set; use istio-ingressgateway or istio-eastwestgateway",
+        ),
+        ("    port: 5432\n", "", "spec.gateways[0].port: must be set; write the port that the gateway listens on, from 1 to 65535"),
+        ("port: 4321", "port: 0", "spec.gateways[1].port: a port is a number from 1 to 65535"),
         ("port: 4321", "port: 70000", "spec.gateways[1].port: a port is a number from 1 to 65535"),
         ("ip: 1.2.3.4", "ip: 1.2.3", "spec.gateways[1].ip: \"1.2.3\" is not an IP address"),
         ("ip: 1.2.3.4", "weight: 4", "spec.gateways[1].weight: unknown field; known are type, port, hostname, ip"),
@@ -240,8 +258,12 @@ fn half_a_file_is_never_a_valid_service() {
 
 #[test]
 fn a_status_has_the_shape_that_kubernetes_gives_it() {
+    let gateways: Vec<GatewaySpec> =
+        service(EXAMPLES.split("---\n").nth(2).unwrap()).check(&own()).unwrap().gateways.iter().map(Into::into).collect();
     let status = FederatedServiceStatus {
-        gateway_entries: service(EXAMPLES.split("---\n").nth(2).unwrap()).check(&own()).unwrap().gateways.iter().map(Into::into).collect(),
+        hostname: Some("server.demo.local.domain".into()),
+        gateway_summary: gateway_summary(&gateways),
+        gateway_entries: gateways,
         conditions: vec![Condition {
             kind: "Ready".into(),
             status: crate::ConditionStatus::True,
@@ -253,6 +275,68 @@ fn a_status_has_the_shape_that_kubernetes_gives_it() {
         observed_generation: Some(3),
     };
     insta::assert_json_snapshot!(status);
+}
+
+#[test]
+fn the_agent_checks_all_that_an_api_server_checks() {
+    use crate::testdata::{TRUST_DOMAIN, cases};
+    let own = parse_trust_domain(TRUST_DOMAIN).unwrap();
+    for case in cases() {
+        let object: FederatedServiceObject = serde_json::from_value(case.object).unwrap();
+        let found = object.read().check(&own).err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
+        match case.agent {
+            None => assert_eq!(found, [""; 0], "{}", case.name),
+            Some(expected) => assert!(found.iter().any(|problem| problem.contains(expected)), "{}: {found:#?}", case.name),
+        }
+        assert!(case.api_server.is_none() || case.agent.is_some(), "{}: only the API server refuses it", case.name);
+    }
+}
+
+/// A list of objects is read as a whole, so one that could not be read would take the others along.
+#[test]
+fn no_object_of_a_cluster_can_spoil_a_list() {
+    let older = serde_json::json!({
+        "metadata": { "name": "older", "namespace": "demo", "generation": 2 },
+        "spec": {
+            "name": "server", "namespace": "demo", "clusterName": "c1", "trustDomain": "local.domain",
+            "exportedTrustDomains": ["other.domain"], "workloadLabels": { "app": "a" }, "port": 8443, "tlsMode": "Mtls",
+            "spiffeIDPaths": ["ns/demo/sa/a"],
+        },
+        "status": { "conditions": [{ "type": "Ready" }] },
+    });
+    let bare = serde_json::json!({ "metadata": { "name": "bare" } });
+    let odd = serde_json::json!({ "metadata": { "name": "odd" }, "spec": ["a"], "status": 7 });
+    let objects: Vec<FederatedServiceObject> = serde_json::from_value(serde_json::json!([older, bare, odd])).unwrap();
+    let read = objects[0].read();
+    assert_eq!((read.object.metadata.generation, read.object.metadata.namespace.as_str()), (Some(2), "demo"));
+    assert_eq!(read.check(&own()).unwrap().spiffe_id_paths[0].as_str(), "/ns/demo/sa/a");
+    assert!(objects[1].read().check(&own()).is_err());
+    assert_eq!(objects[2].read().problems[0].to_string(), "spec: must be a map, not a list");
+    for object in &objects {
+        assert_eq!(object.written_status(), FederatedServiceStatus::default());
+    }
+}
+
+#[test]
+fn a_status_that_was_written_is_read_again() {
+    let status = FederatedServiceStatus { hostname: Some("a.b.c".into()), observed_generation: Some(4), ..Default::default() };
+    let object = FederatedServiceObject { status: Some((&status).into()), ..FederatedServiceObject::default() };
+    let read: FederatedServiceObject = serde_json::from_value(serde_json::to_value(&object).unwrap()).unwrap();
+    assert_eq!(read.written_status(), status);
+}
+
+#[test]
+fn a_summary_names_one_gateway_and_counts_the_others() {
+    let gateway = |hostname: Option<&str>, ip: Option<&str>| GatewaySpec {
+        kind: "istio-ingressgateway".into(),
+        port: 443,
+        hostname: hostname.map(str::to_owned),
+        ip: ip.map(str::to_owned),
+    };
+    assert_eq!(gateway_summary(&[]), None);
+    assert_eq!(gateway_summary(&[gateway(Some("gw.test"), None)]).unwrap(), "gw.test:443");
+    let three = [gateway(None, Some("2001:db8::1")), gateway(None, Some("1.2.3.4")), gateway(None, Some("1.2.3.5"))];
+    assert_eq!(gateway_summary(&three).unwrap(), "[2001:db8::1]:443 (+2)");
 }
 
 /// Any value in any place, under names that mean something and names that do not.
