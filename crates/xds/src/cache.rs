@@ -170,7 +170,7 @@ impl State {
         if resources.get(resource.name()).is_some_and(|held| held.version() == resource.version()) {
             return;
         }
-        let name: Arc<str> = resource.name().into();
+        let name = resource.shared_name().clone();
         resources.insert(name.clone(), Arc::new(resource));
         self.record(type_url, name, log_capacity);
     }

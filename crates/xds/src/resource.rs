@@ -1,6 +1,7 @@
 //! A named piece of configuration, and the version that is its content.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -10,8 +11,10 @@ use crate::Any;
 /// One resource as it goes over the wire.
 #[derive(Clone, PartialEq)]
 pub struct Resource {
-    name: String,
+    /// Shared with every stream that keeps it.
+    name: Arc<str>,
     version: String,
+    fingerprint: Fingerprint,
     body: Any,
 }
 
@@ -28,15 +31,24 @@ impl Resource {
     /// From a message that is encoded already.
     pub fn from_any(name: impl Into<String>, body: Any) -> Self {
         let version = hex::encode(&Sha256::digest(&body.value)[..16]);
-        Self { name: name.into(), version, body }
+        let name: Arc<str> = name.into().into();
+        Self { fingerprint: fingerprint(&name, &version), name, version, body }
     }
 
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     pub fn body(&self) -> &Any {
@@ -60,16 +72,23 @@ impl fmt::Debug for Resource {
     }
 }
 
+/// Name and version in one, for [`SetVersion`]. A resource computes it once for all streams.
+pub(crate) type Fingerprint = [u8; 16];
+
+pub(crate) fn fingerprint(name: &str, version: &str) -> Fingerprint {
+    let digest = Sha256::new().chain_update(name).chain_update([0]).chain_update(version).finalize();
+    std::array::from_fn(|index| digest[index])
+}
+
 /// The version of a set of resources: it follows from the names and versions in it and not from how they got there, and
 /// adding or removing one costs the same however many there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SetVersion([u8; 16]);
+pub(crate) struct SetVersion(Fingerprint);
 
 impl SetVersion {
     /// Puts a resource in, or takes it out again: both are the same exclusive or.
-    pub(crate) fn toggle(&mut self, name: &str, version: &str) {
-        let digest = Sha256::new().chain_update(name).chain_update([0]).chain_update(version).finalize();
-        self.0.iter_mut().zip(digest).for_each(|(byte, other)| *byte ^= other);
+    pub(crate) fn toggle(&mut self, fingerprint: Fingerprint) {
+        self.0.iter_mut().zip(fingerprint).for_each(|(byte, other)| *byte ^= other);
     }
 }
 
@@ -94,14 +113,14 @@ mod tests {
     #[test]
     fn the_version_of_a_set_forgets_the_way_to_it() {
         let mut one = SetVersion::default();
-        one.toggle("a", "1");
-        one.toggle("b", "1");
+        one.toggle(fingerprint("a", "1"));
+        one.toggle(fingerprint("b", "1"));
         let mut other = SetVersion::default();
         for (name, version) in [("b", "1"), ("a", "0"), ("a", "0"), ("a", "1")] {
-            other.toggle(name, version);
+            other.toggle(fingerprint(name, version));
         }
         assert_eq!(one, other);
-        other.toggle("b", "1");
+        other.toggle(fingerprint("b", "1"));
         assert_ne!(one, other);
     }
 

@@ -1,6 +1,7 @@
 //! The incremental dialect: subscriptions, resources and removals one by one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::connection::Dialectic;
 use super::limits::Violation;
@@ -39,41 +40,49 @@ impl Dialectic for Delta {
         let rejection = request.error_detail.map(Rejection::from_status);
         let acknowledgement = subscription.acknowledge(&request.response_nonce, rejection);
 
-        let names_nothing = resource_names_subscribe.is_empty() && resource_names_unsubscribe.is_empty();
         if is_first {
             for (name, version) in initial_resource_versions {
                 limits.check_length("resource name", &name)?;
                 limits.check_length("resource version", &version)?;
                 subscription.holdings.claim(name, version);
             }
-            if names_nothing && !subscription.rules.by_name {
+            // Only what is subscribed counts here: there is nothing yet that could be given up.
+            if resource_names_subscribe.is_empty() && !subscription.rules.by_name {
                 subscription.want_everything();
             }
-        } else if names_nothing {
+        } else if resource_names_subscribe.is_empty() && resource_names_unsubscribe.is_empty() {
             return Ok((false, acknowledgement));
         }
 
+        // A stream may hold ten thousand names and give them up one by one, so each costs what one costs.
+        let mut is_whole_in_doubt = is_first;
         for name in resource_names_unsubscribe {
             if name == WILDCARD {
-                subscription.wildcard = false;
+                is_whole_in_doubt |= std::mem::take(&mut subscription.wildcard);
             } else if subscription.names.remove(&name) && subscription.wildcard {
                 // The client cannot know whether the wildcard still covers the name.
-                subscription.asked.insert(name);
+                subscription.asked.insert(name.into());
+            } else {
+                subscription.drop_if_unwanted(&name);
             }
         }
         for name in resource_names_subscribe {
             if name == WILDCARD {
                 subscription.want_everything();
-            } else if is_first && subscription.holdings.contains(&name) {
-                subscription.dirty.insert(name.as_str().into());
-                subscription.names.insert(name);
+                continue;
+            }
+            let name: Arc<str> = name.into();
+            if is_first && subscription.holdings.contains(&name) {
+                subscription.dirty.insert(name.clone());
             } else {
                 // Sent even to a client that has it: it may have forgotten.
                 subscription.asked.insert(name.clone());
-                subscription.names.insert(name);
             }
+            subscription.names.insert(name);
         }
-        subscription.drop_unwanted();
+        if is_whole_in_doubt {
+            subscription.drop_unwanted();
+        }
         subscription.owed |= is_first && !subscription.names.is_empty();
         session.check_total()?;
         Ok((is_first, acknowledgement))

@@ -8,6 +8,7 @@
 //! An answer to a question for names does not wait: whoever asks for the endpoints of a cluster has the cluster.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,8 +53,10 @@ pub(crate) struct Session {
     /// What is left of the current round of the ordered types.
     round: VecDeque<Step>,
     /// Names of endpoints whose cluster was replaced; see [`Session::rewarm`].
-    rewarming: BTreeSet<String>,
+    rewarming: BTreeSet<Arc<str>>,
     responses: u64,
+    /// Seeded anew for each stream, so that no client can find two lists of names that look the same.
+    hasher: RandomState,
 }
 
 impl Session {
@@ -67,11 +70,16 @@ impl Session {
             round: VecDeque::new(),
             rewarming: BTreeSet::new(),
             responses: 0,
+            hasher: RandomState::new(),
         }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(crate) fn hasher(&self) -> &RandomState {
+        &self.hasher
     }
 
     /// The subscription of a type, and whether this is the first word about it.
@@ -157,6 +165,9 @@ impl Session {
 
     /// Takes names out of the current round, which froze an older state of them.
     fn drop_from_round(&mut self, type_url: &Arc<str>, answer: &Difference) {
+        if self.round.iter().all(|step| step.type_url != *type_url) {
+            return;
+        }
         let names: BTreeSet<&str> =
             answer.set.iter().map(|resource| resource.name()).chain(answer.removed.iter().map(String::as_str)).collect();
         for step in self.round.iter_mut().filter(|step| step.type_url == *type_url) {
@@ -222,7 +233,7 @@ impl Session {
         }
         let surplus = if self.dialect == Dialect::Delta { split_off_surplus(&mut difference.set) } else { Vec::new() };
         if subscription.rules.rank.is_none() {
-            subscription.asked.extend(surplus.iter().map(|resource| resource.name().to_owned()));
+            subscription.asked.extend(surplus.iter().map(|resource| resource.shared_name().clone()));
         } else if !surplus.is_empty() {
             // What depends on this type waits for all of it.
             let difference = Difference { set: surplus, ..Difference::default() };
@@ -234,7 +245,7 @@ impl Session {
         }
         for resource in &set {
             if &**type_url == type_url::CLUSTER && subscription.holdings.contains(resource.name()) {
-                self.rewarming.extend(type_url::endpoints_of(resource));
+                self.rewarming.extend(type_url::endpoints_of(resource).map(Arc::from));
             }
             subscription.holdings.insert(resource.clone());
         }
@@ -246,7 +257,7 @@ impl Session {
         }
         subscription.sent(InFlight {
             nonce: nonce.clone(),
-            resources: set.iter().map(|resource| (resource.name().to_owned(), resource.version().to_owned())).collect(),
+            resources: set.clone(),
             removed: removed.clone(),
             deadline: now + self.ack_wait,
         });

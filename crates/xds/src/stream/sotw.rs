@@ -2,12 +2,14 @@
 //! types that are listed (clusters, listeners), so that what is missing is gone; of the types that are asked for by name
 //! it holds what changed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use super::connection::Dialectic;
 use super::limits::Violation;
 use super::session::{Dialect, Outgoing, Session};
-use super::subscription::{Acknowledgement, WILDCARD};
+use super::subscription::{Acknowledgement, Names, WILDCARD};
 use crate::envoy::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use crate::{Node, Rejection};
 
@@ -35,19 +37,29 @@ impl Dialectic for StateOfTheWorld {
         let DiscoveryRequest { type_url, resource_names, response_nonce, .. } = request;
         let limits = *session.limits();
         limits.check_names(&resource_names)?;
+        let list = session.hasher().hash_one(&resource_names);
         let (subscription, is_first) = session.subscription(&type_url)?;
 
-        let mut names: BTreeSet<String> = resource_names.into_iter().collect();
+        // Every acknowledgement repeats the list, which may be long; nearly always it is the one of the last time.
+        let is_repeated = subscription.list == Some(list) && subscription.let_go.is_empty();
         let is_stale = !is_first && !response_nonce.is_empty() && subscription.last_nonce.as_deref() != Some(&*response_nonce);
         if is_stale {
             // A word spoken before the last response arrived is followed by another one that takes it into account. But
             // what is not wanted now has been forgotten, even if it is wanted again then.
-            subscription.let_go.extend(subscription.names.difference(&names).cloned());
+            if !is_repeated {
+                let names: Names = resource_names.into_iter().map(Arc::from).collect();
+                subscription.let_go.extend(subscription.names.iter().filter(|name| !names.contains(name)).cloned());
+            }
             return Ok((false, None));
         }
         let rejection = request.error_detail.map(Rejection::from_status);
         let acknowledgement = subscription.acknowledge(&response_nonce, rejection);
+        if is_repeated {
+            return Ok((is_first, acknowledgement));
+        }
 
+        subscription.list = Some(list);
+        let mut names: Names = resource_names.into_iter().map(Arc::from).collect();
         subscription.explicit |= !names.is_empty();
         let wants_everything = names.remove(WILDCARD) || !(subscription.explicit || subscription.rules.by_name);
         if wants_everything {
@@ -55,17 +67,12 @@ impl Dialectic for StateOfTheWorld {
         }
         subscription.wildcard = wants_everything;
         let forgotten = std::mem::take(&mut subscription.let_go);
-        subscription.asked.extend(names.intersection(&forgotten).cloned());
-        let has_changed = is_first || names != subscription.names;
-        if has_changed {
-            subscription.asked.extend(names.difference(&subscription.names).cloned());
-            subscription.names = names;
-        }
+        let is_new = |name: &&Arc<str>| forgotten.contains(*name) || !subscription.names.contains(name);
+        subscription.asked.extend(names.iter().filter(is_new).cloned());
+        subscription.names = names;
         subscription.drop_unwanted();
         subscription.owed |= is_first && !subscription.names.is_empty();
-        if has_changed {
-            session.check_total()?;
-        }
+        session.check_total()?;
         Ok((is_first, acknowledgement))
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::cache::View;
 use crate::order::Difference;
-use crate::resource::SetVersion;
+use crate::resource::{Fingerprint, SetVersion, fingerprint};
 use crate::type_url::TypeRules;
 use crate::{Rejection, Resource};
 
@@ -27,20 +27,22 @@ pub(crate) struct Subscription {
     /// Everything is wanted.
     pub(crate) wildcard: bool,
     /// Wanted by name, whether or not everything is.
-    pub(crate) names: BTreeSet<String>,
+    pub(crate) names: Names,
     /// Whether the client has ever named something; if not, an empty list still means everything.
     pub(crate) explicit: bool,
     pub(crate) holdings: Holdings,
     /// Names to be answered even if the client holds them already, or if there is nothing to send.
-    pub(crate) asked: BTreeSet<String>,
+    pub(crate) asked: BTreeSet<Arc<str>>,
     /// Names that the client stopped wanting in a request that was not acted upon.
-    pub(crate) let_go: BTreeSet<String>,
+    pub(crate) let_go: BTreeSet<Arc<str>>,
     /// Names whose content may differ from what the client holds.
     pub(crate) dirty: BTreeSet<Arc<str>>,
     /// Any name may differ.
     pub(crate) all_dirty: bool,
     /// A response is due even if it is empty.
     pub(crate) owed: bool,
+    /// Of the last list of names that was acted upon, where each request repeats the list.
+    pub(crate) list: Option<u64>,
     pub(crate) in_flight: VecDeque<InFlight>,
     pub(crate) last_nonce: Option<String>,
 }
@@ -49,7 +51,7 @@ pub(crate) struct Subscription {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) nonce: String,
-    pub(crate) resources: Vec<(String, String)>,
+    pub(crate) resources: Vec<Arc<Resource>>,
     pub(crate) removed: Vec<String>,
     /// From then on nothing waits for the acknowledgement any more.
     pub(crate) deadline: Instant,
@@ -68,7 +70,7 @@ impl Subscription {
         Self {
             rules,
             wildcard: false,
-            names: BTreeSet::new(),
+            names: Names::default(),
             explicit: false,
             holdings: Holdings::default(),
             asked: BTreeSet::new(),
@@ -76,6 +78,7 @@ impl Subscription {
             dirty: BTreeSet::new(),
             all_dirty: false,
             owed: false,
+            list: None,
             in_flight: VecDeque::new(),
             last_nonce: None,
         }
@@ -102,6 +105,14 @@ impl Subscription {
         }
     }
 
+    /// The same for one name, at the cost of one name.
+    pub(crate) fn drop_if_unwanted(&mut self, name: &str) {
+        if !self.wants(name) {
+            self.holdings.remove(name);
+            self.asked.remove(name);
+        }
+    }
+
     pub(crate) fn is_pending(&self) -> bool {
         self.owed || self.all_dirty || !self.dirty.is_empty() || !self.asked.is_empty()
     }
@@ -117,12 +128,17 @@ impl Subscription {
 
     /// What of the names asked for is to be sent, whether the client holds it or not.
     pub(crate) fn take_answer(&mut self, type_url: &str, view: &View<'_>) -> Difference {
-        let owed = std::mem::take(&mut self.owed) || !self.asked.is_empty();
+        let asked = std::mem::take(&mut self.asked);
+        self.answer(&asked, type_url, view)
+    }
+
+    fn answer(&mut self, asked: &BTreeSet<Arc<str>>, type_url: &str, view: &View<'_>) -> Difference {
+        let owed = std::mem::take(&mut self.owed) || !asked.is_empty();
         let mut answer = Difference { owed, ..Difference::default() };
-        for name in std::mem::take(&mut self.asked) {
-            match view.get(type_url, &name) {
+        for name in asked {
+            match view.get(type_url, name) {
                 Some(resource) => answer.set.push(resource.clone()),
-                None if self.rules.tells_absence || self.holdings.contains(&name) => answer.removed.push(name),
+                None if self.rules.tells_absence || self.holdings.contains(name) => answer.removed.push(name.to_string()),
                 None => {}
             }
         }
@@ -132,18 +148,18 @@ impl Subscription {
     /// Everything in which the client's holdings differ from the cache, as far as it can have changed, and the answers
     /// to what was asked.
     pub(crate) fn take_difference(&mut self, type_url: &str, view: &View<'_>) -> Difference {
-        let asked = self.asked.clone();
-        let mut difference = self.take_answer(type_url, view);
+        let asked = std::mem::take(&mut self.asked);
+        let mut difference = self.answer(&asked, type_url, view);
         let mut dirty = std::mem::take(&mut self.dirty);
         if std::mem::take(&mut self.all_dirty) {
-            dirty = self.holdings.names().map(Arc::from).collect();
+            dirty = self.holdings.names().cloned().collect();
             if self.wildcard {
                 dirty.extend(view.names(type_url).cloned());
             } else {
-                dirty.extend(self.names.iter().map(|name| Arc::from(name.as_str())));
+                dirty.extend(self.names.iter().cloned());
             }
         }
-        for name in dirty.iter().filter(|name| !asked.contains(name.as_ref()) && self.wants(name)) {
+        for name in dirty.iter().filter(|name| !asked.contains(*name) && self.wants(name)) {
             match view.get(type_url, name) {
                 Some(resource) if self.holdings.version(name) != Some(resource.version()) => difference.set.push(resource.clone()),
                 None if self.holdings.contains(name) => difference.removed.push(name.to_string()),
@@ -164,20 +180,65 @@ impl Subscription {
     pub(crate) fn acknowledge(&mut self, nonce: &str, rejection: Option<Rejection>) -> Option<Acknowledgement> {
         let position = self.in_flight.iter().position(|response| response.nonce == nonce)?;
         let InFlight { resources, removed, .. } = self.in_flight.remove(position)?;
+        let resources = resources.iter().map(|resource| (resource.name().to_owned(), resource.version().to_owned())).collect();
         Some(Acknowledgement { resources, removed, rejection })
     }
 
     /// The memory that the client's words take.
     pub(crate) fn cost(&self) -> usize {
-        let names: usize = self.names.iter().map(|name| name.len() + NAME_OVERHEAD).sum();
-        names + self.holdings.claimed_cost
+        self.names.cost + self.holdings.claimed_cost
+    }
+}
+
+/// Names, and the memory that they take.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    names: BTreeSet<Arc<str>>,
+    cost: usize,
+}
+
+impl Names {
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names.iter()
+    }
+
+    pub(crate) fn insert(&mut self, name: Arc<str>) {
+        let cost = name.len() + NAME_OVERHEAD;
+        if self.names.insert(name) {
+            self.cost += cost;
+        }
+    }
+
+    /// Answers whether it was there.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        let was_there = self.names.remove(name);
+        if was_there {
+            self.cost -= name.len() + NAME_OVERHEAD;
+        }
+        was_there
+    }
+}
+
+impl FromIterator<Arc<str>> for Names {
+    fn from_iter<I: IntoIterator<Item = Arc<str>>>(iterator: I) -> Self {
+        let names: BTreeSet<Arc<str>> = iterator.into_iter().collect();
+        let cost = names.iter().map(|name| name.len() + NAME_OVERHEAD).sum();
+        Self { names, cost }
     }
 }
 
 /// What the client holds: what was sent to it, and what it said it had at the beginning.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
-    resources: BTreeMap<String, Held>,
+    resources: BTreeMap<Arc<str>, Held>,
     version: SetVersion,
     /// Grows only: claims are made once per type.
     claimed_cost: usize,
@@ -197,6 +258,13 @@ impl Held {
             Self::Claimed(version) => version,
         }
     }
+
+    fn fingerprint(&self, name: &str) -> Fingerprint {
+        match self {
+            Self::Sent(resource) => resource.fingerprint(),
+            Self::Claimed(version) => fingerprint(name, version),
+        }
+    }
 }
 
 impl Holdings {
@@ -208,8 +276,8 @@ impl Holdings {
         self.resources.get(name).map(Held::version)
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.resources.keys().map(String::as_str)
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.resources.keys()
     }
 
     /// The version of all of it together.
@@ -226,28 +294,29 @@ impl Holdings {
     }
 
     pub(crate) fn insert(&mut self, resource: Arc<Resource>) {
-        self.put(resource.name().to_owned(), Held::Sent(resource));
+        self.put(resource.shared_name().clone(), Held::Sent(resource));
     }
 
     pub(crate) fn claim(&mut self, name: String, version: String) {
         self.claimed_cost += name.len() + version.len() + NAME_OVERHEAD;
-        self.put(name, Held::Claimed(version));
+        self.put(name.into(), Held::Claimed(version));
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
         if let Some(held) = self.resources.remove(name) {
-            self.version.toggle(name, held.version());
+            self.version.toggle(held.fingerprint(name));
         }
     }
 
-    fn put(&mut self, name: String, held: Held) {
-        self.remove(&name);
-        self.version.toggle(&name, held.version());
-        self.resources.insert(name, held);
+    fn put(&mut self, name: Arc<str>, held: Held) {
+        self.version.toggle(held.fingerprint(&name));
+        if let Some(earlier) = self.resources.insert(name.clone(), held) {
+            self.version.toggle(earlier.fingerprint(&name));
+        }
     }
 
     fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        let gone: Vec<String> = self.resources.keys().filter(|name| !keep(name)).cloned().collect();
+        let gone: Vec<Arc<str>> = self.resources.keys().filter(|name| !keep(name)).cloned().collect();
         gone.iter().for_each(|name| self.remove(name));
     }
 }

@@ -86,6 +86,36 @@ async fn a_name_unsubscribed_under_a_wildcard_is_settled_either_way() {
 }
 
 #[tokio::test]
+async fn a_first_request_that_only_gives_up_names_asks_for_everything_as_an_empty_one_does() {
+    let server = TestServer::start(ready_cache()).await;
+    server.cache.set(CLUSTER, eds_cluster("a", ""));
+    let mut stream = server.delta().await;
+    stream.unsubscribe(CLUSTER, &["of an earlier stream"]).await;
+    assert_eq!(describe(&stream.take().await), "Cluster +a");
+}
+
+#[tokio::test]
+async fn a_stream_that_began_with_everything_keeps_it_when_it_names_something() {
+    let server = TestServer::start(ready_cache()).await;
+    server.cache.set(CLUSTER, eds_cluster("a", ""));
+    let mut stream = server.delta().await;
+    stream.subscribe(CLUSTER, &[]).await;
+    assert_eq!(describe(&stream.take().await), "Cluster +a");
+    stream.subscribe(CLUSTER, &["a", "later"]).await;
+    assert_eq!(describe(&stream.take().await), "Cluster +a -later");
+    server.cache.set(CLUSTER, eds_cluster("b", ""));
+    assert_eq!(describe(&stream.take().await), "Cluster +b");
+    stream.unsubscribe(CLUSTER, &["*"]).await;
+    stream.assert_silent().await;
+    server.cache.set(CLUSTER, eds_cluster("b", "2"));
+    stream.assert_silent().await;
+    server.cache.set(CLUSTER, eds_cluster("later", ""));
+    assert_eq!(describe(&stream.take().await), "Cluster +later", "what was named is still wanted");
+    stream.subscribe(CLUSTER, &["*"]).await;
+    assert_eq!(describe(&stream.take().await), "Cluster +b", "what was given up is sent anew, what is held is not");
+}
+
+#[tokio::test]
 async fn a_name_subscribed_again_is_sent_again() {
     let server = TestServer::start(ready_cache()).await;
     server.cache.set(FREE, free("a", "1"));
