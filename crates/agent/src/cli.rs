@@ -5,16 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use cofide_runtime::logging::Format;
+use cofide_runtime::program::{self, ConfigCommand, Failure, Launch, Program};
+use cofide_runtime::{build_info, duration};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::addresses::LoopbackPool;
 use crate::bootstrap::EnvoyBootstrap;
+use crate::config::{Config, DEFAULT_FILE};
 
 #[derive(Parser)]
 #[command(
     name = "cofide-agent",
     about = "Exports local services, imports remote ones, and keeps the trust zone's SPIRE server in step",
-    version = cofide_runtime::build_info::VERSION,
+    version = build_info::VERSION,
     after_help = "To join: cofidectl agent join-token create --trust-zone ZONE --cluster CLUSTER --output-file bootstrap.yaml\n\
                   and then: cofide-agent run --bootstrap-file bootstrap.yaml --manifest-dir manifests"
 )]
@@ -26,31 +30,52 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Run the agent until SIGINT or SIGTERM
-    Run(Box<RunArgs>),
+    Run(Box<Launch<Agent>>),
     /// Print the configuration of an Envoy that takes its listeners and clusters from this agent
     EnvoyBootstrap(Box<EnvoyBootstrap>),
     /// Show configurations
     #[command(subcommand)]
-    Config(ConfigCommand),
+    Config(ConfigCommand<Agent>),
     /// Print the version
     Version,
 }
 
-#[derive(Subcommand)]
-pub enum ConfigCommand {
-    /// Print a configuration file with every key at its default
-    PrintDefault,
-    /// Print the configuration that `run` would use with the same file, environment and flags, after checking it
-    Print(Box<RunArgs>),
+/// The program itself.
+pub struct Agent;
+
+impl Program for Agent {
+    const NAME: &'static str = "cofide-agent";
+    const CONFIG_VARIABLE: &'static str = "COFIDE_AGENT_CONFIG";
+    const DEFAULT_FILE: &'static str = DEFAULT_FILE;
+    type Overrides = Overrides;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), Failure> {
+        config.clone().check()?;
+        Ok(())
+    }
+
+    fn logging(config: &Config) -> (Format, &str) {
+        (config.log_format, &config.log_level)
+    }
+
+    fn without_secrets(mut config: Config) -> Config {
+        config.agent_token = config.agent_token.map(|_| "(set)".to_owned());
+        config
+    }
+
+    async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
+        Ok(crate::run::serve(config, shutdown).await?)
+    }
 }
 
-#[derive(Args)]
-pub struct RunArgs {
-    /// Configuration file (YAML); flags and environment variables win over it
-    #[arg(long, env = "COFIDE_AGENT_CONFIG", value_name = "FILE", alias = "config-file")]
-    pub config: Option<PathBuf>,
-    #[command(flatten)]
-    pub overrides: Overrides,
+pub fn execute(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(launch) => launch.run(),
+        Command::EnvoyBootstrap(bootstrap) => program::print(&bootstrap.to_json()),
+        Command::Config(command) => command.run(),
+        Command::Version => program::print_version::<Agent>(),
+    }
 }
 
 /// The keys of [`crate::config::Config`], each unset unless given.
@@ -116,9 +141,9 @@ pub struct Overrides {
     /// Health, readiness and metrics over HTTP [default: nowhere]
     #[arg(long, env = "COFIDE_AGENT_ADMIN_ADDRESS", value_name = "IP:PORT")]
     pub admin_address: Option<SocketAddr>,
-    /// How often to look again without being told [default: 30]
-    #[arg(long, env = "COFIDE_AGENT_RESYNC_SECONDS", value_name = "SECONDS")]
-    pub resync_seconds: Option<u64>,
+    /// How often to look again without being told [default: 30s]
+    #[arg(long, env = "COFIDE_AGENT_RESYNC_INTERVAL", value_name = "DURATION", value_parser = duration::argument)]
+    pub resync_interval: Option<String>,
     /// error, warn, info, debug, trace, or directives such as info,cofide_xds=debug [default: info]
     #[arg(long, env = "COFIDE_AGENT_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -130,7 +155,6 @@ pub struct Overrides {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use clap::CommandFactory;
 
     /// The variables that the field's charts set.
@@ -174,8 +198,8 @@ mod tests {
     #[test]
     fn a_flag_reaches_the_configuration() {
         let cli = Cli::parse_from(["cofide-agent", "run", "--xds-address", "127.0.0.1:0", "--gateway-addresses", "a.test:1,b.test:2"]);
-        let Command::Run(args) = cli.command else { panic!("not run") };
-        let config: Config = cofide_runtime::config::load(None, &args.overrides).unwrap();
+        let Command::Run(launch) = cli.command else { panic!("not run") };
+        let config: Config = cofide_runtime::config::load(None, &launch.overrides).unwrap();
         assert_eq!(config.xds_address.port(), 0);
         assert_eq!(config.gateway_addresses, ["a.test:1", "b.test:2"]);
     }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use cofide_connect_client::{ConnectUrl, ConnectUrlError};
 use cofide_core::{ClusterId, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, TrustDomain, TrustZoneId, parse_trust_domain};
+use cofide_runtime::config::InvalidKey;
+use cofide_runtime::duration;
 use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +59,9 @@ pub struct Config {
     pub import_addresses: LoopbackPool,
     /// Health, readiness and metrics over HTTP; unset for nowhere.
     pub admin_address: Option<SocketAddr>,
-    /// How often to look again without being told: manifests, the SPIRE server, Connect's list of services. Seconds.
-    pub resync_seconds: u64,
+    /// How often to look again without being told: manifests, the SPIRE server, Connect's list of services.
+    #[serde(with = "duration")]
+    pub resync_interval: Duration,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cofide_xds=debug`.
     pub log_level: String,
     /// `text` or `json`.
@@ -89,19 +92,11 @@ impl Default for Config {
             gateway_addresses: Vec::new(),
             import_addresses: LoopbackPool::default(),
             admin_address: None,
-            resync_seconds: 30,
+            resync_interval: Duration::from_secs(30),
             log_level: "info".into(),
             log_format: Format::default(),
         }
     }
-}
-
-/// What is wrong with a configuration that is well-formed: the key, the reason and the way out.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("configuration key {key}: {reason}")]
-pub struct ConfigError {
-    pub key: &'static str,
-    pub reason: String,
 }
 
 /// A configuration that is free of contradictions, in the types that the rest of the agent uses.
@@ -151,20 +146,21 @@ impl std::fmt::Debug for Config {
     }
 }
 
-fn refuse<T>(key: &'static str, reason: String) -> Result<T, ConfigError> {
-    Err(ConfigError { key, reason })
+fn refuse<T>(key: &'static str, reason: String) -> Result<T, InvalidKey> {
+    Err(InvalidKey::new(key, reason))
 }
 
 impl Config {
     /// Checks what needs no look at the machine.
-    pub fn check(self) -> Result<Settings, ConfigError> {
+    pub fn check(self) -> Result<Settings, InvalidKey> {
         match self.profile.parse() {
             Ok(Profile::Host) => {}
             Ok(other) => return refuse("profile", format!("the profile {other} is not part of this program yet; use host")),
             Err(error) => return refuse("profile", error.to_string()),
         }
-        if !(1..=3600).contains(&self.resync_seconds) {
-            return refuse("resync_seconds", format!("{} is out of bounds; use a number from 1 to 3600", self.resync_seconds));
+        if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.resync_interval) {
+            let reason = format!("{} is out of bounds; use a duration from 1s to 1h", duration::format(self.resync_interval));
+            return refuse("resync_interval", reason);
         }
         if !self.spiffe_endpoint_socket.starts_with("unix:") {
             let reason = format!("{:?} is not of the form unix:///path/to/socket", self.spiffe_endpoint_socket);
@@ -193,11 +189,11 @@ impl Config {
             gateway_entries,
             import_addresses: self.import_addresses,
             admin_address: self.admin_address,
-            resync: Duration::from_secs(self.resync_seconds),
+            resync: self.resync_interval,
         })
     }
 
-    fn gateway_entries(&self) -> Result<Vec<Gateway>, ConfigError> {
+    fn gateway_entries(&self) -> Result<Vec<Gateway>, InvalidKey> {
         let listen = self.gateway_listen_address;
         if listen.port() == 0 {
             return refuse("gateway_listen_address", "remote clients need to know the port; give one from 1 to 65535".into());
@@ -218,7 +214,7 @@ fn given(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
-fn connect_url(text: Option<&str>) -> Result<Option<ConnectUrl>, ConfigError> {
+fn connect_url(text: Option<&str>) -> Result<Option<ConnectUrl>, InvalidKey> {
     // The error names the text itself.
     given(text).map(|text| text.parse().or_else(|error: ConnectUrlError| refuse("connect_url", error.to_string()))).transpose()
 }
@@ -227,12 +223,12 @@ fn parsed<T, E: std::fmt::Display>(
     key: &'static str,
     text: Option<&str>,
     parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<Option<T>, ConfigError> {
+) -> Result<Option<T>, InvalidKey> {
     given(text).map(|text| parse(text).or_else(|error| refuse(key, format!("{text:?}: {error}")))).transpose()
 }
 
-fn gateway(address: &str) -> Result<Gateway, ConfigError> {
-    let wrong = |reason: String| ConfigError { key: "gateway_addresses", reason: format!("{address:?}: {reason}") };
+fn gateway(address: &str) -> Result<Gateway, InvalidKey> {
+    let wrong = |reason: String| InvalidKey::new("gateway_addresses", format!("{address:?}: {reason}"));
     let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("write host:port, as in gateway.example.com:15443".into()))?;
     let port = port.parse::<i64>().map_err(|_| wrong(format!("{port:?} is not a port")))?;
     let port = Port::try_from(port).map_err(|error| wrong(error.to_string()))?;
@@ -251,7 +247,7 @@ pub const DEFAULT_FILE: &str = include_str!("default-config.yaml");
 mod tests {
     use super::*;
 
-    fn with(change: impl FnOnce(&mut Config)) -> Result<Settings, ConfigError> {
+    fn with(change: impl FnOnce(&mut Config)) -> Result<Settings, InvalidKey> {
         let mut config = Config::default();
         change(&mut config);
         config.check()
@@ -303,7 +299,7 @@ mod tests {
         let wrong: [(&str, Change); 10] = [
             ("profile", |config| config.profile = "kubernetes".into()),
             ("profile", |config| config.profile = "laptop".into()),
-            ("resync_seconds", |config| config.resync_seconds = 0),
+            ("resync_interval", |config| config.resync_interval = Duration::ZERO),
             ("spiffe_endpoint_socket", |config| config.spiffe_endpoint_socket = "/tmp/api.sock".into()),
             ("connect_url", |config| config.connect_url = Some("http://connect.example.com".into())),
             ("trust_domain", |config| config.trust_domain = Some("A.test".into())),

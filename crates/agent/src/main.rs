@@ -1,8 +1,7 @@
 use std::process::ExitCode;
 
-use clap::Parser;
-use cofide_agent::cli::Cli;
+use cofide_runtime::program;
 
 fn main() -> ExitCode {
-    cofide_agent::run::main(Cli::parse())
+    program::main(cofide_agent::cli::execute)
 }

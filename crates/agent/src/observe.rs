@@ -1,10 +1,12 @@
 //! What the admin port tells: readiness and metrics.
 
 use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
 
 use cofide_api::convert::plan as wire;
 use cofide_runtime::admin::Metrics;
 use cofide_runtime::{Component, Readiness};
+use cofide_svid::{IdentitySlot, IdentitySource, display_time};
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::world::{Link, World};
@@ -14,6 +16,8 @@ use crate::xds_service::XdsService;
 pub struct Observer {
     world: Arc<World>,
     xds: Arc<XdsService>,
+    own: Arc<IdentitySlot>,
+    identity: Component,
     manifests: Component,
     plan: Component,
     exported: Gauge,
@@ -25,7 +29,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    pub fn new(world: Arc<World>, xds: Arc<XdsService>, readiness: &Readiness, metrics: &Metrics) -> Self {
+    pub fn new(world: Arc<World>, xds: Arc<XdsService>, own: Arc<IdentitySlot>, readiness: &Readiness, metrics: &Metrics) -> Self {
         let mut registry = metrics.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -35,6 +39,8 @@ impl Observer {
         Self {
             world,
             xds,
+            own,
+            identity: readiness.component("identity", NO_IDENTITY),
             manifests: readiness.component("manifests", "the first reading of the manifest folder"),
             plan: readiness.component("plan", "the first plan from Connect"),
             exported: gauge("exported_services", "Services that this cluster offers"),
@@ -47,6 +53,7 @@ impl Observer {
     }
 
     pub fn observe(&self) {
+        self.observe_identity(SystemTime::now());
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let plan = self.world.plan.get();
         let exports = self.world.exports.get();
@@ -64,5 +71,58 @@ impl Observer {
         let proxies = self.xds.proxies().get();
         self.proxies.set(count(proxies.len()));
         self.refused_by_proxies.set(count(proxies.iter().map(|proxy| proxy.rejected.len()).sum()));
+    }
+
+    /// The agent cannot look into the Envoys, whose identities come from the same Workload API as its own: that the API
+    /// gives this process a current SVID is what it can know of them.
+    fn observe_identity(&self, now: SystemTime) {
+        match self.own.identity() {
+            Some(svid) if svid.not_after > now => self.identity.ready(),
+            Some(svid) => self.identity.waiting(&format!(
+                "a new X.509-SVID from the SPIFFE Workload API: the last one, {}, ended at {}; check that the trust zone's server runs",
+                svid.spiffe_id,
+                display_time(svid.not_after)
+            )),
+            None => self.identity.waiting(NO_IDENTITY),
+        }
+    }
+}
+
+const NO_IDENTITY: &str = "an X.509-SVID from the SPIFFE Workload API; check spiffe_endpoint_socket, and that the trust zone's server has an \
+                           entry whose selectors match this process";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::envoy::SidecarSettings;
+    use cofide_core::{SpiffeId, TrustDomain};
+    use cofide_svid::authority::{X509CertificateAuthority, X509Settings};
+    use std::time::Duration;
+
+    #[test]
+    fn an_agent_whose_identity_has_ended_is_not_ready_and_says_when_it_ended() {
+        let now = SystemTime::now();
+        let authority = X509CertificateAuthority::create(TrustDomain::new("a.test").unwrap(), X509Settings::default(), now).unwrap();
+        let id = SpiffeId::new("spiffe://a.test/ns/cofide/sa/cofide-agent").unwrap();
+        let svid = authority.issue(&id, &[], &[], Duration::from_secs(60), now).unwrap();
+        let (own, readiness) = (Arc::new(IdentitySlot::default()), Readiness::default());
+        let xds = XdsService::new(SidecarSettings {
+            pool: crate::addresses::LoopbackPool::default(),
+            resolver: "127.0.0.1:53".parse().unwrap(),
+            fallback_resolvers: std::collections::BTreeSet::new(),
+        });
+        let observer = Observer::new(Arc::default(), xds, own.clone(), &readiness, &Metrics::default());
+        let waiting = |now| {
+            observer.observe_identity(now);
+            readiness.waiting().get("identity").cloned()
+        };
+
+        assert!(waiting(now).unwrap().contains("spiffe_endpoint_socket"));
+        own.set(svid);
+        assert_eq!(waiting(now), None);
+        let ended = waiting(now + Duration::from_secs(61)).unwrap();
+        assert!(ended.contains(id.to_string().as_str()) && ended.contains("ended at 20"), "{ended}");
+        own.clear();
+        assert!(waiting(now).is_some(), "an identity that was taken back is none");
     }
 }

@@ -2,17 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cofide_connect_client::{Node, connect_as_agent};
-use cofide_dns::{Upstream, ZoneHandle};
+use cofide_dns::{ServeError, Upstream, ZoneHandle};
 use cofide_runtime::admin::{self, Metrics};
-use cofide_runtime::{Readiness, build_info, logging, shutdown};
+use cofide_runtime::{Readiness, bind};
 use cofide_svid::{BundleSet, IdentitySlot, IdentitySource};
 use cofide_xds::Server as XdsServer;
 use tokio::net::TcpListener;
@@ -23,9 +21,8 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
 use crate::addresses::{Addresses, DEFAULT_HOLD};
-use crate::cli::{Cli, Command, ConfigCommand, RunArgs};
-use crate::config::{Config, DEFAULT_FILE, Settings};
-use crate::export::Zone;
+use crate::config::{Config, Settings};
+use crate::own_cluster::OwnCluster;
 use crate::identity::{self, OwnIdentity};
 use crate::local::Local;
 use crate::observe::Observer;
@@ -56,7 +53,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// An agent that is up: every socket is bound, and what it knew before is served.
 #[derive(Debug)]
 pub struct Bound {
-    pub zone: Zone,
+    pub cluster: OwnCluster,
     pub xds_address: SocketAddr,
     pub dns_address: SocketAddr,
     pub admin_address: Option<SocketAddr>,
@@ -83,25 +80,22 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let unfinished = shutdown.clone().drop_guard();
 
     // What was known before. The folder first: two processes that share one would destroy it.
-    let data = Arc::new(DataFolder::open(&settings.data_dir).context("data_dir")?);
+    let data = Arc::new(DataFolder::open(&settings.data_dir)?);
     let membership = Membership::load(&settings.join, &data)?;
-    let zone = membership.zone.clone();
+    let cluster = membership.cluster.clone();
     let world = Arc::new(World::default());
     world.plan.set(PlanStore(&data).load().context("data_dir")?);
     let addresses = Addresses::open(data.clone(), settings.import_addresses, DEFAULT_HOLD).context("data_dir")?;
     let spire = SpireClient::new(&settings.spire_server_socket);
-    let keeper = SpireKeeper::open(zone.trust_domain.clone(), spire.clone(), data.clone(), world.clone()).context("data_dir")?;
+    let keeper = SpireKeeper::open(cluster.trust_domain.clone(), spire.clone(), data.clone(), world.clone()).context("data_dir")?;
 
     // Sockets.
-    let xds_listener = bind("xds_address", settings.xds_address).await?;
+    let xds_listener = bind::tcp(settings.xds_address, "xDS", "xds_address").await?;
     let xds_address = xds_listener.local_addr()?;
     if !xds_address.ip().is_loopback() {
         tracing::warn!(%xds_address, "other machines can read over xDS which services exist and where; use a loopback address unless they should");
     }
-    let admin_listener = match settings.admin_address {
-        Some(address) => Some(bind("admin_address", address).await?),
-        None => None,
-    };
+    let admin_listener = bind::tcp_if_any(settings.admin_address, "health and metrics", "admin_address").await?;
     let dns = ZoneHandle::new();
     let upstream = match settings.dns_upstreams.as_slice() {
         [] => Upstream::system(),
@@ -109,7 +103,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     };
     let resolver = cofide_dns::serve(&[settings.dns_address], dns.clone(), upstream, shutdown.clone())
         .await
-        .context("configuration key dns_address")?;
+        .map_err(|error| match error {
+            ServeError::Bind(error) => anyhow::Error::from(error.with_key("dns_address")),
+            error => anyhow::Error::from(error).context("configuration key dns_address"),
+        })?;
     let dns_address = resolver.addresses.first().copied().context("the resolver listens nowhere")?;
 
     // What local clients see.
@@ -121,7 +118,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         fallback_resolvers: settings.dns_upstreams.iter().copied().collect(),
     });
     let local = Arc::new(Local {
-        zone: zone.clone(),
+        cluster: cluster.clone(),
         gateway_listen: settings.gateway_listen_address,
         gateways: settings.gateway_entries.clone(),
         addresses: StdMutex::new(addresses),
@@ -139,7 +136,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let wake = Wake::default();
     let source = HostSource::open(
         settings.manifest_dir.clone(),
-        zone.trust_domain.clone(),
+        cluster.trust_domain.clone(),
         data.clone(),
         world.clone(),
         wake.clone(),
@@ -166,8 +163,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
 
     // For whoever watches.
     let (readiness, metrics) = (Readiness::default(), Metrics::default());
-    let observer = Observer::new(world.clone(), xds.clone(), &readiness, &metrics);
-    let wake = Wake::default();
+    let identity = Arc::new(IdentitySlot::default());
+    let observer = Observer::new(world.clone(), xds.clone(), identity.clone(), &readiness, &metrics);
+    let observer_wake = Wake::default();
+    let wake = observer_wake.clone();
     world.exports.wakes(&wake);
     world.plan.wakes(&wake);
     world.spire.wakes(&wake);
@@ -180,7 +179,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let admin_address = admin_listener.map(|listener| admin::serve(listener, readiness, metrics, shutdown.clone())).transpose()?;
 
     // Connect.
-    let uplink = Uplink { settings, data, membership: Arc::new(Mutex::new(membership)), spire, world: world.clone(), spawn };
+    let uplink = Uplink { settings, data, membership: Arc::new(Mutex::new(membership)), spire, identity, observer_wake, world: world.clone(), spawn };
     tasks.spawn(uplink.run());
 
     let stop = unfinished.disarm();
@@ -198,7 +197,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         tracing::info!("stopped");
         outcome
     });
-    Ok(Bound { zone, xds_address, dns_address, admin_address, world, task })
+    Ok(Bound { cluster, xds_address, dns_address, admin_address, world, task })
 }
 
 /// Starts reconcilers.
@@ -220,17 +219,15 @@ impl Spawner {
         self.tasks.spawn(reconciler::run(name, pace, wake, self.shutdown.clone(), once));
     }
 
-    /// For what waits for nobody: it works in memory and on small files, and is done within milliseconds.
+    /// For what waits for nobody: it works in memory and on files.
     fn at_once<E: std::fmt::Display + Send + 'static>(
         &self,
         name: &'static str,
         wake: Wake,
-        mut once: impl FnMut() -> Result<(), E> + Send + 'static,
+        once: impl Fn() -> Result<(), E> + Send + Sync + 'static,
     ) {
-        self.each(name, wake, move || {
-            let result = once();
-            async move { result }
-        });
+        let pace = Pace { interval: self.interval, retry: RETRY };
+        self.tasks.spawn(reconciler::run_blocking(name, pace, wake, self.shutdown.clone(), self.tasks.clone(), once));
     }
 }
 
@@ -240,23 +237,25 @@ struct Uplink {
     data: Arc<DataFolder>,
     membership: Arc<Mutex<Membership>>,
     spire: SpireClient,
+    /// Filled here.
+    identity: Arc<IdentitySlot>,
+    observer_wake: Wake,
     world: Arc<World>,
     spawn: Spawner,
 }
 
 impl Uplink {
     async fn run(self) {
-        let Self { settings, data, membership, spire, world, spawn } = self;
+        let Self { settings, data, membership, spire, identity, observer_wake, world, spawn } = self;
         let shutdown = spawn.shutdown.clone();
-        let zone = membership.lock().await.zone.clone();
+        let cluster = membership.lock().await.cluster.clone();
 
         // The agent's own identity, from the zone's server.
-        let identity = Arc::new(IdentitySlot::default());
         let bundle_wake = Wake::default();
         let identity_wake = Wake::default();
-        let own = zone.agent_identity();
+        let own = cluster.agent_identity();
         let spiffe_id = own.spiffe_id();
-        let changed = vec![bundle_wake.clone(), identity_wake.clone()];
+        let changed = vec![bundle_wake.clone(), identity_wake.clone(), observer_wake];
         spawn.tasks.spawn(identity::keep_fresh(
             settings.spiffe_endpoint_socket.clone(),
             OwnIdentity(own),
@@ -303,12 +302,12 @@ impl Uplink {
 
         // The zone's bundle, the services of the cluster, and a sign of life.
         world.link.wakes(&bundle_wake);
-        let push = Arc::new(BundlePush::new(zone.clone(), spire, connect.clone(), world.clone()));
+        let push = Arc::new(BundlePush::new(cluster.clone(), spire, connect.clone(), world.clone()));
         spawn.each("bundle", bundle_wake, move || {
             let push = push.clone();
             async move { push.reconcile().await }
         });
-        match Registrar::open(zone.clone(), connect.clone(), data.clone(), world.clone()) {
+        match Registrar::open(cluster.clone(), connect.clone(), data.clone(), world.clone()) {
             Ok(registrar) => {
                 let (registrar, wake) = (Arc::new(registrar), Wake::default());
                 world.exports.wakes(&wake);
@@ -336,7 +335,7 @@ impl Uplink {
         // The plan.
         let node = Node {
             id: spiffe_id.to_string(),
-            cluster: zone.cluster_name.to_string(),
+            cluster: cluster.cluster_name.to_string(),
             user_agent_name: "cofide-agent".to_owned(),
             ..Node::default()
         };
@@ -372,57 +371,13 @@ async fn serve_xds(listener: TcpListener, xds: XdsServer<XdsService>, shutdown: 
         .await
 }
 
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("configuration key {key}: cannot listen on {address}; stop what uses it, or choose another address"))
-}
-
-/// The program: runs a command and answers with its exit code.
-pub fn main(cli: Cli) -> ExitCode {
-    match execute(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // A reader that has gone away is told nothing more.
-            let _ = writeln!(std::io::stderr(), "Error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn execute(cli: Cli) -> Result<()> {
-    match cli.command {
-        Command::Version => print(&format!("{}\n", build_info::line("cofide-agent"))),
-        Command::EnvoyBootstrap(bootstrap) => print(&bootstrap.to_json()),
-        Command::Config(ConfigCommand::PrintDefault) => print(DEFAULT_FILE),
-        Command::Config(ConfigCommand::Print(args)) => {
-            let mut config = load(&args)?;
-            config.clone().check()?;
-            // What is printed ends up in tickets.
-            config.agent_token = config.agent_token.map(|_| "(set)".to_owned());
-            print(&serde_saphyr::to_string(&config).context("cannot write the configuration as YAML")?)
-        }
-        Command::Run(args) => run_until_signal(load(&args)?),
-    }
-}
-
-fn load(args: &RunArgs) -> Result<Config> {
-    Ok(cofide_runtime::config::load(args.config.as_deref(), &args.overrides)?)
-}
-
-fn print(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
-}
-
-#[tokio::main]
-async fn run_until_signal(config: Config) -> Result<()> {
-    logging::init(config.log_format, &config.log_level)?;
-    let shutdown = shutdown::on_signal()?;
+/// Runs the agent until `shutdown`, and says where it is reached.
+pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<()> {
     let manifests = config.manifest_dir.clone();
     let bound = Box::pin(run(config, shutdown)).await?;
     tracing::info!(
-        cluster = %bound.zone.cluster_name,
-        trust_domain = %bound.zone.trust_domain,
+        cluster = %bound.cluster.cluster_name,
+        trust_domain = %bound.cluster.trust_domain,
         xds = %bound.xds_address,
         dns = %bound.dns_address,
         admin = bound.admin_address.map(|address| format!("http://{address}")),

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `identity` | who the agent is, and who Connect is | join again with a fresh token |
 //! | `plan` | the last plan from Connect | nothing is imported until Connect answers |
-//! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew |
+//! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew; see [`crate::index`] |
 //! | `registrations` | what was registered with Connect | orphans stay in Connect |
 //! | `trust` | federated trust set up in the SPIRE server | it stays there when a federation goes |
 //! | `addresses` | the loopback address of each import | most come out the same again |
@@ -18,6 +18,11 @@ use cofide_runtime::files::{self, FileError, FolderLock, Mode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+
+/// The name under which the manifests are kept.
+pub const MANIFESTS: &str = "manifests";
+/// The name under which is kept what was registered with Connect.
+pub const REGISTRATIONS: &str = "registrations";
 
 const MAGIC: &str = "cofide-agent-state";
 const FORMAT: u32 = 1;
@@ -44,8 +49,7 @@ enum Damage {
 impl DataFolder {
     /// Creates the folder where it is missing and locks it.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        files::create_private_folder(path)?;
-        Ok(Self { path: path.to_owned(), _lock: FolderLock::acquire(path)? })
+        Ok(Self { path: path.to_owned(), _lock: FolderLock::open(path)? })
     }
 
     pub fn path(&self) -> &Path {
@@ -71,13 +75,22 @@ impl DataFolder {
         match decode(&bytes) {
             Ok(value) => Ok(Some(value)),
             Err(damage) => {
-                let aside = self.path.join(format!("{name}.damaged"));
+                let aside = self.set_aside(name);
                 let kept = std::fs::rename(&path, &aside).is_ok();
                 let aside = if kept { aside.display().to_string() } else { "nowhere".to_owned() };
                 tracing::error!(file = %path.display(), reason = %damage, set_aside = aside, "a state file is damaged and is ignored");
                 Ok(None)
             }
         }
+    }
+
+    /// Whether something is kept under `name`, or was until it was set aside as damaged.
+    pub fn has_held(&self, name: &str) -> bool {
+        self.file(name).exists() || self.set_aside(name).exists()
+    }
+
+    fn set_aside(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}.damaged"))
     }
 
     /// Replaces the value kept under `name`.

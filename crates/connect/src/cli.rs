@@ -5,13 +5,18 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use cofide_runtime::logging::Format;
+use cofide_runtime::program::{self, ConfigCommand, Failure, Launch, Program};
+use cofide_runtime::{build_info, duration};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
-#[derive(Parser, Debug)]
+use crate::config::{Config, DEFAULT_FILE};
+
+#[derive(Parser)]
 #[command(
     name = "cofide-connect",
     about = "The control plane: trust zones, federations, policies and federated services, streamed to the agents",
-    version = cofide_runtime::build_info::VERSION,
+    version = build_info::VERSION,
     after_help = "With no configuration, `cofide-connect serve` listens on 127.0.0.1:8443, keeps its data in ./connect-data and writes an\n\
                   admin credential there for cofidectl."
 )]
@@ -20,32 +25,47 @@ pub struct Cli {
     pub command: Command,
 }
 
-#[derive(Subcommand, Debug)]
+#[derive(Subcommand)]
 pub enum Command {
     /// Run the control plane until SIGINT or SIGTERM
-    Serve(Box<ServeArgs>),
+    Serve(Box<Launch<Connect>>),
     /// Show configurations
     #[command(subcommand)]
-    Config(ConfigCommand),
+    Config(ConfigCommand<Connect>),
     /// Print the version
     Version,
 }
 
-#[derive(Subcommand, Debug)]
-pub enum ConfigCommand {
-    /// Print a configuration file with every key at its default
-    PrintDefault,
-    /// Print the configuration that `serve` would use with the same file, environment and flags, after checking it
-    Print(Box<ServeArgs>),
+/// The program itself.
+pub struct Connect;
+
+impl Program for Connect {
+    const NAME: &'static str = "cofide-connect";
+    const CONFIG_VARIABLE: &'static str = "COFIDE_CONNECT_CONFIG";
+    const DEFAULT_FILE: &'static str = DEFAULT_FILE;
+    type Overrides = Overrides;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), Failure> {
+        config.clone().check()?;
+        Ok(())
+    }
+
+    fn logging(config: &Config) -> (Format, &str) {
+        (config.log_format, &config.log_level)
+    }
+
+    async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
+        Ok(crate::run::serve(config, shutdown).await?)
+    }
 }
 
-#[derive(Args, Debug)]
-pub struct ServeArgs {
-    /// Configuration file (YAML); flags and environment variables win over it
-    #[arg(long, env = "COFIDE_CONNECT_CONFIG", value_name = "FILE", alias = "config-file")]
-    pub config: Option<PathBuf>,
-    #[command(flatten)]
-    pub overrides: Overrides,
+pub fn execute(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve(launch) => launch.run(),
+        Command::Config(command) => command.run(),
+        Command::Version => program::print_version::<Connect>(),
+    }
 }
 
 /// The keys of [`crate::config::Config`], each unset unless given.
@@ -84,18 +104,18 @@ pub struct Overrides {
     /// Organization that owns what is created without naming one [default: default]
     #[arg(long, env = "COFIDE_CONNECT_ORGANIZATION", value_name = "NAME")]
     pub organization: Option<String>,
-    /// How long a join token can be used [default: 3600]
-    #[arg(long, env = "COFIDE_CONNECT_JOIN_TOKEN_TTL_SECONDS", value_name = "SECONDS")]
-    pub join_token_ttl_seconds: Option<u64>,
-    /// How long the server's own certificate is valid [default: 86400]
-    #[arg(long, env = "COFIDE_CONNECT_SVID_TTL_SECONDS", value_name = "SECONDS")]
-    pub svid_ttl_seconds: Option<u64>,
-    /// How long an authority of the control plane's own trust domain is valid [default: 315360000]
-    #[arg(long, env = "COFIDE_CONNECT_CA_TTL_SECONDS", value_name = "SECONDS")]
-    pub ca_ttl_seconds: Option<u64>,
-    /// How long a client may take for its TLS handshake, and again for its first request [default: 10]
-    #[arg(long, env = "COFIDE_CONNECT_HANDSHAKE_TIMEOUT_SECONDS", value_name = "SECONDS")]
-    pub handshake_timeout_seconds: Option<u64>,
+    /// How long a join token can be used [default: 1h]
+    #[arg(long, env = "COFIDE_CONNECT_JOIN_TOKEN_TTL", value_name = "DURATION", value_parser = duration::argument)]
+    pub join_token_ttl: Option<String>,
+    /// How long the server's own certificate is valid [default: 1d]
+    #[arg(long, env = "COFIDE_CONNECT_SVID_TTL", value_name = "DURATION", value_parser = duration::argument)]
+    pub svid_ttl: Option<String>,
+    /// How long an authority of the control plane's own trust domain is valid [default: 3650d]
+    #[arg(long, env = "COFIDE_CONNECT_CA_TTL", value_name = "DURATION", value_parser = duration::argument)]
+    pub ca_ttl: Option<String>,
+    /// How long a client may take for its TLS handshake, and again for its first request [default: 10s]
+    #[arg(long, env = "COFIDE_CONNECT_HANDSHAKE_TIMEOUT", value_name = "DURATION", value_parser = duration::argument)]
+    pub handshake_timeout: Option<String>,
     /// How many connections may be open [default: 20000]
     #[arg(long, env = "COFIDE_CONNECT_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<usize>,
@@ -105,6 +125,15 @@ pub struct Overrides {
     /// How many federated services the agent of one cluster may have registered [default: 1000]
     #[arg(long, env = "COFIDE_CONNECT_MAX_FEDERATED_SERVICES_PER_CLUSTER", value_name = "NUMBER")]
     pub max_federated_services_per_cluster: Option<usize>,
+    /// How many changes the agent of one cluster may make in a minute [default: 600]
+    #[arg(long, env = "COFIDE_CONNECT_MAX_AGENT_CHANGES_PER_MINUTE", value_name = "NUMBER")]
+    pub max_agent_changes_per_minute: Option<u32>,
+    /// How long an audit event is kept [default: 90d]
+    #[arg(long, env = "COFIDE_CONNECT_AUDIT_RETENTION", value_name = "DURATION", value_parser = duration::argument)]
+    pub audit_retention: Option<String>,
+    /// How many audit events are kept, the newest [default: 1000000]
+    #[arg(long, env = "COFIDE_CONNECT_AUDIT_MAX_EVENTS", value_name = "NUMBER")]
+    pub audit_max_events: Option<u64>,
     /// error, warn, info, debug, trace, or directives such as info,cofide_xds=debug [default: info]
     #[arg(long, env = "COFIDE_CONNECT_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -116,7 +145,6 @@ pub struct Overrides {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use clap::CommandFactory;
 
     #[test]
@@ -146,8 +174,8 @@ mod tests {
     #[test]
     fn a_flag_reaches_the_configuration() {
         let cli = Cli::parse_from(["cofide-connect", "serve", "--listen-address", "127.0.0.1:0", "--dns-names", "a.test,b.test"]);
-        let Command::Serve(args) = cli.command else { panic!("not serve") };
-        let config: Config = cofide_runtime::config::load(None, &args.overrides).unwrap();
+        let Command::Serve(launch) = cli.command else { panic!("not serve") };
+        let config: Config = cofide_runtime::config::load(None, &launch.overrides).unwrap();
         assert_eq!(config.listen_address.port(), 0);
         assert_eq!(config.dns_names, ["a.test", "b.test"]);
         assert_eq!(config.organization, "default");

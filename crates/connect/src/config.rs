@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use cofide_connect_client::ConnectUrl;
 use cofide_core::{CONNECT_SPIFFE_ID_PATH, Name, SpiffeId, TrustDomain, parse_trust_domain};
+use cofide_runtime::config::InvalidKey;
+use cofide_runtime::duration;
 use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,20 +41,31 @@ pub struct Config {
     pub connect_spiffe_id_path: String,
     /// The organization that owns what is created without naming one.
     pub organization: String,
-    /// How long a join token can be used, in seconds.
-    pub join_token_ttl_seconds: u64,
-    /// How long the server's own certificate is valid, in seconds; it is replaced at half of that.
-    pub svid_ttl_seconds: u64,
-    /// How long an authority of the control plane's own trust domain is valid, in seconds.
-    pub ca_ttl_seconds: u64,
-    /// How long a client may take for its TLS handshake, and then again for its first request, in seconds.
-    pub handshake_timeout_seconds: u64,
+    /// How long a join token can be used.
+    #[serde(with = "duration")]
+    pub join_token_ttl: Duration,
+    /// How long the server's own certificate is valid; it is replaced at half of that.
+    #[serde(with = "duration")]
+    pub svid_ttl: Duration,
+    /// How long an authority of the control plane's own trust domain is valid.
+    #[serde(with = "duration")]
+    pub ca_ttl: Duration,
+    /// How long a client may take for its TLS handshake, and then again for its first request.
+    #[serde(with = "duration")]
+    pub handshake_timeout: Duration,
     /// How many connections may be open, those in their handshake included.
     pub max_connections: usize,
     /// How many of them may come from one IP address.
     pub max_connections_per_address: usize,
     /// How many federated services the agent of one cluster may have registered.
     pub max_federated_services_per_cluster: usize,
+    /// How many changes the agent of one cluster may make in a minute, once it has said all that it may say at once.
+    pub max_agent_changes_per_minute: u32,
+    /// How long an audit event is kept.
+    #[serde(with = "duration")]
+    pub audit_retention: Duration,
+    /// How many audit events are kept, the newest.
+    pub audit_max_events: u64,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cofide_xds=debug`.
     pub log_level: String,
     /// `text` or `json`.
@@ -71,25 +86,20 @@ impl Default for Config {
             connect_trust_domain: "management.local".into(),
             connect_spiffe_id_path: CONNECT_SPIFFE_ID_PATH.into(),
             organization: "default".into(),
-            join_token_ttl_seconds: 3600,
-            svid_ttl_seconds: 24 * 3600,
-            ca_ttl_seconds: 3650 * 24 * 3600,
-            handshake_timeout_seconds: 10,
+            join_token_ttl: Duration::from_secs(3600),
+            svid_ttl: DAY,
+            ca_ttl: 3650 * DAY,
+            handshake_timeout: Duration::from_secs(10),
             max_connections: 20_000,
             max_connections_per_address: 2_000,
             max_federated_services_per_cluster: 1_000,
+            max_agent_changes_per_minute: 600,
+            audit_retention: 90 * DAY,
+            audit_max_events: 1_000_000,
             log_level: "info".into(),
             log_format: Format::default(),
         }
     }
-}
-
-/// What is wrong with a configuration that is well-formed: the key, the reason and the way out.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("configuration key {key}: {reason}")]
-pub struct ConfigError {
-    pub key: &'static str,
-    pub reason: String,
 }
 
 /// What [`Config::check`] has found valid, in the types that the rest of the program uses.
@@ -103,8 +113,8 @@ pub struct Checked {
 
 impl Config {
     /// Checks what needs no look at the machine.
-    pub fn check(self) -> Result<Checked, ConfigError> {
-        let refuse = |key, reason: String| Err(ConfigError { key, reason });
+    pub fn check(self) -> Result<Checked, InvalidKey> {
+        let refuse = |key, reason: String| Err(InvalidKey::new(key, reason));
         if let Some(address) = self.plaintext_address
             && !address.ip().is_loopback()
         {
@@ -129,14 +139,16 @@ impl Config {
             Ok(name) => name,
             Err(error) => return refuse("organization", format!("{:?} is no name: it {error}", self.organization)),
         };
-        for (key, seconds, least, most) in [
-            ("join_token_ttl_seconds", self.join_token_ttl_seconds, 1, 30 * 24 * 3600),
-            ("svid_ttl_seconds", self.svid_ttl_seconds, 60, 365 * 24 * 3600),
-            ("ca_ttl_seconds", self.ca_ttl_seconds, self.svid_ttl_seconds.saturating_mul(2), 100 * 365 * 24 * 3600),
-            ("handshake_timeout_seconds", self.handshake_timeout_seconds, 1, 300),
+        for (key, given, least, most) in [
+            ("join_token_ttl", self.join_token_ttl, Duration::from_secs(1), 30 * DAY),
+            ("svid_ttl", self.svid_ttl, Duration::from_secs(60), 365 * DAY),
+            ("ca_ttl", self.ca_ttl, self.svid_ttl.saturating_mul(2), 36_500 * DAY),
+            ("handshake_timeout", self.handshake_timeout, Duration::from_secs(1), Duration::from_secs(300)),
+            ("audit_retention", self.audit_retention, DAY, 3650 * DAY),
         ] {
-            if !(least..=most).contains(&seconds) {
-                return refuse(key, format!("{seconds} is out of bounds; use a number from {least} to {most}"));
+            if !(least..=most).contains(&given) {
+                let [given, least, most] = [given, least, most].map(duration::format);
+                return refuse(key, format!("{given} is out of bounds; use a duration from {least} to {most}"));
             }
         }
         for (key, number) in [("max_connections", self.max_connections), ("max_connections_per_address", self.max_connections_per_address)]
@@ -144,6 +156,15 @@ impl Config {
             if number == 0 {
                 return refuse(key, "0 would admit nobody; use a positive number".into());
             }
+        }
+        if self.max_federated_services_per_cluster == 0 {
+            return refuse("max_federated_services_per_cluster", "0 would let no cluster export anything; use a positive number".into());
+        }
+        if self.max_agent_changes_per_minute == 0 {
+            return refuse("max_agent_changes_per_minute", "0 would let no agent change anything; use a positive number".into());
+        }
+        if self.audit_max_events < 1_000 {
+            return refuse("audit_max_events", format!("{} would keep hardly anything; use 1000 or more", self.audit_max_events));
         }
         if let Some(Err(error)) = self.connect_url.as_ref().map(|url| url.parse::<ConnectUrl>()) {
             return refuse("connect_url", error.to_string());
@@ -157,20 +178,9 @@ impl Config {
         Ok(Checked { trust_domain, spiffe_id, organization, config: self })
     }
 
-    pub fn join_token_ttl(&self) -> Duration {
-        Duration::from_secs(self.join_token_ttl_seconds)
-    }
-
-    pub fn svid_ttl(&self) -> Duration {
-        Duration::from_secs(self.svid_ttl_seconds)
-    }
-
-    pub fn ca_ttl(&self) -> Duration {
-        Duration::from_secs(self.ca_ttl_seconds)
-    }
-
-    pub fn handshake_timeout(&self) -> Duration {
-        Duration::from_secs(self.handshake_timeout_seconds)
+    /// What an agent may change at once, as after it has joined: each of its services, and as much again.
+    pub fn agent_change_burst(&self) -> u32 {
+        u32::try_from(self.max_federated_services_per_cluster.saturating_mul(2).saturating_add(100)).unwrap_or(u32::MAX)
     }
 }
 
@@ -219,7 +229,7 @@ pub const DEFAULT_FILE: &str = include_str!("default-config.yaml");
 mod tests {
     use super::*;
 
-    fn refused(change: impl FnOnce(&mut Config)) -> ConfigError {
+    fn refused(change: impl FnOnce(&mut Config)) -> InvalidKey {
         let mut config = Config::default();
         change(&mut config);
         config.check().expect_err("the configuration is wrong")
@@ -256,15 +266,19 @@ mod tests {
     #[test]
     fn each_wrong_value_is_named_with_its_key() {
         type Change = fn(&mut Config);
-        let wrong: [(&str, Change); 12] = [
+        let wrong: [(&str, Change); 16] = [
+            ("max_federated_services_per_cluster", |config| config.max_federated_services_per_cluster = 0),
+            ("max_agent_changes_per_minute", |config| config.max_agent_changes_per_minute = 0),
+            ("audit_retention", |config| config.audit_retention = Duration::ZERO),
+            ("audit_max_events", |config| config.audit_max_events = 0),
             ("connect_trust_domain", |config| config.connect_trust_domain = "Management".into()),
             ("connect_spiffe_id_path", |config| config.connect_spiffe_id_path = "/a//b".into()),
             ("organization", |config| config.organization = "a b".into()),
-            ("join_token_ttl_seconds", |config| config.join_token_ttl_seconds = 0),
-            ("svid_ttl_seconds", |config| config.svid_ttl_seconds = 1),
-            ("svid_ttl_seconds", |config| config.svid_ttl_seconds = u64::MAX),
-            ("ca_ttl_seconds", |config| config.ca_ttl_seconds = 60),
-            ("handshake_timeout_seconds", |config| config.handshake_timeout_seconds = 0),
+            ("join_token_ttl", |config| config.join_token_ttl = Duration::ZERO),
+            ("svid_ttl", |config| config.svid_ttl = Duration::from_secs(1)),
+            ("svid_ttl", |config| config.svid_ttl = Duration::MAX),
+            ("ca_ttl", |config| config.ca_ttl = Duration::from_secs(60)),
+            ("handshake_timeout", |config| config.handshake_timeout = Duration::ZERO),
             ("max_connections", |config| config.max_connections = 0),
             ("connect_url", |config| config.connect_url = Some("http://connect.example.com:8443".into())),
             ("url_base", |config| config.url_base = Some("Example.com".into())),

@@ -1,8 +1,7 @@
 use std::process::ExitCode;
 
-use clap::Parser;
-use cofide_connect::cli::Cli;
+use cofide_runtime::program;
 
 fn main() -> ExitCode {
-    cofide_connect::run::main(Cli::parse())
+    program::main(cofide_connect::cli::execute)
 }

@@ -40,8 +40,8 @@ impl Management {
     pub fn open(configuration: &Checked, data_dir: &Path, now: SystemTime) -> anyhow::Result<(Self, bool)> {
         let path = data_dir.join("authority.json");
         let settings = X509Settings {
-            ttl: configuration.config.ca_ttl(),
-            max_svid_ttl: configuration.config.svid_ttl(),
+            ttl: configuration.config.ca_ttl,
+            max_svid_ttl: configuration.config.svid_ttl,
             organization: "cofide-connect".into(),
             ..X509Settings::default()
         };
@@ -56,7 +56,7 @@ impl Management {
             spiffe_id: configuration.spiffe_id.clone(),
             dns_names: configuration.server_dns_names(),
             ip_addresses: configuration.server_ip_addresses(),
-            svid_ttl: configuration.config.svid_ttl(),
+            svid_ttl: configuration.config.svid_ttl,
         };
         Ok((management, is_first))
     }
@@ -114,7 +114,7 @@ mod tests {
     use cofide_svid::{BundleSet, IdentitySource, KeyUsage, x509};
 
     fn open(folder: &Path, now: SystemTime) -> Management {
-        let config = Config { ca_ttl_seconds: 600, svid_ttl_seconds: 60, ..Config::default() };
+        let config = Config { ca_ttl: Duration::from_secs(600), svid_ttl: Duration::from_secs(60), ..Config::default() };
         Management::open(&config.check().unwrap(), folder, now).unwrap().0
     }
 

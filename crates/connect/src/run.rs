@@ -2,16 +2,14 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use cofide_connect_client::ConnectUrl;
 use cofide_core::ControlPlaneTrust;
-use cofide_runtime::files::{self, FolderLock};
-use cofide_runtime::{Chain, Readiness, admin, build_info, logging, shutdown};
+use cofide_runtime::files::FolderLock;
+use cofide_runtime::{Chain, Readiness, admin, bind, build_info};
 use cofide_store::Store;
 use cofide_svid::{ClientAuth, tls};
 use cofide_xds::Server as XdsServer;
@@ -27,17 +25,19 @@ use crate::app::{App, Settings, organization};
 use crate::authentication::agent::AgentAuthenticator;
 use crate::authentication::bearer::AdminToken;
 use crate::authentication::{Authentication, Rejection};
-use crate::cli::{Cli, Command, ConfigCommand, ServeArgs};
-use crate::config::{Checked, Config, DEFAULT_FILE};
+use crate::config::Config;
 use crate::connections::Connections;
 use crate::credential::{self, AdminCredential};
 use crate::denials::Denials;
 use crate::gate::Gate;
 use crate::grpc::{self, Api};
+use crate::housekeeping::{self, AuditRetention};
 use crate::hub::{Hub, PlanRouter, ReceiptLog, ZoneBundles};
 use crate::listener::{self, Limits};
 use crate::management::{self, Management};
 use crate::metrics;
+use crate::presence::Presence;
+use crate::rate::AgentRate;
 
 /// How long calls in flight may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -67,16 +67,19 @@ impl Bound {
 
 /// Starts the control plane. `shutdown` stops it: calls in flight get a few seconds, then everything is closed.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
-    tls::install_crypto_provider();
+    cofide_svid::install_crypto_provider();
     let configuration = config.check()?;
     let mut made = Vec::new();
 
     // The folder first: two processes that share one would destroy it, and the lock is cheap to lose again.
     let data_dir = std::path::absolute(&configuration.config.data_dir).context("data_dir must not be empty")?;
-    let lock = open_data_dir(&data_dir, &mut made)?;
-    let listen = bind("listen_address", configuration.config.listen_address).await?;
-    let plaintext = bind_optional("plaintext_address", configuration.config.plaintext_address).await?;
-    let admin_port = bind_optional("admin_address", configuration.config.admin_address).await?;
+    let lock = FolderLock::open(&data_dir)?;
+    if lock.is_new() {
+        made.push(format!("data folder {}", data_dir.display()));
+    }
+    let listen = bind::tcp(configuration.config.listen_address, "users and agents", "listen_address").await?;
+    let plaintext = bind::tcp_if_any(configuration.config.plaintext_address, "users in plain text", "plaintext_address").await?;
+    let admin_port = bind::tcp_if_any(configuration.config.admin_address, "health and metrics", "admin_address").await?;
 
     let store = Store::open(data_dir.join("connect.db")).await.context("cannot open the database of the data folder")?;
     let organization = organization::ensure(&store, &configuration.organization).await.context("cannot prepare the database")?;
@@ -92,12 +95,16 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let receipts = ReceiptLog::start(store.clone(), &background, stop.clone());
     let denials = Arc::new(Denials::start(store.clone(), &background, stop.clone()));
 
+    let presence = Presence::default();
+    let retention = AuditRetention { age: configuration.config.audit_retention, events: configuration.config.audit_max_events };
+    background.spawn(housekeeping::run(store.clone(), presence.clone(), retention, stop.clone()));
+
     let settings = Settings {
         organization_id: organization.id,
-        join_token_ttl: configuration.config.join_token_ttl(),
+        join_token_ttl: configuration.config.join_token_ttl,
         max_federated_services_per_cluster: configuration.config.max_federated_services_per_cluster,
     };
-    let app = App::new(store.clone(), hub.clone(), settings);
+    let app = App::new(store.clone(), hub.clone(), presence.clone(), settings);
     let (management, is_first) = Management::open(&configuration, &data_dir, SystemTime::now())?;
     if is_first {
         made.push(format!("certificate authority of the management trust domain {}", configuration.trust_domain));
@@ -121,10 +128,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let authentication = Authentication::new(Arc::new(AdminToken::new(credential.token.expose())), agents.clone());
     let connections = Connections::default();
     let metrics = admin::Metrics::default();
-    let gate = Gate::new(authentication, denials, metrics::register(&metrics, hub.clone(), connections.clone()));
+    let calls = metrics::register(&metrics, hub.clone(), connections.clone());
+    let rate = AgentRate::new(configuration.config.max_agent_changes_per_minute, configuration.config.agent_change_burst());
+    let gate = Gate::new(authentication, denials, calls, presence.clone(), rate);
     background.spawn(look_again(connections.clone(), agents, hub.clone(), stop.clone()));
 
-    let discovery = XdsServer::with(PlanRouter::new(hub, receipts), shutdown.clone(), cofide_xds::Limits::default(), DRAIN);
+    let discovery = XdsServer::with(PlanRouter::new(hub, receipts, presence), shutdown.clone(), cofide_xds::Limits::default(), DRAIN);
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(cofide_api::FILE_DESCRIPTOR_SET)
@@ -139,17 +148,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let limits = Limits::new(
         configuration.config.max_connections,
         configuration.config.max_connections_per_address,
-        configuration.config.handshake_timeout(),
+        configuration.config.handshake_timeout,
     );
     let mut server_config = tls::server_config(management.identity(), bundles, ClientAuth::Optional);
     server_config.alpn_protocols = vec![b"h2".to_vec()];
     let over_tls = listener::accept(listen, Some(Arc::new(server_config)), limits.clone(), connections.clone(), shutdown.clone());
     let mut servers = JoinSet::new();
-    servers.spawn(serve(over_tls, gate.clone(), routes.clone(), shutdown.clone()));
+    servers.spawn(serve_listener(over_tls, gate.clone(), routes.clone(), shutdown.clone()));
     let plaintext_address = plaintext.as_ref().map(TcpListener::local_addr).transpose()?;
     if let Some(plaintext) = plaintext {
         let incoming = listener::accept(plaintext, None, limits, connections.clone(), shutdown.clone());
-        servers.spawn(serve(incoming, gate, routes, shutdown.clone()));
+        servers.spawn(serve_listener(incoming, gate, routes, shutdown.clone()));
     }
     let admin_address = admin_port.map(|listener| admin::serve(listener, readiness, metrics, stop.clone())).transpose()?;
     tracing::info!(%address, "serving");
@@ -188,7 +197,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     Ok(Bound { address, plaintext_address, admin_address, credential, made, task })
 }
 
-async fn serve(
+async fn serve_listener(
     incoming: impl tokio_stream::Stream<Item = std::io::Result<listener::Connection>>,
     gate: Gate,
     routes: Routes,
@@ -253,84 +262,8 @@ async fn look_again(connections: Connections, agents: AgentAuthenticator, hub: H
     }
 }
 
-fn open_data_dir(path: &Path, made: &mut Vec<String>) -> Result<FolderLock> {
-    let hint =
-        || format!("the data folder {} cannot be used; make it writable for this user, or choose another with --data-dir", path.display());
-    if !path.exists() {
-        files::create_private_folder(path).with_context(hint)?;
-        made.push(format!("data folder {}", path.display()));
-    }
-    match FolderLock::acquire(path) {
-        Ok(lock) => Ok(lock),
-        // This error says everything itself.
-        Err(error @ files::FileError::Locked { .. }) => Err(error.into()),
-        Err(error) => Err(error).with_context(hint),
-    }
-}
-
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
-    let error = match TcpListener::bind(address).await {
-        Ok(listener) => return Ok(listener),
-        Err(error) => error,
-    };
-    let flag = key.replace('_', "-");
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            bail!("cannot listen on {address}: another program has this port; stop it, or choose another address with --{flag}")
-        }
-        std::io::ErrorKind::AddrNotAvailable => {
-            bail!("cannot listen on {address}: this machine does not have the address; choose another with --{flag}")
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            bail!("cannot listen on {address}: this user may not; choose a port from 1024 with --{flag}")
-        }
-        _ => Err(error).with_context(|| format!("cannot listen on {address}; choose another address with --{flag}")),
-    }
-}
-
-async fn bind_optional(key: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
-    match address {
-        Some(address) => bind(key, address).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-/// The program: what `main` calls. Data goes to stdout, everything else to stderr.
-pub fn main(cli: Cli) -> ExitCode {
-    match execute(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // A reader that has gone away is told nothing more.
-            let _ = writeln!(std::io::stderr(), "Error: {}", Chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn execute(cli: Cli) -> Result<()> {
-    match cli.command {
-        Command::Version => print(&format!("{}\n", build_info::line("cofide-connect"))),
-        Command::Config(ConfigCommand::PrintDefault) => print(DEFAULT_FILE),
-        Command::Config(ConfigCommand::Print(args)) => {
-            let Checked { config, .. } = load(&args)?.check()?;
-            print(&serde_saphyr::to_string(&config).context("cannot write the configuration as YAML")?)
-        }
-        Command::Serve(args) => serve_until_signal(load(&args)?),
-    }
-}
-
-fn load(args: &ServeArgs) -> Result<Config> {
-    Ok(cofide_runtime::config::load(args.config.as_deref(), &args.overrides)?)
-}
-
-fn print(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
-}
-
-#[tokio::main]
-async fn serve_until_signal(config: Config) -> Result<()> {
-    logging::init(config.log_format, &config.log_level)?;
-    let shutdown = shutdown::on_signal()?;
+/// Runs the control plane until `shutdown`, and says on stderr what was made and what to do next.
+pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<()> {
     let bound = Box::pin(run(config, shutdown)).await?;
     // Whether or not anybody reads it.
     let _ = std::io::stderr().write_all(greeting(&bound).as_bytes());

@@ -4,23 +4,25 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use cofide_runtime::{build_info, logging};
+use cofide_runtime::program::{ConfigCommand, Failure, Launch, Program};
+use cofide_runtime::{build_info, duration, logging};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{DEFAULT_ADMIN_SOCKET, parse_span};
+use crate::config::{Config, DEFAULT_ADMIN_SOCKET, DEFAULT_FILE};
 
 /// A small SPIFFE server for laptops, demonstrations and tests
 ///
 /// It issues X.509-SVIDs and JWT-SVIDs to local processes over the SPIFFE Workload API and Envoy's SDS, and is managed
 /// through the same APIs as a SPIRE server. For production use SPIRE.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "trust-zone-server", version = build_info::VERSION, max_term_width = 100)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub enum Command {
     /// Run the server until SIGINT or SIGTERM
     #[command(after_long_help = "Examples:
@@ -31,7 +33,10 @@ pub enum Command {
     trust-zone-server run --config a.yaml --bundle-endpoint-address 127.0.0.1:8443
 
 Flags win over environment variables, and these over the file.")]
-    Run(Box<RunArgs>),
+    Run(Box<Launch<TrustZoneServer>>),
+    /// Show configurations
+    #[command(subcommand)]
+    Config(ConfigCommand<TrustZoneServer>),
     /// Manage registration entries: which processes get which SPIFFE ID
     #[command(subcommand)]
     Entry(EntryCommand),
@@ -51,13 +56,32 @@ Flags win over environment variables, and these over the file.")]
     Version,
 }
 
+/// The program itself.
+pub struct TrustZoneServer;
+
+impl Program for TrustZoneServer {
+    const NAME: &'static str = "trust-zone-server";
+    const CONFIG_VARIABLE: &'static str = "TRUST_ZONE_SERVER_CONFIG";
+    const DEFAULT_FILE: &'static str = DEFAULT_FILE;
+    type Overrides = Overrides;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), Failure> {
+        Ok(config.check()?)
+    }
+
+    fn logging(config: &Config) -> (logging::Format, &str) {
+        (config.log_format, &config.log_level)
+    }
+
+    async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
+        Ok(crate::run::run(config, shutdown).await?)
+    }
+}
+
 /// What is set here replaces the same key of the file.
 #[derive(Debug, Default, ClapArgs, Serialize)]
-pub struct RunArgs {
-    /// YAML file with the keys of docs/trust-zone-server.md
-    #[arg(long, env = "TRUST_ZONE_SERVER_CONFIG", value_name = "FILE")]
-    #[serde(skip)]
-    pub config: Option<PathBuf>,
+pub struct Overrides {
     /// The trust domain whose identities this server issues, as in a.test
     #[arg(long, env = "TRUST_ZONE_SERVER_TRUST_DOMAIN", value_name = "NAME")]
     pub trust_domain: Option<String>,
@@ -70,22 +94,25 @@ pub struct RunArgs {
     /// Socket of the SPIRE server APIs [default: admin.sock in the data folder]
     #[arg(long, env = "TRUST_ZONE_SERVER_ADMIN_SOCKET", value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
-    /// Serve liveness, readiness and metrics over HTTP at this address
-    #[arg(long, env = "TRUST_ZONE_SERVER_HEALTH_ADDRESS", value_name = "IP:PORT")]
-    pub health_address: Option<SocketAddr>,
+    /// Health, readiness and metrics over HTTP [default: nowhere]
+    #[arg(long, env = "TRUST_ZONE_SERVER_ADMIN_ADDRESS", value_name = "IP:PORT", alias = "health-address")]
+    pub admin_address: Option<SocketAddr>,
+    /// How many connections one user may have open to the socket of the Workload API and SDS [default: 256]
+    #[arg(long, env = "TRUST_ZONE_SERVER_MAX_CONNECTIONS_PER_USER", value_name = "NUMBER")]
+    pub max_connections_per_user: Option<usize>,
     #[command(flatten)]
     pub bundle_endpoint: BundleEndpointArgs,
     /// Life of X.509-SVIDs [default: 1h]
-    #[arg(long, env = "TRUST_ZONE_SERVER_X509_SVID_TTL", value_name = "DURATION", value_parser = span)]
+    #[arg(long, env = "TRUST_ZONE_SERVER_X509_SVID_TTL", value_name = "DURATION", value_parser = duration::argument)]
     pub x509_svid_ttl: Option<String>,
     /// Life of JWT-SVIDs [default: 5m]
-    #[arg(long, env = "TRUST_ZONE_SERVER_JWT_SVID_TTL", value_name = "DURATION", value_parser = span)]
+    #[arg(long, env = "TRUST_ZONE_SERVER_JWT_SVID_TTL", value_name = "DURATION", value_parser = duration::argument)]
     pub jwt_svid_ttl: Option<String>,
     /// Life of the certificate authority [default: 1d]
-    #[arg(long, env = "TRUST_ZONE_SERVER_CA_TTL", value_name = "DURATION", value_parser = span)]
+    #[arg(long, env = "TRUST_ZONE_SERVER_CA_TTL", value_name = "DURATION", value_parser = duration::argument)]
     pub ca_ttl: Option<String>,
     /// Life of the keys that sign JWT-SVIDs [default: 1d]
-    #[arg(long, env = "TRUST_ZONE_SERVER_JWT_KEY_TTL", value_name = "DURATION", value_parser = span)]
+    #[arg(long, env = "TRUST_ZONE_SERVER_JWT_KEY_TTL", value_name = "DURATION", value_parser = duration::argument)]
     pub jwt_key_ttl: Option<String>,
     #[command(flatten)]
     pub federation: FederationArgs,
@@ -107,16 +134,11 @@ pub struct BundleEndpointArgs {
 #[derive(Debug, Default, ClapArgs, Serialize)]
 pub struct FederationArgs {
     /// Never ask a federation partner for its bundle more often than this [default: 1m]
-    #[arg(long, env = "TRUST_ZONE_SERVER_MINIMUM_POLL_INTERVAL", value_name = "DURATION", value_parser = span)]
+    #[arg(long, env = "TRUST_ZONE_SERVER_MINIMUM_POLL_INTERVAL", value_name = "DURATION", value_parser = duration::argument)]
     pub minimum_poll_interval: Option<String>,
     /// Ask a partner this often whose bundle carries no refresh hint [default: 5m]
-    #[arg(long, env = "TRUST_ZONE_SERVER_DEFAULT_POLL_INTERVAL", value_name = "DURATION", value_parser = span)]
+    #[arg(long, env = "TRUST_ZONE_SERVER_DEFAULT_POLL_INTERVAL", value_name = "DURATION", value_parser = duration::argument)]
     pub default_poll_interval: Option<String>,
-}
-
-/// Keeps the text, which goes through the same checks as that of the file.
-fn span(text: &str) -> Result<String, String> {
-    parse_span(text).map(|_| text.to_owned())
 }
 
 /// Where the running server is.
@@ -187,7 +209,7 @@ pub struct CreateEntryArgs {
     #[arg(long, value_name = "PATH", default_value = "/spire/server")]
     pub parent_id_path: String,
     /// Life of the X.509-SVIDs [default: the server's]
-    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub x509_svid_ttl: Option<std::time::Duration>,
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
@@ -278,7 +300,7 @@ pub enum AuthorityCommand {
         #[command(flatten)]
         authority: AuthorityArgs,
         /// How long both authorities are published before the new one signs
-        #[arg(long, value_name = "DURATION", value_parser = parse_span, default_value = "10s")]
+        #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "10s")]
         overlap: std::time::Duration,
     },
 }

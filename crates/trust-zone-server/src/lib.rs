@@ -17,7 +17,7 @@
 //! - [`datastore`]: what is known, as one immutable value at a time
 //! - [`authority`], [`issuer`]: who signs, and what was signed
 //! - [`attestation`]: which selectors the process at the other end of a socket carries
-//! - [`workload`]: what a set of selectors is entitled to, and when that changes
+//! - [`workload`]: what a set of selectors is entitled to, and when that changes; [`unmatched`]: who is entitled to nothing
 //! - [`workload_api`], [`sds`]: the same entitlement in the words of SPIFFE and of Envoy
 //! - [`spire_api`]: the server APIs of SPIRE
 //! - [`federation`], [`bundle_endpoint`]: the two ends of bundle exchange
@@ -37,5 +37,6 @@ pub mod run;
 pub mod sds;
 pub mod spire_api;
 pub mod unix_socket;
+pub mod unmatched;
 pub mod workload;
 pub mod workload_api;

@@ -7,17 +7,15 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 use cofide_core::TrustDomain;
-use cofide_runtime::Readiness;
-use cofide_runtime::admin;
-use cofide_runtime::files::{self, FolderLock};
+use cofide_runtime::files::FolderLock;
+use cofide_runtime::{Readiness, admin, bind};
 use futures::FutureExt;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server as GrpcServer;
 
-use crate::attestation::{self, Attestor};
+use crate::attestation::{self, Attestor, ConnectionLimit};
 use crate::authority::Authority;
 use crate::config::{Config, StaticEntry};
 use crate::datastore::{Datastore, Entry};
@@ -40,7 +38,7 @@ pub struct Bound {
     pub workload_api_socket: PathBuf,
     pub admin_socket: PathBuf,
     pub bundle_endpoint: Option<SocketAddr>,
-    pub health: Option<SocketAddr>,
+    pub admin_address: Option<SocketAddr>,
 }
 
 /// A running server.
@@ -56,13 +54,13 @@ pub struct Server {
 /// Starts the server and serves until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let server = start(config, shutdown).await?;
-    let Bound { trust_domain, workload_api_socket, admin_socket, bundle_endpoint, health } = server.bound();
+    let Bound { trust_domain, workload_api_socket, admin_socket, bundle_endpoint, admin_address } = server.bound();
     tracing::info!(
         %trust_domain,
         workload_api = %format!("unix://{}", workload_api_socket.display()),
-        admin = %admin_socket.display(),
+        admin_socket = %admin_socket.display(),
         bundle_endpoint = bundle_endpoint.map(|address| format!("https://{address}")),
-        health = health.map(|address| format!("http://{address}")),
+        admin_address = admin_address.map(|address| format!("http://{address}")),
         "serving; register workloads with: trust-zone-server entry create --socket {}",
         admin_socket.display()
     );
@@ -71,16 +69,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 
 /// Binds everything, then serves in the background. An error leaves nothing behind but the data folder.
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Server> {
-    config.check().context("the configuration is not valid")?;
-    files::create_private_folder(&config.data_dir)?;
-    let lock = FolderLock::acquire(&config.data_dir)?;
+    cofide_svid::install_crypto_provider();
+    config.check()?;
+    let lock = FolderLock::open(&config.data_dir)?;
 
     // State.
     let static_entries = static_entries(&config.trust_domain, &config.entries)?;
     let datastore = Datastore::open(&config.data_dir.join("datastore.json"), config.trust_domain.clone(), static_entries)?;
-    let authority = Authority::open(&config.data_dir, &config, SystemTime::now()).context(
-        "cannot use the authority's keys; put back a copy, or move them away to begin a new trust domain that nobody trusts yet",
-    )?;
+    let authority = Authority::open(&config.data_dir, &config, SystemTime::now())?;
     // A server that slept past its authority's life begins with a rotation, not with refusals.
     authority.maintain_once().await;
     let metrics = Metrics::default();
@@ -94,14 +90,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let (workload_socket, admin_socket) = (config.workload_api_socket(), config.admin_socket());
     let (workload_listener, workload_file) = unix_socket::listen(&workload_socket, Access::Everybody)?;
     let (admin_listener, admin_file) = unix_socket::listen(&admin_socket, Access::Owner)?;
-    let bundle_listener = match &config.bundle_endpoint {
-        Some(endpoint) => Some(bind(endpoint.address, "bundle_endpoint.address").await?),
-        None => None,
-    };
-    let health_listener = match config.health_address {
-        Some(address) => Some(bind(address, "health_address").await?),
-        None => None,
-    };
+    let bundle_address = config.bundle_endpoint.as_ref().map(|endpoint| endpoint.address);
+    let bundle_listener = bind::tcp_if_any(bundle_address, "the bundle endpoint", "bundle_endpoint.address").await?;
+    let admin_port = bind::tcp_if_any(config.admin_address, "health and metrics", "admin_address").await?;
 
     // Services.
     let mut tasks = JoinSet::new();
@@ -114,14 +105,14 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     };
     let readiness = Readiness::default();
     let serving = readiness.component("apis", "the sockets");
-    let health = match health_listener {
-        Some(listener) => Some(admin::serve(listener, readiness, metrics.registry(), shutdown.clone())?),
-        None => None,
-    };
+    let admin_address = admin_port.map(|listener| admin::serve(listener, readiness, metrics.registry(), shutdown.clone())).transpose()?;
     let workload_server = GrpcServer::builder()
         .add_service(workload_api::service(workloads.clone()))
         .add_service(sds::service(workloads, config.sds.clone(), shutdown.clone()))
-        .serve_with_incoming_shutdown(attestation::incoming(workload_listener), shutdown.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(
+            attestation::incoming(workload_listener, ConnectionLimit::new(config.max_connections_per_user)),
+            shutdown.clone().cancelled_owned(),
+        );
     tasks.spawn(async move { workload_server.await.context("the workload socket failed") });
 
     let (_, grpc_health) = tonic_health::server::health_reporter();
@@ -145,7 +136,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         workload_api_socket: absolute(workload_socket),
         admin_socket: absolute(admin_socket),
         bundle_endpoint,
-        health,
+        admin_address,
     };
     Ok(Server { bound, shutdown, tasks, _sockets: [workload_file, admin_file], _lock: lock })
 }
@@ -177,10 +168,6 @@ impl Server {
 /// As clients of other folders need it. The server itself binds what was given, which may be shorter.
 fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
-}
-
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another {key}, or stop what uses it"))
 }
 
 fn static_entries(trust_domain: &TrustDomain, entries: &[StaticEntry]) -> anyhow::Result<Vec<Entry>> {

@@ -37,10 +37,18 @@ pub enum SocketError {
     InUse { path: PathBuf },
     #[error("{} exists and is no socket; remove it, or choose another path", path.display())]
     NotASocket { path: PathBuf },
-    #[error("cannot listen on {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("cannot listen on {}: {error}; {next_step}", path.display())]
+    Io { path: PathBuf, error: io::Error, next_step: String },
     #[error(transparent)]
     Folder(#[from] FileError),
+}
+
+impl SocketError {
+    fn io(path: &Path, error: io::Error) -> Self {
+        // Whether a socket can be made is a question to its folder.
+        let next_step = files::next_step(&error, path.parent().unwrap_or(path));
+        Self::Io { path: path.to_owned(), error, next_step: next_step.unwrap_or_else(|| "choose another path".to_owned()) }
+    }
 }
 
 /// A listening socket whose file goes when the guard does.
@@ -64,7 +72,7 @@ pub fn listen(path: &Path, access: Access) -> Result<(UnixListener, SocketFile),
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
         files::create_private_folder(folder)?;
     }
-    let failed = |source| SocketError::Io { path: path.to_owned(), source };
+    let failed = |error| SocketError::io(path, error);
     clear(path)?;
     let socket = UnixSocket::new_stream().map_err(failed)?;
     // The file is born with the mode of the socket, so at no moment may more people connect than should.
@@ -77,7 +85,7 @@ pub fn listen(path: &Path, access: Access) -> Result<(UnixListener, SocketFile),
 }
 
 fn clear(path: &Path) -> Result<(), SocketError> {
-    let failed = |source| SocketError::Io { path: path.to_owned(), source };
+    let failed = |error| SocketError::io(path, error);
     let metadata = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

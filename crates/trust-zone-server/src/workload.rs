@@ -14,6 +14,7 @@ use crate::attestation::{self, AttestationError, Attestor, Peer};
 use crate::authority::{Authorities, Authority};
 use crate::datastore::{Content, Datastore, Entry};
 use crate::issuer::Issuer;
+use crate::unmatched::Unmatched;
 
 /// Timers stand still while a laptop sleeps; the wall clock that SVIDs end by does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -51,6 +52,7 @@ pub struct Workloads {
     authority: Authority,
     issuer: Arc<Issuer>,
     attestor: Arc<Attestor>,
+    unmatched: Arc<Unmatched>,
     shutdown: CancellationToken,
 }
 
@@ -62,7 +64,7 @@ impl Workloads {
         attestor: Arc<Attestor>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { datastore, authority, issuer, attestor, shutdown }
+        Self { datastore, authority, issuer, attestor, unmatched: Arc::default(), shutdown }
     }
 
     pub fn trust_domain(&self) -> TrustDomain {
@@ -77,7 +79,17 @@ impl Workloads {
     pub async fn entries(&self, peer: &Peer) -> Result<Vec<Arc<Entry>>, WorkloadError> {
         let content = self.datastore.read();
         let selectors = self.selectors(peer, &content).await?;
-        Ok(content.matching(&selectors, SystemTime::now().into()))
+        let entries = content.matching(&selectors, SystemTime::now().into());
+        self.note(peer, &selectors, !entries.is_empty());
+        Ok(entries)
+    }
+
+    fn note(&self, peer: &Peer, selectors: &BTreeSet<Selector>, is_matched: bool) {
+        if is_matched {
+            self.unmatched.matched(selectors);
+        } else {
+            self.unmatched.note(&self.trust_domain(), peer.pid(), selectors);
+        }
     }
 
     /// The bundles that the peer may verify others with at this moment. A process without an entry has that of the
@@ -198,6 +210,7 @@ impl WorkloadWatch {
         }
         let now = SystemTime::now();
         let (update, look_again_at) = self.workloads.update(&self.selectors, &content, &authorities, now)?;
+        self.workloads.note(&self.peer, &self.selectors, !update.identities.is_empty());
         // At least a moment, so that a clock that jumps cannot make this loop spin.
         self.look_again_at = Some(look_again_at.max(now + Duration::from_millis(100)));
         Ok(update)

@@ -37,7 +37,7 @@ impl TrustChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryChange {
     Create { key: EntryKey, content: EntryContent, bindings: BTreeSet<AttestationPolicyBindingId> },
-    Update { id: String, content: EntryContent, bindings: BTreeSet<AttestationPolicyBindingId> },
+    Update { id: String, spiffe_id: String, content: EntryContent, bindings: BTreeSet<AttestationPolicyBindingId> },
     Delete { id: String, spiffe_id: String },
 }
 
@@ -151,7 +151,12 @@ pub fn entry_changes(desired: &Desired, state: &State, bundles: &BTreeSet<TrustD
                 result.conflicts.extend(bindings.iter().map(|binding| (binding.clone(), reason.clone())));
             }
             Some(entry) if entry.content != content => {
-                updates.push(EntryChange::Update { id: entry.id.clone(), content, bindings: bindings.clone() });
+                updates.push(EntryChange::Update {
+                    id: entry.id.clone(),
+                    spiffe_id: key.spiffe_id.clone(),
+                    content,
+                    bindings: bindings.clone(),
+                });
             }
             Some(_) => {}
         }

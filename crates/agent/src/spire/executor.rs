@@ -144,17 +144,17 @@ fn first_report(desired: &Desired) -> Report {
 }
 
 fn report_entry(report: &mut Report, change: &EntryChange, result: ItemResult) {
-    let (what, bindings) = match change {
-        EntryChange::Create { key, bindings, .. } => (format!("create the entry {}", key.spiffe_id), bindings.clone()),
-        EntryChange::Update { id, bindings, .. } => (format!("update the entry {id}"), bindings.clone()),
-        EntryChange::Delete { id, spiffe_id } => (format!("delete the entry {id} ({spiffe_id})"), BTreeSet::new()),
+    let (what, spiffe_id, bindings) = match change {
+        EntryChange::Create { key, bindings, .. } => ("create the entry".to_owned(), &key.spiffe_id, bindings.clone()),
+        EntryChange::Update { id, spiffe_id, bindings, .. } => (format!("update the entry {id}"), spiffe_id, bindings.clone()),
+        EntryChange::Delete { id, spiffe_id } => (format!("delete the entry {id}"), spiffe_id, BTreeSet::new()),
     };
     match result {
-        Ok(()) => tracing::info!(change = what, "registration changed in the SPIRE server"),
+        Ok(()) => tracing::info!(spiffe_id, change = what, "registration changed in the SPIRE server"),
         Err(status) => {
-            tracing::warn!(change = what, reason = status.message(), "the SPIRE server refused a registration");
+            tracing::warn!(spiffe_id, change = what, reason = status.message(), "the SPIRE server refused a registration");
             for binding in bindings {
-                report.registrations.insert(binding, Outcome::Failed(format!("{what}: {}", status.message())));
+                report.registrations.insert(binding, Outcome::Failed(format!("{what} of {spiffe_id}: {}", status.message())));
             }
         }
     }

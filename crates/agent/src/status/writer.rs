@@ -64,7 +64,7 @@ impl StatusWriter {
                 Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
                     self.written.remove(&path);
                 }
-                Err(source) => first_error = first_error.or(Some(FileError::Io { action: "remove", path, source })),
+                Err(error) => first_error = first_error.or(Some(FileError::io("remove", &path, error))),
             }
         }
         first_error.map_or(Ok(()), Err)

@@ -68,7 +68,7 @@ async fn an_agent_needs_nobody_to_start_and_leaves_nothing_locked_when_it_stops(
         let bound = cofide_agent::run::run(config(folder.path()), shutdown.clone()).await.unwrap();
         assert_ne!(bound.xds_address.port(), 0);
         let twin = format!("{:#}", cofide_agent::run::run(config(folder.path()), CancellationToken::new()).await.unwrap_err());
-        assert!(twin.contains("data_dir") && twin.contains("in use"), "{twin}");
+        assert!(twin.contains("in use") && twin.contains("--data-dir"), "{twin}");
         shutdown.cancel();
         bound.stopped().await.unwrap();
     }

@@ -1,7 +1,10 @@
 //! How an agent joins, and what others try in its name.
 
-use cofide_api::connect::agent_service::{CreateAgentJoinTokenRequest, ListFederatedServicesRequest, UpdateAgentStatusRequest};
+use cofide_api::connect::agent_service::{
+    CreateAgentJoinTokenRequest, GetFederatedServiceRequest, ListFederatedServicesRequest, UpdateAgentStatusRequest,
+};
 use cofide_api::connect::cluster_service::DestroyClusterRequest;
+use cofide_api::connect::receipt_service::{ListAgentStatusesRequest, list_agent_statuses_request};
 use cofide_api::connect::trust_zone_service::{
     GetTrustZoneRequest, RegisterAgentRequest, RegisterAgentResponse, UpdateTrustZoneBundleRequest,
 };
@@ -11,6 +14,7 @@ use cofide_api::types::audit::EventType;
 use tonic::Code::{AlreadyExists, FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated};
 use tonic::{Response, Status};
 
+use crate::federated_services::{register as register_service, service};
 use crate::support::{Authority, Client, Plane, Zone, eventually, introduction, refused};
 
 async fn register(plane: &Plane, request: RegisterAgentRequest) -> Result<Response<RegisterAgentResponse>, Status> {
@@ -66,7 +70,7 @@ async fn a_token_is_for_one_cluster_and_a_mistake_does_not_use_it_up() {
 
 #[tokio::test]
 async fn a_newer_token_replaces_an_older_one_and_both_expire() {
-    let plane = Plane::start_with(|config| config.join_token_ttl_seconds = 1).await;
+    let plane = Plane::start_with(|config| config.join_token_ttl = std::time::Duration::from_secs(1)).await;
     let zone = plane.zone("a").await;
     let cluster = plane.cluster(&zone, "one").await;
     let older = plane.join_token(&zone, &cluster).await;
@@ -154,16 +158,77 @@ async fn a_certificate_speaks_for_its_own_domain_only_whoever_signed_it() {
 }
 
 #[tokio::test]
-async fn the_older_form_of_an_agents_id_is_enough_where_the_zone_has_one_cluster() {
+async fn an_agent_whose_id_names_no_cluster_is_not_cut_off_by_a_second_cluster() {
     let plane = Plane::start().await;
+    let admin = plane.admin().await;
     let zone = plane.zone("a").await;
-    plane.joined(&zone, "one").await;
-    let legacy = plane.workload(zone.authority.svid("/ns/cofide/sa/cofide-agent")).await;
-    list(&legacy).await.unwrap();
-    let second = plane.cluster(&zone, "two").await;
-    refused(list(&legacy).await, PermissionDenied, &["names no cluster", "/cluster/<cluster>/ns/cofide/sa/cofide-agent"]);
-    plane.admin().await.clusters().destroy_cluster(DestroyClusterRequest { cluster_id: Some(second) }).await.unwrap();
-    list(&legacy).await.unwrap();
+    let one = plane.joined(&zone, "one").await;
+    let token = {
+        let second = plane.cluster(&zone, "early").await;
+        plane.join_token(&zone, &second).await
+    };
+    let nameless = plane.workload(zone.authority.svid("/ns/cofide/sa/cofide-agent")).await;
+    let id = register_service(&nameless, service("server", &["b.test"])).await.expect("the only agent of the zone");
+    let two = plane.cluster(&zone, "two").await;
+    let stored = admin.agents().get_federated_service(GetFederatedServiceRequest { service_id: id }).await.unwrap().into_inner();
+    assert_eq!(stored.service.unwrap().cluster_id, one.id, "it speaks for the cluster with whose token it joined");
+    list(&nameless).await.expect("a cluster without an agent changes nothing for it");
+    let created = crate::audit::events(&admin, crate::audit::of(&[EventType::ClusterCreation])).await;
+    assert!(created[0].message.contains("cannot join before that of cluster one"), "{created:#?}");
+
+    // A second agent would make it ambiguous: that is what is refused, first of all to the person who prepares it.
+    let early = created.iter().find(|event| event.message.contains("cluster early")).unwrap().links[0].id.clone();
+    let remedy = ["cluster one", "spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent", "try again"];
+    let request = CreateAgentJoinTokenRequest { trust_zone_id: Some(zone.id.clone()), cluster_id: Some(two.clone()) };
+    refused(admin.agents().create_agent_join_token(request).await, FailedPrecondition, &remedy);
+    refused(register(&plane, introduction(&zone, &early, &token)).await, FailedPrecondition, &remedy);
+    list(&nameless).await.expect("nothing that worked is broken");
+
+    // Once it has called with the name of its cluster, others may join, and the old form is over.
+    list(&plane.workload(zone.authority.agent("one")).await).await.unwrap();
+    register(&plane, introduction(&zone, &early, &token)).await.expect("the token was not used up");
+    refused(list(&nameless).await, PermissionDenied, &["names no cluster", "/cluster/<cluster>/ns/cofide/sa/cofide-agent"]);
+    list(&plane.workload(zone.authority.agent("early")).await).await.unwrap();
+}
+
+#[tokio::test]
+async fn agents_are_listed_with_who_they_are_whether_they_are_there_and_how_far_they_have_come() {
+    let plane = Plane::start().await;
+    let admin = plane.admin().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let one = plane.joined(&a, "one").await;
+    plane.joined(&b, "two").await;
+    let agents = async || {
+        let filter = list_agent_statuses_request::Filter { trust_zone_id: Some(a.id.clone()), cluster_id: None };
+        let request = ListAgentStatusesRequest { filter: Some(filter) };
+        let mut found = admin.receipts().list_agent_statuses(request).await.unwrap().into_inner().statuses;
+        assert_eq!(found.len(), 1, "those of the zone that was asked for: {found:#?}");
+        found.remove(0)
+    };
+    let before = agents().await;
+    assert_eq!(before.agent.as_ref().unwrap().cluster_id(), one.id);
+    assert!(before.spiffe_id.is_empty() && !before.connected && before.last_seen_at.is_none(), "it has only joined: {before:#?}");
+    assert!(before.applied_revision.is_none() && before.outstanding > 0, "{before:#?}");
+
+    let mut stream = crate::plan_stream::Follower::open(&one.agent, &Default::default()).await;
+    stream.settle().await;
+    let status = AgentStatus { status: Some(1), status_message: Some("0 exported, 0 imported".into()), last_updated: Some(1) };
+    one.agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status.clone()) }).await.unwrap();
+    let present = eventually(&agents, |status| status.applied_revision.is_some()).await;
+    assert_eq!(present.spiffe_id, "spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent");
+    assert!(present.connected && present.outstanding == 0 && present.reported == Some(status), "{present:#?}");
+
+    drop((stream, one));
+    let gone = eventually(&agents, |status| !status.connected).await;
+    assert!(gone.last_seen_at.unwrap().seconds >= present.last_seen_at.unwrap().seconds);
+    assert!(gone.applied_revision.is_some(), "nothing has changed since: {gone:#?}");
+
+    // What was seen outlives the process.
+    let plane = Plane::start_in(plane.stop().await, |_| {}).await;
+    let found = plane.admin().await.receipts().list_agent_statuses(ListAgentStatusesRequest::default()).await.unwrap().into_inner();
+    let after = found.statuses.iter().find(|status| status.agent == gone.agent).expect("it is listed");
+    assert_eq!((after.connected, &after.spiffe_id), (false, &gone.spiffe_id));
+    assert_eq!(after.last_seen_at.unwrap().seconds, gone.last_seen_at.unwrap().seconds, "{after:#?}");
 }
 
 #[tokio::test]

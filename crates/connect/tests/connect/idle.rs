@@ -19,7 +19,7 @@ async fn is_closed(stream: &mut (impl AsyncRead + Unpin), within: Duration) -> b
 #[tokio::test]
 async fn whoever_never_says_a_word_gives_the_place_back() {
     let plane = Plane::start_with(|config| {
-        config.handshake_timeout_seconds = 2;
+        config.handshake_timeout = Duration::from_secs(2);
         config.max_connections_per_address = 3;
     })
     .await;
@@ -36,7 +36,7 @@ async fn whoever_never_says_a_word_gives_the_place_back() {
 
 #[tokio::test]
 async fn a_client_that_showed_its_certificate_may_be_silent() {
-    let plane = Plane::start_with(|config| config.handshake_timeout_seconds = 1).await;
+    let plane = Plane::start_with(|config| config.handshake_timeout = Duration::from_secs(1)).await;
     let zone = plane.zone("a").await;
     plane.joined(&zone, "one").await;
     let mut agent = plane.silent(Some(zone.authority.agent("one"))).await;

@@ -11,6 +11,7 @@
 //! `accept` a pid could still change hands; the new process would need the same owner, for that is compared.
 
 mod digest;
+mod limit;
 mod peer;
 mod process;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use cofide_core::Selector;
 use nix::unistd::{Gid, Group, Uid, User};
 
+pub use limit::ConnectionLimit;
 pub use peer::{Peer, PeerStream, incoming};
 pub use process::Process;
 
@@ -36,6 +38,11 @@ pub enum AttestationError {
     Unidentified(String),
     #[error("process {pid} cannot be looked at: {reason}; it may have ended")]
     Process { pid: i32, reason: String },
+    #[error(
+        "uid {uid} has {limit} connections open to the workload socket, as many as one user may have; close some, or raise \
+         max_connections_per_user of the server"
+    )]
+    TooManyConnections { uid: u32, limit: usize },
     #[error("the attestation was stopped")]
     Stopped,
 }

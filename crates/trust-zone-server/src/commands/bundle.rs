@@ -34,7 +34,7 @@ pub(super) async fn execute(command: BundleCommand) -> anyhow::Result<()> {
                 None => client.get_bundle(api::GetBundleRequest::default()).await,
             };
             let bundle = Bundle::try_from(bundle.map_err(explain)?.into_inner())?;
-            output::print(format_bundle(&bundle, format).as_bytes())
+            output::print(&format_bundle(&bundle, format))
         }
         BundleCommand::List { connection, output } => {
             let mut client = BundleClient::new(channel(&connection).await?);

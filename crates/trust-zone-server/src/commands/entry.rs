@@ -105,7 +105,7 @@ async fn delete(connection: &Connection, ids: Vec<String>) -> anyhow::Result<()>
     let mut failures = Vec::new();
     for result in response.results {
         match check(result.status) {
-            Ok(()) => output::print(format!("{}\n", result.id).as_bytes())?,
+            Ok(()) => output::print(&format!("{}\n", result.id))?,
             Err(error) => failures.push(format!("{}: {error}", result.id)),
         }
     }

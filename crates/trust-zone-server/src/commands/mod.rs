@@ -8,40 +8,36 @@ mod connect;
 mod entry;
 mod output;
 
-use anyhow::Context;
 use clap::CommandFactory;
-use cofide_runtime::{build_info, logging, shutdown};
+use cofide_runtime::program::{self, Failure};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::args::{Args, Command, Connection, RunArgs};
-use crate::config::Config;
+use crate::args::{Args, Command, Connection, TrustZoneServer};
 use connect::{channel, explain};
 use output::print;
 
-pub async fn execute(args: Args) -> anyhow::Result<()> {
+pub fn execute(args: Args) -> Result<(), Failure> {
     match args.command {
-        Command::Run(args) => run(&args).await,
-        Command::Entry(command) => entry::execute(command).await,
-        Command::Bundle(command) => bundle::execute(command).await,
-        Command::Authority(command) => authority::execute(command).await,
-        Command::Healthcheck(connection) => healthcheck(&connection).await,
+        Command::Run(launch) => launch.run(),
+        Command::Config(command) => command.run(),
+        Command::Entry(command) => call(entry::execute(command)),
+        Command::Bundle(command) => call(bundle::execute(command)),
+        Command::Authority(command) => call(authority::execute(command)),
+        Command::Healthcheck(connection) => call(healthcheck(&connection)),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "trust-zone-server", &mut script);
-            print(&script)
+            program::print(&String::from_utf8_lossy(&script))
         }
-        Command::Version => print(format!("{}\n", build_info::line("trust-zone-server")).as_bytes()),
+        Command::Version => program::print_version::<TrustZoneServer>(),
     }
 }
 
-async fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let config: Config = cofide_runtime::config::load(args.config.as_deref(), args)?;
-    logging::init(config.log_format, &config.log_level)?;
-    cofide_svid::install_crypto_provider();
-    let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
-    crate::run::run(config, shutdown).await
+/// Waits for a call to a running server.
+fn call(future: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure> {
+    program::block_on(async { Ok(future.await?) })
 }
 
 async fn healthcheck(connection: &Connection) -> anyhow::Result<()> {
@@ -52,5 +48,5 @@ async fn healthcheck(connection: &Connection) -> anyhow::Result<()> {
         "the server answers, but does not serve: {}",
         response.status().as_str_name()
     );
-    print(b"serving\n")
+    print("serving\n")
 }

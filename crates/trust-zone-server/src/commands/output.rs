@@ -1,19 +1,12 @@
 //! Data for stdout.
 
-use std::io::Write;
-
-use anyhow::Context;
+use cofide_runtime::program;
 use serde::Serialize;
 
 use crate::args::Output;
 
-pub(super) fn print(bytes: &[u8]) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        // Whoever reads has read enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to stdout"),
-    }
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    program::print(text).map_err(|error| anyhow::anyhow!(error))
 }
 
 /// Rows with columns of equal width, or the rows as JSON.
@@ -22,12 +15,12 @@ pub(super) fn rows<T: Serialize>(output: Output, header: &[&str], rows: &[T], ce
         Output::Json => {
             let mut text = serde_json::to_string_pretty(rows)?;
             text.push('\n');
-            print(text.as_bytes())
+            print(&text)
         }
         Output::Table => {
             let lines: Vec<Vec<String>> =
                 std::iter::once(header.iter().map(|title| (*title).to_owned()).collect()).chain(rows.iter().map(cells)).collect();
-            print(table(&lines).as_bytes())
+            print(&table(&lines))
         }
     }
 }

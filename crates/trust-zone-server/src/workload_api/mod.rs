@@ -14,7 +14,7 @@ use futures::Stream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status};
 
-use crate::attestation::Peer;
+use crate::attestation::{AttestationError, Peer};
 use crate::workload::{WorkloadError, WorkloadUpdate, WorkloadWatch, Workloads};
 
 /// Metadata that every call must carry, so that a browser or another confused deputy cannot be made to call
@@ -51,6 +51,7 @@ pub fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
 impl From<WorkloadError> for Status {
     fn from(error: WorkloadError) -> Self {
         match error {
+            WorkloadError::Attestation(error @ AttestationError::TooManyConnections { .. }) => Self::resource_exhausted(error.to_string()),
             // The caller learns no more than in SPIRE; the reason is in the log.
             WorkloadError::Attestation(error) => {
                 tracing::warn!(%error, "workload attestation failed");
@@ -63,7 +64,7 @@ impl From<WorkloadError> for Status {
 
 /// The stable answer for a process that no entry describes.
 fn no_identity_issued(peer: &Peer, method: &str) -> Status {
-    tracing::info!(pid = peer.pid(), method, "no identity issued: no entry's selectors are all among the workload's");
+    tracing::debug!(pid = peer.pid(), method, "no identity issued: no entry's selectors are all among the workload's");
     Status::permission_denied("no identity issued")
 }
 

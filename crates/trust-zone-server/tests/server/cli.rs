@@ -107,7 +107,7 @@ async fn a_person_registers_a_workload_and_rotates_the_authority() {
     assert_eq!(states().await, ["x509 active", "jwt active", "jwt old"]);
 
     assert_eq!(program.stdout(&["entry", "delete", id]).await, format!("{id}\n"));
-    assert!(program.command(&["entry", "delete", id]).await.stderr.starts_with(b"error: cannot delete"));
+    assert!(program.command(&["entry", "delete", id]).await.stderr.starts_with(b"Error: cannot delete"));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(program.child.id().unwrap()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(within("the program's end", program.child.wait()).await.unwrap().success());

@@ -1,24 +1,21 @@
 //! What the operator decides: one YAML file, checked once.
 
-mod span;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cofide_core::{Hostname, Selector, TrustDomain};
-use cofide_runtime::logging;
-use serde::{Deserialize, Deserializer};
-
-pub use span::parse_span;
+use cofide_runtime::config::InvalidKey;
+use cofide_runtime::{duration, logging};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The checked configuration. Durations are written as in `90s`, `5m`, `1h`, `1d`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The trust domain whose authority this server is. Fixed once the data folder has been used.
-    #[serde(deserialize_with = "trust_domain")]
+    #[serde(deserialize_with = "trust_domain", serialize_with = "text")]
     pub trust_domain: TrustDomain,
     /// Keys, entries and bundles live here (0700).
     #[serde(default = "default_data_dir")]
@@ -28,22 +25,26 @@ pub struct Config {
     pub workload_api_socket: Option<PathBuf>,
     /// The socket for the SPIRE server APIs. Only the owner may connect. Unset: `admin.sock` in the data folder.
     pub admin_socket: Option<PathBuf>,
-    /// Liveness, readiness and metrics over HTTP. Unset: not served.
-    pub health_address: Option<SocketAddr>,
+    /// Health, readiness and metrics over HTTP. Unset: not served.
+    #[serde(alias = "health_address")]
+    pub admin_address: Option<SocketAddr>,
+    /// How many connections one user may have open to the workload socket. Each costs two file descriptors.
+    #[serde(default = "default_max_connections_per_user")]
+    pub max_connections_per_user: usize,
     /// Unset: the bundle is not published.
     pub bundle_endpoint: Option<BundleEndpoint>,
     /// How often federation partners should look at the bundle again.
-    #[serde(default = "default_refresh_hint", with = "span")]
+    #[serde(default = "default_refresh_hint", with = "duration")]
     pub bundle_refresh_hint: Duration,
-    #[serde(default = "one_hour", with = "span")]
+    #[serde(default = "one_hour", with = "duration")]
     pub x509_svid_ttl: Duration,
-    #[serde(default = "five_minutes", with = "span")]
+    #[serde(default = "five_minutes", with = "duration")]
     pub jwt_svid_ttl: Duration,
     /// Life of a certificate authority. The next one is prepared at half of it and signs when a sixth is left.
-    #[serde(default = "one_day", with = "span")]
+    #[serde(default = "one_day", with = "duration")]
     pub ca_ttl: Duration,
     /// Life of a key that signs JWT-SVIDs; rotates like the certificate authority.
-    #[serde(default = "one_day", with = "span")]
+    #[serde(default = "one_day", with = "duration")]
     pub jwt_key_ttl: Duration,
     #[serde(default)]
     pub federation: Federation,
@@ -61,24 +62,24 @@ pub struct Config {
 }
 
 /// The `https_spiffe` endpoint at which federation partners fetch the bundle.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BundleEndpoint {
     pub address: SocketAddr,
 }
 
 /// How the bundles of federation partners are polled.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Federation {
     /// A partner is never asked more often than this, whatever its refresh hint says.
-    #[serde(with = "span")]
+    #[serde(with = "duration")]
     pub minimum_poll_interval: Duration,
     /// For partners whose bundle carries no refresh hint.
-    #[serde(with = "span")]
+    #[serde(with = "duration")]
     pub default_poll_interval: Duration,
     /// For one whole fetch: resolve, connect, handshake and answer.
-    #[serde(with = "span")]
+    #[serde(with = "duration")]
     pub timeout: Duration,
     /// PEM file of the authorities that `https_web` endpoints are verified with. Unset: those of the machine.
     pub web_roots: Option<PathBuf>,
@@ -95,7 +96,7 @@ impl Default for Federation {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Attestation {
     /// Bytes. A larger executable gets no `unix:sha256` selector.
@@ -109,7 +110,7 @@ impl Default for Attestation {
 }
 
 /// Names of SDS resources, beside SPIFFE IDs and the IDs of trust domains. The defaults are those of SPIRE's agent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sds {
     /// The workload's first SVID.
@@ -127,16 +128,16 @@ impl Default for Sds {
 }
 
 /// An entry of the configuration file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticEntry {
     /// As in `/ns/demo/sa/server`.
     pub spiffe_id_path: String,
     /// As in `unix:uid:1000`; a workload needs all of them.
-    #[serde(deserialize_with = "selectors")]
+    #[serde(deserialize_with = "selectors", serialize_with = "texts")]
     pub selectors: BTreeSet<Selector>,
     /// Trust domains whose bundles the workload receives, as soon as they are held.
-    #[serde(default, deserialize_with = "trust_domains")]
+    #[serde(default, deserialize_with = "trust_domains", serialize_with = "texts")]
     pub federates_with: BTreeSet<TrustDomain>,
     #[serde(default, deserialize_with = "hostnames")]
     pub dns_names: Vec<String>,
@@ -144,23 +145,10 @@ pub struct StaticEntry {
     pub hint: String,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigProblem {
-    #[error("{key} must be longer than zero")]
-    Zero { key: &'static str },
-    #[error(
-        "{authority} ({authority_life:?}) must be at least six times {svid} ({svid_life:?}): the next authority takes over when a sixth of the life is left, and an SVID ends with its authority"
-    )]
-    ShortAuthority { authority: &'static str, authority_life: Duration, svid: &'static str, svid_life: Duration },
-    #[error("entries[{index}].{field}: {reason}")]
-    Entry { index: usize, field: &'static str, reason: String },
-    #[error("sds: {0:?} names two different secrets; give each its own name")]
-    SameSecretName(String),
-}
-
 impl Config {
     /// The rules that concern more than one key.
-    pub fn check(&self) -> Result<(), ConfigProblem> {
+    pub fn check(&self) -> Result<(), InvalidKey> {
+        let refuse = |key: &str, reason: String| Err(InvalidKey::new(key, reason));
         let spans = [
             ("bundle_refresh_hint", self.bundle_refresh_hint),
             ("x509_svid_ttl", self.x509_svid_ttl),
@@ -170,19 +158,28 @@ impl Config {
             ("federation.timeout", self.federation.timeout),
         ];
         if let Some((key, _)) = spans.into_iter().find(|(_, life)| life.is_zero()) {
-            return Err(ConfigProblem::Zero { key });
+            return refuse(key, "must be longer than zero".into());
+        }
+        if self.max_connections_per_user == 0 {
+            return refuse("max_connections_per_user", "0 would admit nobody; use a positive number".into());
         }
         let pairs = [
             ("ca_ttl", self.ca_ttl, "x509_svid_ttl", self.x509_svid_ttl),
             ("jwt_key_ttl", self.jwt_key_ttl, "jwt_svid_ttl", self.jwt_svid_ttl),
         ];
         for (authority, authority_life, svid, svid_life) in pairs {
-            if authority_life < svid_life.saturating_mul(6) {
-                return Err(ConfigProblem::ShortAuthority { authority, authority_life, svid, svid_life });
+            let least = svid_life.saturating_mul(6);
+            if authority_life < least {
+                let [given, least, svid_life] = [authority_life, least, svid_life].map(duration::format);
+                let reason = format!(
+                    "{given} is too short beside {svid} ({svid_life}); use at least {least}, six times that: the next authority takes over \
+                     when a sixth of the life is left, and an SVID ends with its authority"
+                );
+                return refuse(authority, reason);
             }
         }
         for (index, entry) in self.entries.iter().enumerate() {
-            let problem = |field, reason: String| Err(ConfigProblem::Entry { index, field, reason });
+            let problem = |field, reason: String| refuse(&format!("entries[{index}].{field}"), reason);
             if entry.selectors.is_empty() {
                 return problem(
                     "selectors",
@@ -198,7 +195,7 @@ impl Config {
         }
         let names = [&self.sds.default_svid_name, &self.sds.default_bundle_name, &self.sds.default_all_bundles_name];
         match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
-            Some((_, name)) => Err(ConfigProblem::SameSecretName((*name).clone())),
+            Some((_, name)) => refuse("sds", format!("{name:?} names two different secrets; give each its own name")),
             None => Ok(()),
         }
     }
@@ -216,6 +213,9 @@ impl Config {
 /// otherwise.
 pub const DEFAULT_ADMIN_SOCKET: &str = "trust-zone-server-data/admin.sock";
 const DEFAULT_DATA_DIR: &str = "trust-zone-server-data";
+
+/// The configuration file with every key at its default, commented: what `config print-default` prints.
+pub const DEFAULT_FILE: &str = include_str!("default-config.yaml");
 
 fn default_data_dir() -> PathBuf {
     DEFAULT_DATA_DIR.into()
@@ -239,6 +239,18 @@ fn one_day() -> Duration {
 
 fn default_log_level() -> String {
     "info".into()
+}
+
+fn default_max_connections_per_user() -> usize {
+    256
+}
+
+fn text<T: ToString, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_string())
+}
+
+fn texts<T: ToString, S: Serializer>(values: &BTreeSet<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
 fn trust_domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TrustDomain, D::Error> {
@@ -290,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_page_loads() {
-        let page = include_str!("../../../../docs/trust-zone-server.md");
+        let page = include_str!("../../../docs/trust-zone-server.md");
         let (_, rest) = page.split_once("```yaml\n").unwrap();
         let (example, _) = rest.split_once("```").unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -298,6 +310,35 @@ mod tests {
         let config: Config = cofide_runtime::config::load(Some(file.path()), &json!({})).unwrap();
         config.check().unwrap();
         assert_eq!(config.entries.len(), 1);
+    }
+
+    #[test]
+    fn the_printed_default_is_the_default_and_has_every_key() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), DEFAULT_FILE).unwrap();
+        let overrides = json!({"trust_domain": "a.test"});
+        let printed: Config = cofide_runtime::config::load(Some(file.path()), &overrides).unwrap();
+        let printed = serde_json::to_value(printed).unwrap();
+        let default = serde_json::to_value(load(&overrides).unwrap()).unwrap();
+        assert_eq!(printed, default);
+        let page = include_str!("../../../docs/trust-zone-server.md");
+        for key in default.as_object().unwrap().keys() {
+            assert!(DEFAULT_FILE.contains(&format!("\n{key}:")), "{key} is not in the printed default");
+            assert!(page.contains(&format!("\n| `{key}")), "{key} is not in docs/trust-zone-server.md");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_back_also_under_the_name_of_before() {
+        let config = load(&json!({
+            "trust_domain": "a.test",
+            "health_address": "127.0.0.1:1",
+            "x509_svid_ttl": "1h30m",
+            "entries": [{"spiffe_id_path": "/x", "selectors": ["unix:uid:1"], "federates_with": ["b.test"]}],
+        }));
+        let value = serde_json::to_value(config.unwrap()).unwrap();
+        assert_eq!((&value["admin_address"], &value["x509_svid_ttl"]), (&json!("127.0.0.1:1"), &json!("1h30m")));
+        assert_eq!(serde_json::to_value(load(&value).unwrap()).unwrap(), value);
     }
 
     #[test]
