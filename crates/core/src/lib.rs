@@ -13,6 +13,7 @@
 //!
 //! No async, no I/O, no wire format: those live in the crates that depend on this one.
 
+mod age;
 mod attestation;
 mod audit;
 mod bundle;
@@ -32,9 +33,10 @@ mod spiffe_id;
 mod text;
 mod trust_zone;
 
+pub use age::Age;
 pub use attestation::{
-    AttestationPolicy, AttestationPolicyBinding, KubernetesPolicy, LabelSelector, MatchExpression, PolicyKind, Selector, StaticPolicy,
-    TpmNodePolicy,
+    AttestationPolicy, AttestationPolicyBinding, KubernetesPolicy, LabelSelector, MatchExpression, PolicyKind, Selector, SelectorError,
+    StaticPolicy, TpmNodePolicy,
 };
 pub use audit::{Actor, AuditEvent, EntityKind, EventKind, Outcome};
 pub use bundle::{Bundle, BundleError, JwtAuthority, X509Authority};

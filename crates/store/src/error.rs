@@ -35,8 +35,10 @@ pub enum StoreError {
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
 
-    #[error("cannot open database {path}: {reason}")]
-    Open { path: PathBuf, reason: String },
+    #[error("cannot open database {path}: {reason}; {remedy}")]
+    Open { path: PathBuf, reason: String, remedy: &'static str },
+    #[error("the disk of database {path} is full; free some space and start again: what was committed is still there")]
+    NoSpace { path: PathBuf },
     #[error("{path} is not a SQLite database; name another file, or move it away to start with an empty one")]
     NotADatabase { path: PathBuf },
     #[error("{path} is a database of another program (application id {application_id:#010x}); name another file")]
@@ -47,7 +49,11 @@ pub enum StoreError {
         "database {path} was written by a newer version (schema {found}, this version knows schemas up to {known}); run that version, or restore a backup from before the upgrade"
     )]
     NewerSchema { path: PathBuf, found: i64, known: i64 },
-    #[error("cannot bring database {path} to this version's schema")]
+    #[error(
+        "database {path} was written by another build (its schema {version} is not the one that this build knows); run that build, or restore a backup that this one wrote"
+    )]
+    OtherSchema { path: PathBuf, version: i64 },
+    #[error("cannot bring database {path} to this version's schema, and left it as it was; restore a backup, or report this")]
     Migration { path: PathBuf, source: sqlx::migrate::MigrateError },
 }
 
@@ -63,7 +69,6 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         // SQLITE_BUSY and its variants: another process holds the lock for longer than the busy timeout.
         const BUSY: i32 = 5;
-        const FULL: i32 = 13;
         match primary_code(&error) {
             Some(BUSY) => Self::Busy(error),
             Some(FULL) => Self::Full(error),
@@ -72,6 +77,9 @@ impl From<sqlx::Error> for StoreError {
         }
     }
 }
+
+/// SQLITE_FULL.
+pub(crate) const FULL: i32 = 13;
 
 /// SQLite's own code for what went wrong, without the detail in its upper bits (Result and Error Codes, section 1).
 pub(crate) fn primary_code(error: &sqlx::Error) -> Option<i32> {

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use cofide_core::{Agent, AgentId, AgentStatus, ClusterId};
+use cofide_core::{Agent, AgentId, AgentStatus, ClusterId, SpiffeId, Timestamp};
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
@@ -10,12 +10,12 @@ use crate::{AgentFilter, Agents, AgentsMut, Result};
 const NOUN: &str = "agent";
 
 const INSERT: &str = "INSERT INTO agent (
-    id, cluster_id, trust_zone_id, status_state, status_message, status_updated_at, created_at, updated_at
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    id, cluster_id, trust_zone_id, status_state, status_message, status_updated_at, created_at, updated_at, spiffe_id, last_seen_at
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 const UPDATE: &str = "UPDATE agent SET
     cluster_id = $2, trust_zone_id = $3, status_state = $4, status_message = $5, status_updated_at = $6, created_at = $7,
-    updated_at = $8
+    updated_at = $8, spiffe_id = $9, last_seen_at = $10
 WHERE id = $1";
 
 fn bind<'q>(sql: &'static str, agent: &'q Agent) -> Statement<'q> {
@@ -29,6 +29,8 @@ fn bind<'q>(sql: &'static str, agent: &'q Agent) -> Statement<'q> {
         .bind(status.map(|status| status.updated_at.as_micros()))
         .bind(agent.created_at.as_micros())
         .bind(agent.updated_at.as_micros())
+        .bind(agent.spiffe_id.as_ref().map(ToString::to_string))
+        .bind(agent.last_seen_at.map(Timestamp::as_micros))
 }
 
 fn agent(row: &SqliteRow) -> Result<Agent> {
@@ -39,11 +41,15 @@ fn agent(row: &SqliteRow) -> Result<Agent> {
         }
         None => None,
     };
+    let spiffe_id = columns.plain::<Option<String>>("spiffe_id")?;
+    let spiffe_id = spiffe_id.map(|text| columns.converted("spiffe_id", SpiffeId::new(text)));
     Ok(Agent {
         id: columns.parsed("id")?,
         cluster_id: columns.parsed("cluster_id")?,
         trust_zone_id: columns.parsed("trust_zone_id")?,
         status,
+        spiffe_id: spiffe_id.transpose()?,
+        last_seen_at: columns.plain::<Option<i64>>("last_seen_at")?.map(Timestamp),
         created_at: columns.timestamp("created_at")?,
         updated_at: columns.timestamp("updated_at")?,
     })

@@ -1,16 +1,16 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use cofide_core::{AuditEvent, EntityKind};
+use cofide_core::{AuditEvent, EntityKind, Timestamp};
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::columns::Columns;
 use super::statement::{Select, word, write};
-use super::transaction::Transaction;
+use super::transaction::{Transaction, WriteTransaction};
 use crate::audit::Cursor;
-use crate::{AuditEntity, AuditEvents, AuditFilter, AuditPage, PageRequest, Result};
+use crate::{AuditEntity, AuditEvents, AuditEventsMut, AuditFilter, AuditPage, PageRequest, Result};
 
 const NOUN: &str = "audit event";
 
@@ -170,5 +170,26 @@ impl<Access: Send> AuditEvents for Transaction<Access> {
             _ => String::new(),
         };
         Ok(AuditPage { events, next_token })
+    }
+}
+
+/// The links go with their event.
+const PURGE_BY_AGE: &str = "DELETE FROM audit_event WHERE sequence IN (
+    SELECT sequence FROM audit_event WHERE occurred_at < $1 ORDER BY occurred_at, sequence LIMIT $2
+)";
+
+/// Numbers grow by one with each event and the oldest go first, so the newest `$1` are those above the highest less `$1`.
+const PURGE_BY_NUMBER: &str = "DELETE FROM audit_event WHERE sequence IN (
+    SELECT sequence FROM audit_event WHERE sequence <= (SELECT MAX(sequence) FROM audit_event) - $1 ORDER BY sequence LIMIT $2
+)";
+
+#[async_trait]
+impl AuditEventsMut for WriteTransaction {
+    async fn purge_audit_events(&mut self, before: Timestamp, keep: u64, batch: u32) -> Result<u64> {
+        let by_age = sqlx::query(PURGE_BY_AGE).bind(before.as_micros()).bind(batch);
+        let aged = write(self.connection(), by_age, NOUN, "of long ago").await?;
+        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+        let by_number = sqlx::query(PURGE_BY_NUMBER).bind(keep).bind(i64::from(batch).saturating_sub_unsigned(aged));
+        Ok(aged + write(self.connection(), by_number, NOUN, "of long ago").await?)
     }
 }

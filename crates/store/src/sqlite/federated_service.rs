@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use cofide_core::{FederatedService, FederatedServiceId, Port, ServiceName, TrustDomain, parse_trust_domain};
+use cofide_core::{ClusterId, FederatedService, FederatedServiceId, Port, ServiceName, TrustDomain, parse_trust_domain};
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
@@ -88,6 +88,12 @@ impl<Access: Send> FederatedServices for Transaction<Access> {
         }
         let select = select.then(" ORDER BY hostname, created_at, id");
         select.rows(self.connection()).await?.iter().map(federated_service).collect()
+    }
+
+    async fn federated_service_count(&mut self, cluster: &ClusterId) -> Result<u64> {
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM federated_service WHERE cluster_id = $1").bind(cluster.as_str());
+        let count: i64 = count.fetch_one(self.connection()).await?;
+        Ok(count.cast_unsigned())
     }
 }
 

@@ -6,12 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
 
-use crate::error::primary_code;
+use crate::error::{FULL, primary_code};
 use crate::{Result, StoreError};
 
 /// Marks a file as ours: "cofi" in ASCII (SQLite file format, section 1.3.17, application id).
@@ -72,7 +72,19 @@ fn file_pool() -> PoolOptions<Sqlite> {
 /// Whether there is something in the file. Creates it where it is not there, so that nobody else can read what follows;
 /// SQLite gives the files beside it the same rights.
 fn is_occupied(path: &Path) -> Result<bool> {
-    let unusable = |error: io::Error| StoreError::Open { path: path.to_owned(), reason: error.to_string() };
+    let unusable = |error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace { path: path.to_owned() },
+        kind => {
+            let remedy = match kind {
+                io::ErrorKind::PermissionDenied => "make the file and its folder readable and writable for this user",
+                io::ErrorKind::ReadOnlyFilesystem => "the file system is mounted read-only; choose a folder on another",
+                io::ErrorKind::NotFound => "make the folder first",
+                io::ErrorKind::IsADirectory => "name a file",
+                _ => "see that the disk works and that this user may write there",
+            };
+            StoreError::Open { path: path.to_owned(), reason: error.to_string(), remedy }
+        }
+    };
     let create = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
     Ok(create.and_then(|file| file.metadata()).map_err(unusable)?.len() > 0)
 }
@@ -115,26 +127,54 @@ async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {
     // A number that is our own; a pragma takes no parameters.
     let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
     sqlx::query(mark).execute(pool).await.map_err(|error| failed_to_open(path, &error))?;
-    migrator().run(pool).await.map_err(|source| StoreError::Migration { path: path.to_owned(), source })
+    migrator().run(pool).await.map_err(|source| failed_to_migrate(path, source))
+}
+
+fn failed_to_migrate(path: &Path, error: MigrateError) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        MigrateError::VersionMismatch(version) | MigrateError::VersionMissing(version) => StoreError::OtherSchema { path, version },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if primary_code(&error) == Some(FULL) => {
+            StoreError::NoSpace { path }
+        }
+        source => StoreError::Migration { path, source },
+    }
 }
 
 fn migrator() -> Migrator {
     let migration = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![migration(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql"))])
+    Migrator::with_migrations(vec![
+        migration(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql")),
+        migration(2, "agent presence", include_str!("../../migrations/sqlite/0002_agent_presence.sql")),
+    ])
 }
 
 /// Result codes of SQLite say what kind of file this is.
 fn failed_to_open(path: &Path, error: &sqlx::Error) -> StoreError {
+    const PERMISSION: i32 = 3;
+    const BUSY: i32 = 5;
+    const READ_ONLY: i32 = 8;
     const CORRUPT: i32 = 11;
+    const CANNOT_OPEN: i32 = 14;
     const NOT_A_DATABASE: i32 = 26;
     let path = path.to_owned();
     let reason = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
     match primary_code(error) {
         Some(CORRUPT) => StoreError::Damaged { path, reason },
         Some(NOT_A_DATABASE) => StoreError::NotADatabase { path },
-        _ => StoreError::Open { path, reason },
+        Some(FULL) => StoreError::NoSpace { path },
+        code => {
+            let remedy = match code {
+                Some(BUSY) => "another program holds it; close what has it open, such as a sqlite3 shell",
+                Some(PERMISSION | READ_ONLY | CANNOT_OPEN) => {
+                    "make the file, those beside it that begin with its name, and the folder writable for this user"
+                }
+                _ => "see that the disk works and that this user may write there",
+            };
+            StoreError::Open { path, reason, remedy }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use cofide_core::{FederatedService, FederatedServiceId};
+use cofide_core::{ClusterId, FederatedService, FederatedServiceId};
 
 use crate::{FederatedServiceFilter, Result};
 
@@ -8,6 +8,7 @@ pub trait FederatedServices: Send {
     async fn federated_service(&mut self, id: &FederatedServiceId) -> Result<Option<FederatedService>>;
     /// By hostname, and those of one hostname the oldest first.
     async fn federated_services(&mut self, filter: &FederatedServiceFilter) -> Result<Vec<FederatedService>>;
+    async fn federated_service_count(&mut self, cluster: &ClusterId) -> Result<u64>;
 }
 
 #[async_trait]

@@ -19,7 +19,7 @@ mod trust_zone;
 pub use agent::{Agents, AgentsMut};
 pub use attestation_policy::{AttestationPolicies, AttestationPoliciesMut};
 pub use attestation_policy_binding::{AttestationPolicyBindings, AttestationPolicyBindingsMut};
-pub use audit_event::AuditEvents;
+pub use audit_event::{AuditEvents, AuditEventsMut};
 pub use change::{Changes, KEPT_CHANGES};
 pub use cluster::{Clusters, ClustersMut};
 pub use federated_service::{FederatedServices, FederatedServicesMut};
@@ -97,6 +97,7 @@ pub trait Writer:
     + AttestationPoliciesMut
     + AttestationPolicyBindingsMut
     + FederatedServicesMut
+    + AuditEventsMut
     + ReceiptsMut
 {
     /// Makes everything that was written in this transaction lasting and visible, together with the events that tell about

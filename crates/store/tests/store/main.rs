@@ -109,6 +109,7 @@ conformance! {
             filters_select_what_their_words_say,
             a_token_is_refused_where_it_does_not_belong,
             an_entity_filter_needs_a_kind_or_an_id,
+            old_events_go_first_and_in_batches,
         ],
         receipts: [
             the_last_word_about_a_resource_is_kept,

@@ -18,6 +18,8 @@ pub(crate) fn agent(name: &str, cluster: &str, zone: &str) -> Agent {
         cluster_id: id(cluster),
         trust_zone_id: id(zone),
         status: None,
+        spiffe_id: None,
+        last_seen_at: None,
         created_at: Timestamp(1),
         updated_at: Timestamp(2),
     }

@@ -1,5 +1,5 @@
 use cofide_core::{AuditEvent, EntityKind, EventKind, Outcome, Timestamp};
-use cofide_store::{AuditEntity, AuditEvents, AuditExclude, AuditFilter, Database, PageRequest, StoreError, Writer};
+use cofide_store::{AuditEntity, AuditEvents, AuditEventsMut, AuditExclude, AuditFilter, Database, PageRequest, StoreError, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -25,6 +25,28 @@ async fn pages<D: Database>(database: &D, filter: &AuditFilter, size: i32) -> Ve
         }
         token = page.next_token;
     }
+}
+
+async fn purge<D: Database>(database: &D, before: i64, keep: u64, batch: u32) -> u64 {
+    let mut write = database.begin_write().await.unwrap();
+    let purged = write.purge_audit_events(Timestamp(before), keep, batch).await.unwrap();
+    write.commit(None, Vec::new()).await.unwrap();
+    purged
+}
+
+pub(crate) async fn old_events_go_first_and_in_batches<D: Database>(database: &D) {
+    record(database, (0..10).map(|at| event(&format!("e{at}"), at)).collect()).await;
+    let left = async || pages(database, &AuditFilter::default(), 100).await.concat().len();
+    assert_eq!(purge(database, 0, 10, 3).await, 0, "none is old, none is too many");
+    assert_eq!([purge(database, 5, 10, 3).await, purge(database, 5, 10, 3).await, purge(database, 5, 10, 3).await], [3, 2, 0]);
+    assert_eq!(pages(database, &AuditFilter::default(), 100).await, [["e9", "e8", "e7", "e6", "e5"]]);
+    assert_eq!([purge(database, 0, 2, 2).await, left().await as u64, purge(database, 0, 2, 2).await, left().await as u64], [2, 3, 1, 2]);
+    assert_eq!(pages(database, &AuditFilter::default(), 100).await, [["e9", "e8"]], "the newest stay");
+    // With the events their links are gone: nothing is found through them.
+    let linked = AuditFilter { entities: vec![AuditEntity { kind: Some(EntityKind::TrustZone), id: None }], ..AuditFilter::default() };
+    let found = pages(database, &linked, 100).await.concat();
+    assert!(found.len() <= 2, "{found:?}");
+    assert_eq!([purge(database, i64::MAX, 0, 100).await, purge(database, i64::MAX, 0, 100).await], [2, 0], "also to the last");
 }
 
 pub(crate) async fn an_event_is_kept_in_full<D: Database>(database: &D) {
