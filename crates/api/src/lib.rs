@@ -33,6 +33,7 @@ pub mod connect {
     pub use crate::generated::proto::connect::cluster_service::v1alpha1 as cluster_service;
     pub use crate::generated::proto::connect::datastore_service::v1alpha1 as datastore_service;
     pub use crate::generated::proto::connect::exchange_policy_service::v1alpha1 as exchange_policy_service;
+    pub use crate::generated::proto::connect::explain_service::v1alpha1 as explain_service;
     pub use crate::generated::proto::connect::federation_service::v1alpha1 as federation_service;
     pub use crate::generated::proto::connect::identity_service::v1alpha1 as identity_service;
     pub use crate::generated::proto::connect::organization_service::v1alpha1 as organization_service;

@@ -7,7 +7,7 @@ use crate::types::agent as proto;
 
 impl TryFrom<proto::Agent> for Agent {
     type Error = FieldError;
-    /// The status is a message of its own and stays absent.
+    /// The status and what is seen of the agent are messages of their own and stay absent.
     fn try_from(message: proto::Agent) -> Result<Self, FieldError> {
         let convert = || {
             Ok(Self {
@@ -15,6 +15,8 @@ impl TryFrom<proto::Agent> for Agent {
                 cluster_id: required("cluster_id", message.cluster_id.as_deref())?,
                 trust_zone_id: required("trust_zone_id", message.trust_zone_id.as_deref())?,
                 status: None,
+                spiffe_id: None,
+                last_seen_at: None,
                 created_at: required_timestamp("created_at", message.created_at.as_ref())?,
                 updated_at: required_timestamp("last_updated_at", message.last_updated_at.as_ref())?,
             })

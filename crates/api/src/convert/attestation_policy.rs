@@ -23,8 +23,15 @@ pub struct Draft {
 impl TryFrom<&proto::AttestationPolicy> for Draft {
     type Error = FieldError;
     fn try_from(message: &proto::AttestationPolicy) -> Result<Self, FieldError> {
-        draft(message).at("attestation_policy")
+        let draft = draft(message).and_then(|draft| check_selectors(&draft.kind).at("static").map(|()| draft));
+        draft.at("attestation_policy")
     }
+}
+
+/// Of what a client says, and not of what is stored: a policy from before a rule stays readable.
+fn check_selectors(kind: &PolicyKind) -> Result<(), FieldError> {
+    let PolicyKind::Static(policy) = kind else { return Ok(()) };
+    each("selectors", &policy.selectors, |selector| selector.check().map_err(|error| FieldError::new("value", error))).map(drop)
 }
 
 fn draft(message: &proto::AttestationPolicy) -> Result<Draft, FieldError> {

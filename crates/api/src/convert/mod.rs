@@ -7,11 +7,12 @@
 //! An optional text that is present but empty counts as absent: clients in other languages send either.
 
 pub mod agent;
-pub mod ap_binding;
 pub mod attestation_policy;
+pub mod attestation_policy_binding;
 pub mod audit;
 pub mod bundle;
 pub mod cluster;
+pub mod explanation;
 pub mod federated_service;
 pub mod federation;
 pub mod gateway;
