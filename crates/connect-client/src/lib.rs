@@ -17,12 +17,14 @@
 //! from a file that a person or `cofidectl` has put there. Both files hold a secret, so both are written with mode 0600
 //! and refused when others may read them; nothing here prints a secret, also not in an error about a file that has one.
 
-mod backoff;
 mod bootstrap;
 mod channel;
 mod credential;
 mod fields;
+mod outage;
+mod patience;
 mod plan_stream;
+mod refusal;
 mod token;
 mod url;
 
@@ -32,6 +34,8 @@ pub use cofide_xds::Node;
 pub use cofide_xds::client::Versions;
 pub use credential::Credential;
 pub use fields::FileError;
+pub use patience::{RETRY_PUSHBACK, patiently};
 pub use plan_stream::{PlanChanges, PlanReceipt, PlanStream, PlanStreamState, ReceivedPlanResource};
+pub use refusal::{REFUSED_IDENTITY_REMEDY, explain, refused_identity};
 pub use token::{AccessToken, BearerToken};
 pub use url::{ConnectUrl, ConnectUrlError};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cofide_api::convert::plan::TYPE_URLS;
 use cofide_api::convert::plan_resource::{self, DecodeError};
 use cofide_plan::PlanResource;
+use cofide_runtime::Backoff;
 use cofide_xds::client::{Changes, DeltaSubscription};
 use cofide_xds::{Any, Node, Rejection};
 use tokio::sync::watch;
@@ -13,8 +14,9 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::backoff::Backoff;
-use crate::{ConnectError, Versions};
+use crate::Versions;
+use crate::outage::Outage;
+use crate::refusal::explain;
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -44,6 +46,8 @@ pub struct PlanStream {
     generation: u64,
     backoff: Backoff,
     retry_at: Option<Instant>,
+    /// Since the stream is down.
+    outage: Option<Outage>,
     state: watch::Sender<PlanStreamState>,
 }
 
@@ -100,6 +104,7 @@ impl PlanStream {
             generation: 0,
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
             retry_at: None,
+            outage: None,
             state: watch::Sender::new(PlanStreamState::Connecting),
         }
     }
@@ -122,6 +127,9 @@ impl PlanStream {
             match outcome {
                 Ok(changes) => {
                     self.backoff.reset();
+                    if let Some(outage) = self.outage.take() {
+                        tracing::info!(away = ?outage.duration(Instant::now()), attempts = outage.attempts(), "the plan stream to Connect is back");
+                    }
                     self.set_state(PlanStreamState::Connected);
                     if let Some(changes) = self.take_in(changes).await {
                         return changes;
@@ -188,7 +196,11 @@ impl PlanStream {
         let wait = self.backoff.wait();
         self.retry_at = Some(Instant::now() + wait);
         let reason = explain(status);
-        tracing::warn!(reason, retry_in = ?wait, "no plan from Connect at the moment; what is known stays in effect");
+        if Outage::failed(&mut self.outage, &reason, Instant::now()) {
+            tracing::warn!(reason, retry_in = ?wait, "no plan from Connect at the moment; what is known stays in effect");
+        } else {
+            tracing::debug!(reason, retry_in = ?wait, "still no plan from Connect");
+        }
         self.set_state(PlanStreamState::Disconnected { reason });
     }
 
@@ -205,11 +217,6 @@ fn ended() -> Status {
     Status::unavailable("Connect ended the stream")
 }
 
-/// The reason for a person: what the connection failed with, or what Connect said.
-fn explain(status: &Status) -> String {
-    match ConnectError::within(status) {
-        Some(error) => error.to_string(),
-        None if status.message().is_empty() => status.code().to_string(),
-        None => status.message().to_owned(),
-    }
-}
+#[cfg(test)]
+#[path = "plan_stream_tests.rs"]
+mod tests;
