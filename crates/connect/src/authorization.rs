@@ -77,7 +77,11 @@ pub const TABLE: &[(&str, &[(&str, Access)])] = &[
     ),
     ("proto.connect.organization_service.v1alpha1.OrganizationService", &[("GetOrganization", User), ("ListOrganizations", User)]),
     ("proto.connect.audit_service.v1alpha1.AuditService", &[("ListEvents", User), ("RecordExchange", User)]),
-    ("proto.connect.receipt_service.v1alpha1.ReceiptService", &[("ListReceipts", User), ("ListFederationStatuses", User)]),
+    (
+        "proto.connect.receipt_service.v1alpha1.ReceiptService",
+        &[("ListReceipts", User), ("ListFederationStatuses", User), ("ListAgentStatuses", User)],
+    ),
+    ("proto.connect.explain_service.v1alpha1.ExplainService", &[("Explain", User)]),
     ("envoy.service.discovery.v3.AggregatedDiscoveryService", &[("StreamAggregatedResources", Agent), ("DeltaAggregatedResources", Agent)]),
     ("grpc.health.v1.Health", &[("Check", Anyone), ("Watch", Anyone)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", User)]),

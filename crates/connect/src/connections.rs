@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::Peer;
+use crate::peer::Peer;
 
 /// All open connections. Clones share the same list.
 #[derive(Clone, Debug, Default)]

@@ -8,12 +8,15 @@
 //! | `FailedPrecondition` | FAILED_PRECONDITION | the caller, by another call first, which the message names |
 //! | `Unauthenticated` | UNAUTHENTICATED | the caller: a credential is missing, unknown or expired |
 //! | `PermissionDenied` | PERMISSION_DENIED | nobody but an administrator |
+//! | `ResourceExhausted` | RESOURCE_EXHAUSTED | the caller, by coming back later; `grpc-retry-pushback-ms` says when |
 //! | `Unavailable` | UNAVAILABLE | time, or the operator: the database is busy, or its disk is full |
 //! | `Internal` | INTERNAL | the operator: the message holds an id, the log has the rest under it |
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use cofide_api::convert::FieldError;
+use cofide_connect_client::RETRY_PUSHBACK;
 use cofide_runtime::Chain;
 use cofide_store::StoreError;
 use tonic::{Code, Status};
@@ -34,6 +37,8 @@ pub enum Error {
     Unauthenticated(String),
     #[error("{0}")]
     PermissionDenied(String),
+    #[error("{reason}")]
+    ResourceExhausted { reason: String, retry_after: Duration },
     #[error("{0}")]
     Unavailable(String),
     #[error("{context}")]
@@ -72,6 +77,7 @@ impl Error {
             Self::FailedPrecondition(_) => Code::FailedPrecondition,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::PermissionDenied(_) => Code::PermissionDenied,
+            Self::ResourceExhausted { .. } => Code::ResourceExhausted,
             Self::Unavailable(_) => Code::Unavailable,
             Self::Internal { .. } => Code::Internal,
         }
@@ -100,6 +106,12 @@ impl From<StoreError> for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
+        if let Error::ResourceExhausted { retry_after, .. } = &error {
+            let mut status = Self::new(error.code(), error.to_string());
+            let pushback = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+            status.metadata_mut().insert(RETRY_PUSHBACK, pushback.into());
+            return status;
+        }
         let Error::Internal { context, source } = &error else { return Self::new(error.code(), error.to_string()) };
         let id = format!("{:08x}", rand::random::<u32>());
         tracing::error!(id, error = %Chain(source.as_ref()), "{context}");

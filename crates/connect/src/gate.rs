@@ -6,6 +6,8 @@
 //!  audit log <── every answer that is UNAUTHENTICATED or PERMISSION_DENIED, from here or from a rule <───┘
 //! ```
 //!
+//! An agent that asks for more changes than it has an allowance for is sent away for a while ([`AgentRate`]).
+//!
 //! What the gate finds out goes to the handler as a [`CallContext`] in the request's extensions.
 
 use std::pin::Pin;
@@ -20,24 +22,29 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::app::audit::now;
 use crate::authentication::{Authentication, Rejection};
 use crate::authorization::{self, Access};
 use crate::caller::{CallContext, Caller};
 use crate::denials::{Denial, Denials};
 use crate::error::Error;
-use crate::listener::Peer;
 use crate::metrics::Calls;
+use crate::peer::Peer;
+use crate::presence::Presence;
+use crate::rate::AgentRate;
 
 #[derive(Clone)]
 pub struct Gate {
     authentication: Authentication,
     denials: Arc<Denials>,
     calls: Calls,
+    presence: Presence,
+    rate: Arc<AgentRate>,
 }
 
 impl Gate {
-    pub fn new(authentication: Authentication, denials: Arc<Denials>, calls: Calls) -> Self {
-        Self { authentication, denials, calls }
+    pub fn new(authentication: Authentication, denials: Arc<Denials>, calls: Calls, presence: Presence, rate: AgentRate) -> Self {
+        Self { authentication, denials, calls, presence, rate: Arc::new(rate) }
     }
 
     async fn admit(&self, request: &Parts, source_ip: &str) -> Result<CallContext, (Actor, Status)> {
@@ -62,6 +69,10 @@ impl Gate {
             Some(_) => true,
         };
         if is_welcome {
+            if let Some(agent) = context.agent() {
+                self.presence.seen(agent, now());
+                self.rate.admit(agent, path, Instant::now()).map_err(|error| (context.actor(), error.into()))?;
+            }
             return Ok(context);
         }
         let who = access.map_or("nobody", Access::describe);

@@ -11,13 +11,15 @@
 //!  management ── own authority and SVID                                       └── one cache per connected cluster
 //! ```
 //!
-//! - [`listener`], [`connections`]: the sockets, who is at the other end, and how a connection is ended that has lost its
-//!   right to exist
-//! - [`gate`], with [`authentication`] and [`authorization`]: the one door that every request passes
+//! - [`listener`], [`connections`], [`peer`]: the sockets, who is at the other end, and how a connection is ended that has
+//!   lost its right to exist
+//! - [`gate`], with [`authentication`], [`authorization`] and [`rate`]: the one door that every request passes
 //! - [`grpc`]: messages to nouns and back, one file per service; no rule lives there
 //! - [`app`]: the rules, each once, with the audit event of every change
 //! - [`hub`]: the state in memory, the plan of each connected cluster, receipts
+//! - [`presence`]: which agents are there, without which a receipt says nothing about the present
 //! - [`management`]: the control plane's own trust domain
+//! - [`housekeeping`]: what goes with time
 //! - [`mod@run`]: puts it all together, in reading order
 
 pub mod app;
@@ -32,11 +34,15 @@ pub mod denials;
 pub mod error;
 pub mod gate;
 pub mod grpc;
+pub mod housekeeping;
 pub mod hub;
 mod id;
 pub mod listener;
 pub mod management;
 pub mod metrics;
+pub mod peer;
+pub mod presence;
+pub mod rate;
 pub mod run;
 
 pub use config::Config;

@@ -8,18 +8,19 @@
 //! ```
 
 use cofide_core::{
-    Agent, AgentId, AgentStatus, Bundle, Change, Cluster, ClusterId, EntityKind, EventKind, JoinToken, JoinTokenHash, JoinTokenSecret,
-    Timestamp, TrustZone, TrustZoneId,
+    Agent, AgentId, AgentIdentity, AgentStatus, Bundle, Change, Cluster, ClusterId, EntityKind, EventKind, JoinToken, JoinTokenHash,
+    JoinTokenSecret, SpiffeId, Timestamp, TrustZone, TrustZoneId,
 };
 use cofide_store::{
-    Agents, AgentsMut, ClusterFilter, Clusters, JoinTokenUse, JoinTokensMut, TrustZoneFilter, TrustZones, TrustZonesMut, WriteTransaction,
+    AgentFilter, Agents, AgentsMut, ClusterFilter, Clusters, JoinTokenUse, JoinTokensMut, TrustZoneFilter, TrustZones, TrustZonesMut,
+    WriteTransaction,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::App;
 use super::audit::{event, now};
-use super::trust_zone::Origin;
+use super::bundle::{self, Origin};
 use super::{cluster, trust_zone};
 use crate::caller::{CallContext, JoinedAgent};
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ impl App {
     pub async fn create_join_token(&self, context: &CallContext, zone: &TrustZoneId, cluster: &ClusterId) -> Result<JoinTokenSecret> {
         let mut transaction = self.write().await?;
         let (zone, cluster) = referenced(&mut transaction, ["trust_zone_id", "cluster_id"], zone, cluster).await?;
+        // Here and not only where the token is used: this answer is read by the person who can mend it.
+        refuse_beside_nameless(&mut transaction, &zone, &cluster).await?;
         let secret = JoinTokenSecret::new(id::secret("cofide-join"));
         let created_at = now();
         let lifetime = i64::try_from(self.settings.join_token_ttl.as_micros()).unwrap_or(i64::MAX);
@@ -52,9 +55,17 @@ impl App {
             created_at,
         };
         transaction.put_join_token(&token).await?;
-        let message = format!("join token for cluster {} of trust zone {} created", cluster.name, zone.name);
-        let data = json!({ "cluster_id": cluster.id, "trust_zone_id": zone.id, "expires_at": token.expires_at.as_seconds() });
-        let event = event(context, EventKind::Other, message, [cluster::link(&cluster), trust_zone::link(&zone)], &data);
+        let minutes = self.settings.join_token_ttl.as_secs().div_ceil(60);
+        let message = format!(
+            "join token created for the agent of cluster {} of trust zone {}: good once, within {minutes}m",
+            cluster.name, zone.name
+        );
+        let data = json!({ "cluster_id": cluster.id, "trust_zone_id": zone.id, "join_token_expires_at": token.expires_at.as_seconds() });
+        // The agent, where the token is for one that joins again.
+        let held = transaction.agent_of_cluster(&cluster.id).await?;
+        let links = held.iter().map(link).chain([cluster::link(&cluster), trust_zone::link(&zone)]);
+        // The audit API has no word for a token; it is the first half of a registration.
+        let event = event(context, EventKind::CofideAgentRegistration, message, links, &data);
         self.commit(transaction, None, event).await?;
         Ok(secret)
     }
@@ -75,11 +86,12 @@ impl App {
                 cluster.name, zone.name
             )));
         }
+        refuse_beside_nameless(&mut transaction, &zone, &cluster).await?;
         if introduction.bundle.x509_authorities.is_empty() {
             // Whoever joins brings its bundle; that of the zone may not stand in for it.
             return Err(Error::invalid("bundle.x509_authorities", "must not be empty"));
         }
-        let bundle = trust_zone::accept(&zone, introduction.bundle, "bundle", Origin::Agent)?;
+        let bundle = bundle::accept(&zone, introduction.bundle, "bundle", Origin::Agent)?;
 
         let held = transaction.agent_of_cluster(&cluster.id).await?;
         let agent_id = match introduction.agent_id {
@@ -96,6 +108,8 @@ impl App {
             cluster_id: cluster.id.clone(),
             trust_zone_id: zone.id.clone(),
             status: None,
+            spiffe_id: None,
+            last_seen_at: None,
             created_at: held.as_ref().map_or_else(now, |agent| agent.created_at),
             updated_at: now(),
         };
@@ -116,10 +130,10 @@ impl App {
             let after = TrustZone { bundle: Some(bundle), updated_at: now(), ..zone.clone() };
             transaction.update_trust_zone(&after).await?;
             // An event of its own: whoever follows what happens to the zone must not miss it among the joining agents.
-            events.push(trust_zone::new_bundle(context, &zone, &after));
+            events.push(bundle::new_bundle(context, &zone, &after));
         }
         let message = format!("agent of cluster {} of trust zone {} joined", cluster.name, zone.name);
-        let links = [(EntityKind::CofideAgent, agent.id.to_string()), cluster::link(&cluster), trust_zone::link(&zone)];
+        let links = [link(&agent), cluster::link(&cluster), trust_zone::link(&zone)];
         let data = json!({ "id": agent.id, "cluster_id": cluster.id, "trust_zone_id": zone.id, "bundle_changed": change.is_some() });
         events.push(event(context, EventKind::CofideAgentRegistration, message, links, &data));
         self.commit_with(transaction, change, events).await?;
@@ -140,9 +154,10 @@ impl App {
         Ok(())
     }
 
-    /// The agent that speaks for a cluster of a zone, by what its certificate says: the cluster's name, or, in an older
-    /// form of the SPIFFE ID, nothing, which is enough where the zone has one cluster only.
-    pub async fn joined_agent(&self, id: cofide_core::SpiffeId, identity: &cofide_core::AgentIdentity) -> Result<JoinedAgent> {
+    /// The agent that speaks for a cluster of a zone, by what its certificate says: the cluster's name or, in the older
+    /// form of the SPIFFE ID, nothing. The older form is enough as long as one agent of the zone has joined, which is then
+    /// the one; that a second does not join beside it is seen to where it would ([`refuse_beside_nameless`]).
+    pub async fn joined_agent(&self, id: SpiffeId, identity: &AgentIdentity) -> Result<JoinedAgent> {
         let mut transaction = self.read().await?;
         let filter = TrustZoneFilter { trust_domain: Some(identity.trust_domain.clone()), ..TrustZoneFilter::default() };
         let zone = transaction
@@ -152,36 +167,95 @@ impl App {
             .ok_or_else(|| Error::Unauthenticated(format!("no trust zone has the trust domain of {id}")))?;
         let filter = ClusterFilter { trust_zone_id: Some(zone.id.clone()), ..ClusterFilter::default() };
         let clusters = transaction.clusters(&filter).await?;
-        let cluster = match (&identity.cluster_name, clusters.as_slice()) {
-            (Some(name), clusters) => clusters.iter().find(|cluster| cluster.name == *name).ok_or_else(|| {
-                Error::PermissionDenied(format!("{id} names cluster {name}, and trust zone {} has no such cluster", zone.name))
-            })?,
-            (None, [cluster]) => cluster,
-            (None, clusters) => {
-                return Err(Error::PermissionDenied(format!(
-                    "{id} names no cluster, and trust zone {} has {}; the agent's SPIFFE ID must be spiffe://{}/cluster/<cluster>/ns/cofide/sa/cofide-agent",
-                    zone.name,
-                    clusters.len(),
-                    zone.trust_domain
-                )));
-            }
-        };
-        let Some(agent) = transaction.agent_of_cluster(&cluster.id).await? else {
-            return Err(Error::PermissionDenied(format!(
+        let not_joined = |cluster: &Cluster| {
+            Error::PermissionDenied(format!(
                 "the agent of cluster {} has not joined; create a join token for it: cofidectl agent join-token create --trust-zone {} \
                  --cluster {0}",
                 cluster.name, zone.name
-            )));
+            ))
         };
+        let (agent, cluster) = match &identity.cluster_name {
+            Some(name) => {
+                let Some(cluster) = clusters.into_iter().find(|cluster| cluster.name == *name) else {
+                    let reason = format!("{id} names cluster {name}, and trust zone {} has no such cluster", zone.name);
+                    return Err(Error::PermissionDenied(reason));
+                };
+                match transaction.agent_of_cluster(&cluster.id).await? {
+                    Some(agent) => (agent, cluster),
+                    None => return Err(not_joined(&cluster)),
+                }
+            }
+            None => {
+                let filter = AgentFilter { trust_zone_id: Some(zone.id.clone()), ..AgentFilter::default() };
+                let mut agents = transaction.agents(&filter).await?;
+                let joined = agents.len();
+                match agents.pop() {
+                    Some(agent) if joined == 1 => {
+                        let cluster = clusters.into_iter().find(|cluster| cluster.id == agent.cluster_id);
+                        (agent, cluster.expect("an agent goes with its cluster, and both are read in one transaction"))
+                    }
+                    None if clusters.len() == 1 => return Err(not_joined(&clusters[0])),
+                    _ => {
+                        return Err(Error::PermissionDenied(format!(
+                            "{id} names no cluster, and trust zone {} has {joined} agents that have joined, so it does not tell which of \
+                             them this is; the agent's SPIFFE ID must be spiffe://{}/cluster/<cluster>/ns/cofide/sa/cofide-agent",
+                            zone.name, zone.trust_domain
+                        )));
+                    }
+                }
+            }
+        };
+        drop(transaction);
+        if agent.spiffe_id.as_ref() != Some(&id) {
+            self.note_spiffe_id(&agent.id, &id).await?;
+        }
         Ok(JoinedAgent {
             id: agent.id,
             spiffe_id: id,
             trust_zone_id: zone.id,
             trust_domain: zone.trust_domain,
-            cluster_id: cluster.id.clone(),
-            cluster_name: cluster.name.clone(),
+            cluster_id: cluster.id,
+            cluster_name: cluster.name,
         })
     }
+
+    /// Written down at once and not with the signs of life: who may join beside the agent depends on it.
+    async fn note_spiffe_id(&self, agent: &AgentId, id: &SpiffeId) -> Result<()> {
+        let mut transaction = self.write().await?;
+        let Some(held) = transaction.agent(agent).await? else { return Ok(()) };
+        transaction.update_agent(&Agent { spiffe_id: Some(id.clone()), last_seen_at: Some(now()), ..held }).await?;
+        transaction.commit(None, Vec::new()).await?;
+        Ok(())
+    }
+}
+
+/// Another agent of the zone whose SPIFFE ID does not name its cluster.
+pub(super) async fn nameless_beside(transaction: &mut WriteTransaction, cluster: &ClusterId, zone: &TrustZone) -> Result<Option<Cluster>> {
+    let filter = AgentFilter { trust_zone_id: Some(zone.id.clone()), ..AgentFilter::default() };
+    let agents = transaction.agents(&filter).await?;
+    let Some(nameless) = agents.into_iter().find(|agent| agent.cluster_id != *cluster && agent.names_no_cluster()) else {
+        return Ok(None);
+    };
+    Ok(transaction.cluster(&nameless.cluster_id).await?)
+}
+
+/// A second agent in the zone would make the SPIFFE ID of the first ambiguous, and it would be cut off, or be taken for
+/// the other. So the first has to change over, and nothing that works breaks until then.
+async fn refuse_beside_nameless(transaction: &mut WriteTransaction, zone: &TrustZone, cluster: &Cluster) -> Result<()> {
+    let Some(first) = nameless_beside(transaction, &cluster.id, zone).await? else { return Ok(()) };
+    Err(Error::FailedPrecondition(format!(
+        "the agent of cluster {first} still has the SPIFFE ID spiffe://{domain}/ns/cofide/sa/cofide-agent, which does not say for which \
+         cluster of trust zone {zone} it speaks; give it spiffe://{domain}/cluster/{first}/ns/cofide/sa/cofide-agent, let it connect with \
+         that, and try again: then cluster {second} can have an agent too",
+        first = first.name,
+        second = cluster.name,
+        domain = zone.trust_domain,
+        zone = zone.name,
+    )))
+}
+
+fn link(agent: &Agent) -> (EntityKind, String) {
+    (EntityKind::CofideAgent, agent.id.to_string())
 }
 
 /// Takes the token out of the store, which holds only if the transaction is committed.

@@ -1,6 +1,6 @@
 //! Bindings: a policy, applied in a zone, with the zones whose bundles its workloads get.
 
-use cofide_api::convert::ap_binding::Draft;
+use cofide_api::convert::attestation_policy_binding::Draft;
 use cofide_core::{AttestationPolicyBinding, AttestationPolicyBindingId, Change, EntityKind, EventKind, TrustZone};
 use cofide_store::{
     AttestationPolicies, AttestationPolicyBindingFilter, AttestationPolicyBindings, AttestationPolicyBindingsMut, TrustZones,

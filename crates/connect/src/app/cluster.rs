@@ -6,6 +6,7 @@ use cofide_store::{ClusterFilter, Clusters, ClustersMut, TrustZones};
 use serde_json::{Value, json};
 
 use super::App;
+use super::agent;
 use super::audit::{event, now};
 use super::trust_zone::{self, assigned_by_connect, immutable, required};
 use crate::caller::CallContext;
@@ -53,7 +54,10 @@ impl App {
             updated_at: now(),
         };
         transaction.insert_cluster(&cluster).await?;
-        let message = format!("cluster {} created in trust zone {}", cluster.name, zone.name);
+        let mut message = format!("cluster {} created in trust zone {}", cluster.name, zone.name);
+        if let Some(first) = agent::nameless_beside(&mut transaction, &cluster.id, &zone).await? {
+            message += &format!("; its agent cannot join before that of cluster {} has a SPIFFE ID that names its cluster", first.name);
+        }
         let event = event(context, EventKind::ClusterCreation, message, [link(&cluster), trust_zone::link(&zone)], &snapshot(&cluster));
         self.commit(transaction, Some(Change::Cluster(cluster.id.clone())), event).await?;
         Ok(cluster)

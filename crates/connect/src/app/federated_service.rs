@@ -50,10 +50,12 @@ impl App {
             }
             return self.replace(context, transaction, other, draft, EventKind::FederatedServiceRegistration).await;
         }
-        let of_cluster = FederatedServiceFilter { cluster_id: Some(agent.cluster_id.clone()), ..FederatedServiceFilter::default() };
-        let mut held = transaction.federated_services(&of_cluster).await?;
-        if let Some(same) = held.iter().position(|service| service.hostname == hostname) {
-            let other = held.swap_remove(same);
+        let same = FederatedServiceFilter {
+            cluster_id: Some(agent.cluster_id.clone()),
+            hostname: Some(hostname.clone()),
+            ..FederatedServiceFilter::default()
+        };
+        if let Some(other) = transaction.federated_services(&same).await?.pop() {
             return match draft.id {
                 None => self.replace(context, transaction, other, draft, EventKind::FederatedServiceRegistration).await,
                 Some(_) => Err(Error::AlreadyExists(format!(
@@ -63,12 +65,12 @@ impl App {
             };
         }
         let most = self.settings.max_federated_services_per_cluster;
-        if held.len() >= most {
+        let count = transaction.federated_service_count(&agent.cluster_id).await?;
+        if count >= most as u64 {
             return Err(Error::FailedPrecondition(format!(
-                "cluster {} has {} federated services, and at most {most} are kept; withdraw some that are not used, or raise \
+                "cluster {} has {count} federated services, and at most {most} are kept; withdraw some that are not used, or raise \
                  max_federated_services_per_cluster of cofide-connect",
-                agent.cluster_name,
-                held.len()
+                agent.cluster_name
             )));
         }
         let service = described(agent, None, draft)?;
@@ -204,7 +206,7 @@ fn links(service: &FederatedService) -> [(EntityKind, String); 3] {
     ]
 }
 
-/// Lists are counted and not repeated: an agent writes an event with each change, and the log is never emptied.
+/// Lists are counted and not repeated: an agent writes an event with each change, and the log keeps it for months.
 fn snapshot(service: &FederatedService) -> Value {
     json!({
         "id": service.id,

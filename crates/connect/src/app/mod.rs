@@ -6,12 +6,16 @@
 //! depends on the object, so it is decided here.
 
 pub mod agent;
+pub mod agent_status;
 pub mod attestation_policy;
 pub mod attestation_policy_binding;
 pub mod audit;
+pub mod bundle;
 pub mod cluster;
+pub mod explain;
 pub mod federated_service;
 pub mod federation;
+pub mod federation_status;
 pub mod organization;
 pub mod receipt;
 pub mod trust_zone;
@@ -23,12 +27,14 @@ use cofide_store::{ReadTransaction, Store, WriteTransaction};
 
 use crate::error::Result;
 use crate::hub::Hub;
+use crate::presence::Presence;
 
 /// Everything that the rules need. Shared by all services.
 #[derive(Clone)]
 pub struct App {
     store: Store,
     hub: Hub,
+    presence: Presence,
     settings: Settings,
 }
 
@@ -41,8 +47,8 @@ pub struct Settings {
 }
 
 impl App {
-    pub fn new(store: Store, hub: Hub, settings: Settings) -> Self {
-        Self { store, hub, settings }
+    pub fn new(store: Store, hub: Hub, presence: Presence, settings: Settings) -> Self {
+        Self { store, hub, presence, settings }
     }
 
     async fn read(&self) -> Result<ReadTransaction> {

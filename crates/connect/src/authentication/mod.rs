@@ -14,7 +14,7 @@ use http::request::Parts;
 
 use crate::caller::Caller;
 use crate::error::{Error, Result};
-use crate::listener::Peer;
+use crate::peer::Peer;
 
 use agent::AgentAuthenticator;
 use bearer::TokenVerifier;

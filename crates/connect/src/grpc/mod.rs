@@ -1,10 +1,11 @@
 //! The wire, one file per service: a message in, a rule called, a message out. No rule lives here.
 
 mod agent;
-mod ap_binding;
 mod attestation_policy;
+mod attestation_policy_binding;
 mod audit;
 mod cluster;
+mod explain;
 mod federation;
 mod organization;
 mod receipt;
@@ -18,6 +19,7 @@ use cofide_api::connect::ap_binding_service::ap_binding_service_server::ApBindin
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_server::AttestationPolicyServiceServer;
 use cofide_api::connect::audit_service::audit_service_server::AuditServiceServer;
 use cofide_api::connect::cluster_service::cluster_service_server::ClusterServiceServer;
+use cofide_api::connect::explain_service::explain_service_server::ExplainServiceServer;
 use cofide_api::connect::federation_service::federation_service_server::FederationServiceServer;
 use cofide_api::connect::organization_service::organization_service_server::OrganizationServiceServer;
 use cofide_api::connect::receipt_service::receipt_service_server::ReceiptServiceServer;
@@ -31,7 +33,7 @@ use crate::caller::CallContext;
 use crate::error::{Error, Result};
 
 /// The names of the services that have handlers here, for health checks.
-pub const SERVICES: [&str; 9] = [
+pub const SERVICES: [&str; 10] = [
     TrustZoneServiceServer::<Api>::NAME,
     ClusterServiceServer::<Api>::NAME,
     FederationServiceServer::<Api>::NAME,
@@ -41,6 +43,7 @@ pub const SERVICES: [&str; 9] = [
     OrganizationServiceServer::<Api>::NAME,
     AuditServiceServer::<Api>::NAME,
     ReceiptServiceServer::<Api>::NAME,
+    ExplainServiceServer::<Api>::NAME,
 ];
 
 /// All services over the same rules. The services of the API that are not among them have no handler; a call to one
@@ -62,7 +65,8 @@ impl Api {
             .add_service(AgentServiceServer::new(api.clone()))
             .add_service(OrganizationServiceServer::new(api.clone()))
             .add_service(AuditServiceServer::new(api.clone()))
-            .add_service(ReceiptServiceServer::new(api))
+            .add_service(ReceiptServiceServer::new(api.clone()))
+            .add_service(ExplainServiceServer::new(api))
     }
 }
 

@@ -3,14 +3,16 @@
 use cofide_api::connect::receipt_service::federation_status::State;
 use cofide_api::connect::receipt_service::receipt_service_server::ReceiptService;
 use cofide_api::connect::receipt_service::{
-    FederationStatus, ListFederationStatusesRequest, ListFederationStatusesResponse, ListReceiptsRequest, ListReceiptsResponse,
+    AgentStatus, FederationStatus, ListAgentStatusesRequest, ListAgentStatusesResponse, ListFederationStatusesRequest,
+    ListFederationStatusesResponse, ListReceiptsRequest, ListReceiptsResponse,
 };
 use cofide_api::convert::{receipt, timestamp};
-use cofide_store::{FederationFilter, ReceiptFilter};
+use cofide_store::{AgentFilter, FederationFilter, ReceiptFilter};
 use tonic::{Request, Response, Status};
 
 use super::{Api, optional};
-use crate::app::receipt::{self as rules, Health};
+use crate::app::agent_status::AgentStanding;
+use crate::app::federation_status::{self as rules, Health};
 
 #[tonic::async_trait]
 impl ReceiptService for Api {
@@ -39,6 +41,31 @@ impl ReceiptService for Api {
         };
         let statuses = self.app.federation_statuses(&filter).await?;
         Ok(Response::new(ListFederationStatusesResponse { statuses: statuses.into_iter().map(message).collect() }))
+    }
+
+    async fn list_agent_statuses(&self, request: Request<ListAgentStatusesRequest>) -> Result<Response<ListAgentStatusesResponse>, Status> {
+        let filter = request.into_inner().filter.unwrap_or_default();
+        let filter = AgentFilter {
+            trust_zone_id: optional("filter.trust_zone_id", filter.trust_zone_id.as_deref())?,
+            cluster_id: optional("filter.cluster_id", filter.cluster_id.as_deref())?,
+        };
+        let standings = self.app.agent_standings(&filter).await?;
+        Ok(Response::new(ListAgentStatusesResponse { statuses: standings.iter().map(agent_status).collect() }))
+    }
+}
+
+fn agent_status(standing: &AgentStanding) -> AgentStatus {
+    let AgentStanding { agent, sign, applied_revision, outstanding, rejected } = standing;
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    AgentStatus {
+        agent: Some(agent.into()),
+        spiffe_id: agent.spiffe_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        connected: sign.is_connected,
+        last_seen_at: sign.last_seen_at.map(timestamp),
+        reported: agent.status.as_ref().map(Into::into),
+        applied_revision: *applied_revision,
+        outstanding: count(*outstanding),
+        rejected: count(*rejected),
     }
 }
 

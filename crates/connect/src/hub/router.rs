@@ -11,15 +11,17 @@ use tonic::Status;
 use super::{Hub, ReceiptLog};
 use crate::app::audit::now;
 use crate::caller::{CallContext, JoinedAgent};
+use crate::presence::Presence;
 
 pub struct PlanRouter {
     hub: Hub,
     receipts: ReceiptLog,
+    presence: Presence,
 }
 
 impl PlanRouter {
-    pub fn new(hub: Hub, receipts: ReceiptLog) -> Self {
-        Self { hub, receipts }
+    pub fn new(hub: Hub, receipts: ReceiptLog, presence: Presence) -> Self {
+        Self { hub, receipts, presence }
     }
 }
 
@@ -33,6 +35,7 @@ impl Router for PlanRouter {
     async fn cache_for(&self, peer: &Peer, _node: &Node, _type_url: &str) -> Result<Arc<Cache>, Status> {
         let agent = agent(peer).ok_or_else(|| Status::permission_denied("plans are for agents"))?;
         tracing::info!(agent = %agent.spiffe_id, cluster = %agent.cluster_name, "an agent follows its plan");
+        self.presence.stream_began(agent, now());
         Ok(self.hub.cache(&agent.cluster_id))
     }
 
@@ -60,6 +63,7 @@ impl Router for PlanRouter {
     async fn on_closed(&self, client: &Arc<Client>) {
         if let Some(agent) = agent(&client.peer) {
             tracing::info!(agent = %agent.spiffe_id, cluster = %agent.cluster_name, "an agent no longer follows its plan");
+            self.presence.stream_ended(agent, now());
         }
     }
 }

@@ -162,7 +162,7 @@ async fn an_agent_whose_id_names_no_cluster_is_not_cut_off_by_a_second_cluster()
     let plane = Plane::start().await;
     let admin = plane.admin().await;
     let zone = plane.zone("a").await;
-    let one = plane.joined(&zone, "one").await;
+    plane.joined(&zone, "one").await;
     let token = {
         let second = plane.cluster(&zone, "early").await;
         plane.join_token(&zone, &second).await
@@ -171,7 +171,7 @@ async fn an_agent_whose_id_names_no_cluster_is_not_cut_off_by_a_second_cluster()
     let id = register_service(&nameless, service("server", &["b.test"])).await.expect("the only agent of the zone");
     let two = plane.cluster(&zone, "two").await;
     let stored = admin.agents().get_federated_service(GetFederatedServiceRequest { service_id: id }).await.unwrap().into_inner();
-    assert_eq!(stored.service.unwrap().cluster_id, one.id, "it speaks for the cluster with whose token it joined");
+    assert_eq!(stored.service.unwrap().cluster_name, "one", "it speaks for the cluster with whose token it joined");
     list(&nameless).await.expect("a cluster without an agent changes nothing for it");
     let created = crate::audit::events(&admin, crate::audit::of(&[EventType::ClusterCreation])).await;
     assert!(created[0].message.contains("cannot join before that of cluster one"), "{created:#?}");

@@ -33,7 +33,6 @@ async fn every_change_is_an_event_with_its_actor() {
         (EventType::TrustZoneCreation, "admin", 2),
         (EventType::FederationCreation, "admin", 1),
         (EventType::ClusterCreation, "admin", 1),
-        (EventType::CofideAgentRegistration, "join-token", 1),
         (EventType::FederatedServiceRegistration, agent, 1),
         (EventType::FederatedServiceDeregistration, agent, 1),
     ] {
@@ -46,6 +45,19 @@ async fn every_change_is_an_event_with_its_actor() {
             serde_json::from_slice::<serde_json::Value>(&event.data).expect("a snapshot in JSON");
         }
     }
+    // The token is the first half of a registration, and made by a person.
+    let registrations = events(&admin, of(&[EventType::CofideAgentRegistration])).await;
+    let [joined, token] = registrations.as_slice() else { panic!("{registrations:#?}") };
+    assert_eq!((joined.actor.as_str(), token.actor.as_str()), ("join-token", "admin"));
+    assert_eq!(token.message, "join token created for the agent of cluster one of trust zone a: good once, within 60m");
+    assert_eq!(joined.message, "agent of cluster one of trust zone a joined");
+    let linked = |event: &Event| event.links.iter().map(|link| (link.r#type(), link.id.clone())).collect::<Vec<_>>();
+    let place = [(EntityType::Cluster, one.id.clone()), (EntityType::TrustZone, a.id.clone())];
+    assert_eq!(linked(token), place, "there is no agent yet");
+    assert_eq!(linked(joined), [&[(EntityType::CofideAgent, one.agent_id.clone())][..], &place].concat());
+    plane.join_token(&a, &one.id).await;
+    let again = events(&admin, of(&[EventType::CofideAgentRegistration])).await.remove(0);
+    assert_eq!(linked(&again), linked(joined), "a token for an agent that is to join again is about that agent");
     let system = events(&admin, Filter { actors: vec!["system".into()], ..Filter::default() }).await;
     assert_eq!(system.len(), 1, "the control plane made its own zone: {system:#?}");
     let zone = Entity { r#type: EntityType::TrustZone.into(), id: a.id.clone() };
@@ -65,7 +77,7 @@ async fn a_change_that_fails_leaves_no_event_and_no_secret_is_in_any() {
     refused(admin.trust_zones().destroy_trust_zone(destroy).await, Code::FailedPrecondition, &[]);
     assert_eq!(events(&admin, Filter::default()).await, before);
     let text = format!("{before:?}");
-    assert!(text.contains("join token for cluster one"), "{text}");
+    assert!(text.contains("join token created for the agent of cluster one"), "{text}");
     assert!(!text.contains(&token) && !text.contains(&plane.token()));
 }
 

@@ -12,6 +12,7 @@ use cofide_api::connect::attestation_policy_service::attestation_policy_service_
 use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
 use cofide_api::connect::cluster_service::CreateClusterRequest;
 use cofide_api::connect::cluster_service::cluster_service_client::ClusterServiceClient;
+use cofide_api::connect::explain_service::explain_service_client::ExplainServiceClient;
 use cofide_api::connect::federation_service::CreateFederationRequest;
 use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
 use cofide_api::connect::organization_service::organization_service_client::OrganizationServiceClient;
@@ -309,6 +310,9 @@ impl Client {
     }
     pub(crate) fn receipts(&self) -> ReceiptServiceClient<Service> {
         ReceiptServiceClient::new(self.service())
+    }
+    pub(crate) fn explain(&self) -> ExplainServiceClient<Service> {
+        ExplainServiceClient::new(self.service())
     }
     pub(crate) fn discovery(&self) -> AggregatedDiscoveryServiceClient<Service> {
         AggregatedDiscoveryServiceClient::new(self.service())

@@ -5,7 +5,7 @@ use cofide_api::connect::ap_binding_service::{
     CreateApBindingRequest, CreateApBindingResponse, DestroyApBindingRequest, DestroyApBindingResponse, GetApBindingRequest,
     GetApBindingResponse, ListApBindingsRequest, ListApBindingsResponse, UpdateApBindingRequest, UpdateApBindingResponse,
 };
-use cofide_api::convert::ap_binding::Draft;
+use cofide_api::convert::attestation_policy_binding::Draft;
 use cofide_store::AttestationPolicyBindingFilter;
 use tonic::{Request, Response, Status};
 

@@ -1,0 +1,148 @@
+//! Why a client can or cannot use a service: what the state says ([`cofide_plan::explain`]), and then whether the agents
+//! on the way have brought it about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cofide_api::convert::plan_resource;
+use cofide_core::{Agent, Cluster, ClusterId, Finding, Hostname, Receipt, ReceiptOutcome, Severity, Timestamp, TrustZone, TrustZoneId};
+use cofide_plan::{Key, Snapshot};
+use cofide_store::{Agents, ReadTransaction, ReceiptFilter, Receipts};
+
+use super::App;
+use super::audit::now;
+use super::{cluster, trust_zone};
+use crate::error::{Error, Result};
+use crate::hub;
+use crate::presence::Sign;
+
+impl App {
+    /// Ordered findings; the first that is not [`Severity::Ok`] is the broken link. `cluster` narrows the clients down to
+    /// those of one cluster of the zone.
+    pub async fn explain(&self, client: &TrustZoneId, cluster: Option<&ClusterId>, hostname: &Hostname) -> Result<Vec<Finding>> {
+        let snapshot = self.hub.snapshot();
+        let Some(zone) = snapshot.trust_zone(client) else {
+            return Err(Error::unknown_reference("trust_zone_id", trust_zone::NOUN, client.as_str()));
+        };
+        let clients: Vec<&Cluster> = match cluster {
+            None => snapshot.clusters_of(client).collect(),
+            Some(id) => match snapshot.cluster(id) {
+                Some(cluster) if cluster.trust_zone_id == *client => vec![cluster],
+                Some(cluster) => {
+                    let reason = format_args!("cluster {} does not belong to trust zone {}", cluster.name, zone.name);
+                    return Err(Error::invalid("cluster_id", reason));
+                }
+                None => return Err(Error::unknown_reference("cluster_id", cluster::NOUN, id.as_str())),
+            },
+        };
+        let mut findings = cofide_plan::explain(&snapshot, client, hostname);
+        let services: Vec<_> = snapshot.federated_services_named(hostname).collect();
+        let server = services.first().and_then(|service| snapshot.trust_zone(&service.trust_zone_id));
+        let Some(server) = server.filter(|server| server.id != *client) else { return Ok(findings) };
+
+        let mut transaction = self.read().await?;
+        let exporting: BTreeSet<_> = services.iter().map(|service| &service.cluster_id).collect();
+        for cluster in exporting.into_iter().filter_map(|id| snapshot.cluster(id)) {
+            let needs = [Key::Trust(zone.trust_domain.clone())];
+            findings.push(self.agent_link(&mut transaction, &snapshot, server, cluster, &needs).await?);
+        }
+        if clients.is_empty() {
+            findings.push(Finding {
+                check: format!("clusters of {}", zone.name),
+                severity: Severity::Broken,
+                message: format!("trust zone {} has no cluster in which a client could be", zone.name),
+                remedy: Some(format!("cofidectl cluster add <cluster> --trust-zone {} --profile host", zone.name)),
+            });
+        }
+        for cluster in clients {
+            let needs = [Key::Trust(server.trust_domain.clone()), Key::Import(hostname.clone())];
+            findings.push(self.agent_link(&mut transaction, &snapshot, zone, cluster, &needs).await?);
+        }
+        Ok(findings)
+    }
+
+    async fn agent_link(
+        &self,
+        transaction: &mut ReadTransaction,
+        snapshot: &Snapshot,
+        zone: &TrustZone,
+        cluster: &Cluster,
+        needs: &[Key],
+    ) -> Result<Finding> {
+        let now = now();
+        let agent = transaction.agent_of_cluster(&cluster.id).await?;
+        let about = ReceiptFilter { cluster_id: Some(cluster.id.clone()), ..ReceiptFilter::default() };
+        let receipts = transaction.receipts(&about).await?;
+        let wanted = needs.iter().filter_map(|key| Some((key, hub::version(&cofide_plan::resource(snapshot, &cluster.id, key)?))));
+        let found = agent.map(|agent: Agent| self.presence.of(&agent, now));
+        Ok(link(zone, cluster, found, &wanted.collect(), &receipts, now))
+    }
+}
+
+/// `wanted` is the version of each resource that the cluster is meant to have; what the state does not give it yet has been
+/// told by an earlier link.
+fn link(
+    zone: &TrustZone,
+    cluster: &Cluster,
+    agent: Option<Sign>,
+    wanted: &BTreeMap<&Key, String>,
+    receipts: &[Receipt],
+    now: Timestamp,
+) -> Finding {
+    let name = &cluster.name;
+    let finding = |severity, message: String, remedy: Option<String>| Finding {
+        check: format!("agent of {}/{name}", zone.name),
+        severity,
+        message,
+        remedy,
+    };
+    let Some(sign) = agent else {
+        return finding(
+            Severity::Broken,
+            format!("no agent has joined cluster {name} of trust zone {}", zone.name),
+            Some(format!("cofidectl agent join-token create --trust-zone {} --cluster {name} --output-file bootstrap.yaml", zone.name)),
+        );
+    };
+    let said = |key: &Key, version: &String| {
+        let is_about = |receipt: &&Receipt| {
+            let is_named = match key {
+                Key::Import(hostname) => receipt.resource_name == hostname.as_str(),
+                Key::Trust(trust_domain) => receipt.resource_name == trust_domain.as_str(),
+                Key::Registration(_) | Key::Export(_) | Key::ControlPlaneTrust => false,
+            };
+            is_named && receipt.type_url == plan_resource::type_url(key) && receipt.version == *version
+        };
+        receipts.iter().find(is_about).map(|receipt| &receipt.outcome)
+    };
+    for (key, version) in wanted {
+        if let Some(ReceiptOutcome::Rejected(reason)) = said(key, version) {
+            let remedy = "mend what it says, on the machine of the agent; its log has more";
+            return finding(Severity::Broken, format!("cluster {name} refused {}: {reason}", what(key)), Some(remedy.into()));
+        }
+    }
+    if !sign.is_connected {
+        let last_seen = sign.last_seen_at.map_or_else(|| "never seen".to_owned(), |at| format!("last seen {}", at.age(now).ago()));
+        return finding(
+            Severity::Waiting,
+            format!(
+                "the agent of cluster {name} is not connected, {last_seen}: what it has applied stays in effect, and nothing new comes"
+            ),
+            Some(format!("see that cofide-agent runs in cluster {name} and reaches cofide-connect")),
+        );
+    }
+    let outstanding: Vec<_> = wanted.iter().filter(|(key, version)| said(key, version).is_none()).map(|(key, _)| what(key)).collect();
+    if outstanding.is_empty() {
+        return finding(Severity::Ok, format!("the agent of cluster {name} is connected and has applied what it was sent"), None);
+    }
+    finding(
+        Severity::Waiting,
+        format!("the agent of cluster {name} has not applied {} yet", outstanding.join(" and ")),
+        Some(format!("try again in a moment; if it stays so, read the log of cofide-agent in cluster {name}")),
+    )
+}
+
+fn what(key: &Key) -> String {
+    match key {
+        Key::Trust(trust_domain) => format!("the bundle of {trust_domain}"),
+        key => format!("the {key}"),
+    }
+}
