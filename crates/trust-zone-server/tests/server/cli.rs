@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
 
+use cofide_api::workload::X509svidRequest;
+use cofide_api::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -13,6 +16,7 @@ use crate::support::*;
 struct Program {
     folder: TempDir,
     child: Child,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Program {
@@ -38,9 +42,19 @@ impl Program {
                 None => panic!("the program ended: {seen:?}"),
             }
         }
+        let log = Arc::new(Mutex::new(seen));
         // Read on, so that the program never waits for a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { folder, child }
+        let kept = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { folder, child, log }
+    }
+
+    fn workload_socket(&self) -> PathBuf {
+        self.folder.path().join("data/workload-api.sock")
     }
 
     fn socket(&self) -> PathBuf {
@@ -129,4 +143,59 @@ async fn a_mistake_on_the_command_line_is_named() {
     assert!(run(&["run", "--config", "/nonexistent.yaml"]).await.contains("/nonexistent.yaml"));
     assert!(run(&["run", "--trust-domain", "a.test", "--ca-ttl", "soon"]).await.contains("not a duration"));
     assert!(run(&["entry", "create", "--spiffe-id-path", "/x", "--selector", "uid"]).await.contains("type:value"));
+}
+
+/// What the program says when another user runs it; `None` where this one may not become another.
+async fn as_nobody(arguments: &[&str]) -> Option<String> {
+    const NOBODY: u32 = 65534;
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trust-zone-server"));
+    command.args(arguments).uid(NOBODY).gid(NOBODY).kill_on_drop(true);
+    let output = within("the command", command.output()).await.unwrap();
+    assert!(!output.status.success(), "{arguments:?}");
+    Some(String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_user_is_named_once_with_its_owner_and_the_way_out() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = folder.path().join("data");
+    let data = path.to_str().unwrap();
+    let run = ["run", "--trust-domain", "a.test", "--data-dir", data];
+
+    let Some(missing) = as_nobody(&run).await else { return };
+    assert!(missing.contains("root") && missing.contains("65534") && missing.contains("install -d -m 0700 -o 65534"), "{missing}");
+    std::fs::create_dir(&path).unwrap();
+    let foreign = as_nobody(&run).await.unwrap();
+    assert!(foreign.contains(&format!("{data} belongs to user root (uid 0)")) && foreign.contains("chown -R 65534"), "{foreign}");
+
+    nix::unistd::chown(&path, Some(65534.into()), None).unwrap();
+    let socket = folder.path().join("x.sock");
+    let arguments = [&run[..], &["--workload-api-socket", socket.to_str().unwrap()]].concat();
+    let unwritable = as_nobody(&arguments).await.unwrap();
+    assert!(unwritable.contains(&format!("cannot listen on {}", socket.display())), "{unwritable}");
+    assert!(unwritable.contains(&format!("{} belongs to user root (uid 0)", folder.path().display())), "{unwritable}");
+    for text in [missing, foreign, unwritable] {
+        assert!(text.matches("Permission denied").count() <= 1 && text.lines().count() == 1, "nothing is said twice: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_without_an_entry_is_told_of_once_with_the_commands_that_give_it_one() {
+    let program = Program::start().await;
+    let mut client = SpiffeWorkloadApiClient::with_interceptor(channel(&program.workload_socket()).await, with_security_header);
+    for _ in 0..3 {
+        let mut svids = client.fetch_x509svid(X509svidRequest {}).await.unwrap().into_inner();
+        assert_eq!(end(&mut svids).await.code(), tonic::Code::PermissionDenied);
+    }
+    let executable = std::env::current_exe().unwrap().canonicalize().unwrap();
+    let selectors = format!("--selectors {} --selectors unix:path:{}", own_uid(), executable.display());
+    let told = async || program.log.lock().unwrap().iter().filter(|line| line.contains("no entry has selectors")).cloned().collect();
+    let lines: Vec<String> = eventually("the line", told, |lines: &Vec<String>| !lines.is_empty()).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(&selectors) && lines[0].contains("attestation-policy-binding add"), "{}", lines[0]);
 }

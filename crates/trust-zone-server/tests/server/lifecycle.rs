@@ -74,11 +74,16 @@ async fn a_folder_serves_one_server_and_one_trust_domain() {
 async fn an_address_in_use_is_named_with_its_key() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    for settings in [json!({"bundle_endpoint": {"address": address}}), json!({"health_address": address})] {
+    for settings in [json!({"bundle_endpoint": {"address": address}}), json!({"admin_address": address})] {
         let mut all = json!({"trust_domain": "a.test"});
         all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let error = refusal(tempfile::tempdir().unwrap().path(), all).await;
-        assert!(error.contains(&address.to_string()) && error.contains("address, or stop what uses it"), "{error}");
+        assert!(
+            error.contains(&address.to_string())
+                && error.contains("another program has this port")
+                && error.contains("-address (configuration key "),
+            "{error}"
+        );
     }
 }
 
@@ -105,12 +110,12 @@ async fn a_stop_ends_the_streams_of_workloads() {
 }
 
 #[tokio::test]
-async fn the_health_address_says_ready_and_counts() {
+async fn the_admin_address_says_ready_and_counts() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let server = TestServer::start_with("a.test", json!({"health_address": "127.0.0.1:0"})).await;
+    let server = TestServer::start_with("a.test", json!({"admin_address": "127.0.0.1:0"})).await;
     server.register(server.entry("/x")).await;
     next(&mut server.x509_svids().await).await;
-    let address = server.bound.health.unwrap();
+    let address = server.bound.admin_address.unwrap();
     let get = async |path: &str| {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
@@ -122,4 +127,10 @@ async fn the_health_address_says_ready_and_counts() {
     let issued = "trust_zone_server_x509_svids_issued_total 1";
     let counted = |metrics: &String| metrics.contains(issued) && metrics.contains("trust_zone_server_entries 1");
     eventually("the count", || get("/metrics"), counted).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_is_named_with_the_way_out_and_blames_no_key() {
+    let error = refusal(Path::new("/proc/trust-zone-server"), json!({"trust_domain": "a.test"})).await;
+    assert!(error.contains("/proc/trust-zone-server") && error.contains("--data-dir") && !error.contains("key"), "{error}");
 }

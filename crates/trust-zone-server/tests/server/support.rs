@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cofide_api::spire::server::bundle::bundle_client::BundleClient;
 use cofide_api::spire::server::bundle::{BatchSetFederatedBundleRequest, GetBundleRequest};
@@ -30,8 +30,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tower::service_fn;
 
-/// Far longer than anything here takes, so that a slow machine fails no test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use cofide_testkit::wait::{PATIENCE, eventually};
 
 pub(crate) struct TestServer {
     pub(crate) bound: Bound,
@@ -162,7 +161,7 @@ impl TestServer {
 
 pub(crate) type WorkloadApiClient = SpiffeWorkloadApiClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
 
-fn with_security_header(mut request: Request<()>) -> Result<Request<()>, Status> {
+pub(crate) fn with_security_header(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true"));
     Ok(request)
 }
@@ -232,23 +231,6 @@ pub(crate) async fn next_where<T: std::fmt::Debug>(stream: &mut Streaming<T>, ac
         last = Some(message);
     }
     panic!("no message was accepted; the last one was {last:?}")
-}
-
-/// Asks until the answer is accepted; the last one is shown where it never was.
-pub(crate) async fn eventually<T: std::fmt::Debug, F: Future<Output = T>>(
-    what: &str,
-    mut ask: impl FnMut() -> F,
-    accepts: impl Fn(&T) -> bool,
-) -> T {
-    let start = Instant::now();
-    loop {
-        let answer = ask().await;
-        if accepts(&answer) {
-            return answer;
-        }
-        assert!(start.elapsed() < PATIENCE, "{what} did not come true; last seen: {answer:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// The first SVID of an answer.

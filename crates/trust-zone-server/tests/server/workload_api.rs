@@ -3,6 +3,7 @@
 use cofide_api::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use cofide_api::workload::{JwtBundlesRequest, JwtsvidRequest, ValidateJwtsvidRequest, X509BundlesRequest, X509svidRequest};
 use cofide_svid::x509::split_der;
+use serde_json::json;
 use spiffe::{BundleSource, X509Source};
 use tonic::{Code, Request, Status};
 
@@ -174,4 +175,22 @@ async fn an_update_comes_only_when_something_changed_for_this_workload() {
     let second = next(&mut svids).await;
     assert_eq!(second.svids[0].hint, "h", "the two changes that concern others came through as {second:?}");
     assert_eq!(second.svids[0].x509_svid, first.svids[0].x509_svid, "and an SVID is not made anew for a hint");
+}
+
+#[tokio::test]
+async fn a_user_with_too_many_connections_is_told_so_and_those_that_are_open_go_on() {
+    let server = TestServer::start_with("a.test", json!({"max_connections_per_user": 2})).await;
+    server.register(server.entry("/x")).await;
+    let (mut one, mut two) = (server.x509_svids().await, server.x509_svids().await);
+    next(&mut one).await;
+    next(&mut two).await;
+    let refused = server.workload_api().await.fetch_x509svid(X509svidRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().contains("2 connections") && refused.message().contains("max_connections_per_user"), "{refused:?}");
+
+    server.register(server.entry("/y")).await;
+    assert_eq!(next_where(&mut one, |response| response.svids.len() == 2).await.svids.len(), 2);
+    drop(two);
+    let admitted = async || server.workload_api().await.fetch_x509svid(X509svidRequest {}).await.is_ok();
+    eventually("room for another connection", admitted, |is_admitted| *is_admitted).await;
 }
