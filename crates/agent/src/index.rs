@@ -7,6 +7,8 @@
 //! - An object whose present text is not valid keeps its last valid version in force, and says so.
 //! - While any document of a file is not valid, nothing that came from this file counts as deleted: what cannot be read
 //!   may well be the object that seems to be missing.
+//! - Where the memory is lost, there is no last valid version to keep. The view then says that it is incomplete, until
+//!   everything has been valid once.
 //! - A file without any text is one that somebody is about to write. To withdraw an object, delete it or its file.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,9 @@ pub struct Index {
     next_age: u64,
     /// A list, because JSON has no keys that are not text.
     objects: Vec<(ObjectKey, Remembered)>,
+    /// The memory was lost, and not everything that was found since was valid as a whole: see [`ClusterView::incomplete`].
+    #[serde(default)]
+    incomplete: bool,
 }
 
 /// What is remembered of one object.
@@ -156,6 +161,11 @@ impl<'a> Found<'a> {
 }
 
 impl Index {
+    /// For an agent that knew manifests once, and lost its memory of them.
+    pub fn without_memory() -> Self {
+        Self { incomplete: true, ..Self::default() }
+    }
+
     /// Takes in a reading of all files and answers how the cluster looks now.
     pub fn update(&mut self, own: &TrustDomain, scan: &Scan) -> ClusterView {
         let mut found = Found::read(scan, own);
@@ -169,7 +179,8 @@ impl Index {
         }
         remembered.retain(|key, object| outcomes.contains_key(key) || found.doubtful.contains(&object.file));
 
-        let mut view = ClusterView::default();
+        self.incomplete &= !found.doubtful.is_empty();
+        let mut view = ClusterView { incomplete: self.incomplete, ..ClusterView::default() };
         for (key, object) in &remembered {
             let missing = || Err(vec![format!("it is not found in {}, which is not valid as a whole", object.file.display())]);
             let (now, problems) = match outcomes.remove(key).unwrap_or_else(missing) {

@@ -130,6 +130,23 @@ fn a_deleted_object_is_gone_but_not_while_its_file_is_in_doubt() {
 }
 
 #[test]
+fn after_a_loss_of_memory_the_view_is_incomplete_until_everything_has_been_valid_once() {
+    let whole = format!("{}---\n{}", service("one", "1"), service("two", "2"));
+    let half = [("a.yaml", service("one", "0")), ("a.yaml", "{".to_owned()), ("a.yaml", String::new())];
+    for (file, text) in half {
+        let mut index = Index::without_memory();
+        assert!(index.update(&own(), &scan(&[(file, &text)])).incomplete, "{text:?}");
+        let kept = serde_json::to_string(&index).unwrap();
+        let mut index: Index = serde_json::from_str(&kept).unwrap();
+        assert!(index.update(&own(), &scan(&[(file, &text)])).incomplete, "also after another restart: {text:?}");
+        assert!(!index.update(&own(), &scan(&[(file, &whole)])).incomplete);
+        assert!(!index.update(&own(), &scan(&[(file, &text)])).incomplete, "what breaks from now on has a last valid version");
+    }
+    assert!(!Index::without_memory().update(&own(), &scan(&[("a.yaml", &whole)])).incomplete);
+    assert!(!Index::default().update(&own(), &scan(&[("a.yaml", "{")])).incomplete, "a first start has nothing to lose");
+}
+
+#[test]
 fn an_object_that_is_described_twice_stays_where_it_was_first() {
     let mut index = Index::default();
     index.update(&own(), &scan(&[("b.yaml", &service("one", "1"))]));

@@ -35,6 +35,7 @@ pub mod identity;
 pub mod index;
 pub mod local;
 pub mod observe;
+pub mod own_cluster;
 pub mod plan;
 pub mod published;
 pub mod reconciler;

@@ -14,13 +14,14 @@ use cofide_dns::ZoneHandle;
 
 use crate::addresses::Addresses;
 use crate::desired::desired;
-use crate::export::{Offer, Zone, export};
+use crate::export::{Offer, export};
+use crate::own_cluster::OwnCluster;
 use crate::world::{Exports, LocalReport, World};
 use crate::xds_service::XdsService;
 
 #[derive(Debug)]
 pub struct Local {
-    pub zone: Zone,
+    pub cluster: OwnCluster,
     pub gateway_listen: SocketAddr,
     /// This host's gateways, as remote zones reach them.
     pub gateways: Vec<Gateway>,
@@ -37,7 +38,7 @@ pub struct NoAddresses(Vec<String>);
 impl Local {
     /// Makes everything local look as view and plan say.
     ///
-    /// What is not known yet is not shown: without a view the gateway waits, and without a plan the clients do.
+    /// What is not known yet is not shown: without a whole view the gateway waits, and without a plan the clients do.
     ///
     /// # Errors
     ///
@@ -45,10 +46,11 @@ impl Local {
     pub fn reconcile(&self) -> Result<(), NoAddresses> {
         let view = self.world.view.get();
         let plan = self.world.plan.get();
-        let exports = view
-            .as_ref()
-            .as_ref()
-            .map(|view| Exports { exports: export(&self.zone, &self.gateways, view), problems: view.problems.clone() });
+        let exports = view.as_ref().as_ref().map(|view| Exports {
+            exports: export(&self.cluster, &self.gateways, view),
+            problems: view.problems.clone(),
+            incomplete: view.incomplete,
+        });
         let offers = exports.iter().flat_map(|exports| &exports.exports).filter_map(|export| export.offer());
         // From a plan that is not whole, nothing is concluded.
         let exports_known = plan.is_known(wire::EXPORTED_SERVICE);
@@ -63,7 +65,7 @@ impl Local {
         drop(addresses);
 
         let desired = desired(self.gateway_listen, routes, plan.imports().cloned(), &assignment.addresses);
-        if exports.is_some() {
+        if exports.as_ref().is_some_and(|exports| !exports.incomplete) {
             self.xds.publish_gateway(&desired.gateway);
         }
         if imports_known {

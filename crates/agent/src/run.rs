@@ -22,10 +22,10 @@ use tonic::transport::Server;
 
 use crate::addresses::{Addresses, DEFAULT_HOLD};
 use crate::config::{Config, Settings};
-use crate::own_cluster::OwnCluster;
 use crate::identity::{self, OwnIdentity};
 use crate::local::Local;
 use crate::observe::Observer;
+use crate::own_cluster::OwnCluster;
 use crate::plan::PlanStore;
 use crate::published::Wake;
 use crate::reconciler::{self, Pace};
@@ -101,9 +101,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         [] => Upstream::system(),
         servers => Upstream::Servers(servers.to_vec()),
     };
-    let resolver = cofide_dns::serve(&[settings.dns_address], dns.clone(), upstream, shutdown.clone())
-        .await
-        .map_err(|error| match error {
+    let resolver =
+        cofide_dns::serve(&[settings.dns_address], dns.clone(), upstream, shutdown.clone()).await.map_err(|error| match error {
             ServeError::Bind(error) => anyhow::Error::from(error.with_key("dns_address")),
             error => anyhow::Error::from(error).context("configuration key dns_address"),
         })?;
@@ -179,7 +178,16 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let admin_address = admin_listener.map(|listener| admin::serve(listener, readiness, metrics, shutdown.clone())).transpose()?;
 
     // Connect.
-    let uplink = Uplink { settings, data, membership: Arc::new(Mutex::new(membership)), spire, identity, observer_wake, world: world.clone(), spawn };
+    let uplink = Uplink {
+        settings,
+        data,
+        membership: Arc::new(Mutex::new(membership)),
+        spire,
+        identity,
+        observer_wake,
+        world: world.clone(),
+        spawn,
+    };
     tasks.spawn(uplink.run());
 
     let stop = unfinished.disarm();

@@ -63,4 +63,7 @@ pub struct ClusterView {
     pub workloads: Vec<Workload>,
     /// Problems that belong to no service, by file. A file without problems is not in it.
     pub problems: BTreeMap<PathBuf, Vec<String>>,
+    /// Whether objects that are in force may be missing: the memory of their last valid versions is lost, and not everything
+    /// that was found is valid. Then nothing is withdrawn for not being here.
+    pub incomplete: bool,
 }

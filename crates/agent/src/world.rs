@@ -17,11 +17,10 @@ use std::collections::BTreeMap;
 
 use cofide_core::{FederatedServiceId, Hostname};
 
-use crate::export::Export;
+use crate::export::{Export, ServiceRegistration};
 use crate::plan::Plan;
 use crate::published::Published;
 use crate::spire;
-use crate::uplink::ServiceRegistration;
 use crate::view::ClusterView;
 
 #[derive(Debug, Default)]
@@ -47,6 +46,8 @@ pub struct Exports {
     pub exports: Vec<Export>,
     /// Problems that belong to no service, by file.
     pub problems: BTreeMap<std::path::PathBuf, Vec<String>>,
+    /// As the view has it: what is missing here is not known to be gone.
+    pub incomplete: bool,
 }
 
 /// What became of one revision of the plan for the clients of this host.

@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 use cofide_core::{ConditionKind, Direction, ExportRefusal, ExportTarget, Gateway, TrustDomain};
 use cofide_k8s_api::ConditionStatus as Status;
 
-use super::{Decision, Export, Offer, reasons};
-use crate::uplink::ServiceRegistration;
+use super::{Decision, Export, Offer, ServiceRegistration, reasons};
 
 /// A condition without its time, which is the writer's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +32,8 @@ pub struct Surroundings<'a> {
     pub targets: Option<&'a [ExportTarget]>,
     /// Whether an Envoy takes its configuration as this host's gateway.
     pub gateway_connected: bool,
+    /// Whether that configuration waits, because services may be missing from what is known.
+    pub gateway_waits: bool,
 }
 
 /// The conditions of one export, in the order of [`ConditionKind::ALL`].
@@ -55,13 +56,27 @@ pub fn conditions(export: &Export, around: Surroundings<'_>) -> Vec<Condition> {
     parts.into_iter().chain([ready]).collect()
 }
 
+/// With a full stop behind it, unless it ends in a question.
+fn closed(text: &str) -> String {
+    if text.ends_with(['?', '.']) { text.to_owned() } else { format!("{text}.") }
+}
+
+/// One after the other; the last one stays open, as a message does that has only one.
+fn sentences(texts: &[String]) -> String {
+    match texts.split_last() {
+        Some((last, before)) => before.iter().map(|text| closed(text) + " ").chain([last.clone()]).collect(),
+        None => String::new(),
+    }
+}
+
 fn accepted(export: &Export) -> Condition {
-    let problems = export.problems.join(". ");
+    let problems = sentences(&export.problems);
     let (status, reason, message) = match &export.decision {
         Decision::Offered(_) if problems.is_empty() => (Status::True, reasons::VALID, "the manifest is valid".to_owned()),
         Decision::Offered(_) => {
             let message = format!(
-                "{problems}. Until that is corrected, the last valid version stays in force; to withdraw the service, delete the manifest"
+                "{} Until that is corrected, the last valid version stays in force; to withdraw the service, delete the manifest",
+                closed(&problems)
             );
             (Status::False, reasons::INVALID_KEPT_LAST_VALID, message)
         }
@@ -96,6 +111,11 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
             list(&service.gateway_entries)
         );
         return condition(kind, Status::False, reasons::GATEWAY_NOT_CONNECTED, message);
+    }
+    if around.gateway_waits {
+        let message = "the agent's memory of its manifests was lost and not all of them are valid, so the gateway keeps what it has. Correct \
+                       every manifest of which a status file says that it is not valid";
+        return condition(kind, Status::False, reasons::GATEWAY_WAITS, message);
     }
     condition(kind, Status::True, reasons::GATEWAY_CONNECTED, list(&service.gateway_entries))
 }
@@ -139,6 +159,7 @@ fn registered(registration: Option<&ServiceRegistration>) -> Condition {
         Some(ServiceRegistration::Refused(reason)) => {
             condition(kind, Status::False, reasons::REFUSED, format!("Connect refused the service: {reason}"))
         }
+        Some(ServiceRegistration::AgentRefused(reason)) => condition(kind, Status::False, reasons::AGENT_REFUSED, reason),
         Some(ServiceRegistration::Unreachable(reason)) => {
             condition(kind, Status::Unknown, reasons::CONNECT_UNREACHABLE, format!("it is tried again until Connect answers: {reason}"))
         }
@@ -158,7 +179,7 @@ fn ready(parts: &[Condition], offer: &Offer, around: Surroundings<'_>) -> Condit
     match obstacles.first() {
         Some(&(status, reason, _)) => {
             let messages: Vec<_> = obstacles.into_iter().map(|(.., message)| message).collect();
-            condition(kind, status, reason, messages.join(". "))
+            condition(kind, status, reason, sentences(&messages))
         }
         None => {
             let names: Vec<_> = offer.service.exported_trust_domains.iter().map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! What this cluster offers to others. Pure: the view and the zone's identity in, decisions out.
+//! What this cluster offers to others. Pure: the view and who the cluster is in, decisions out.
 //!
 //! ```text
 //!  FederatedService ─┐                      ┌─ registration ──> Connect
@@ -13,44 +13,19 @@
 mod backends;
 pub mod conditions;
 pub mod reasons;
+mod registration;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use cofide_core::{
-    AgentIdentity, ClusterId, ExportTarget, FederatedService, FederatedServiceId, Gateway, Hostname, Name, ServiceName, Timestamp,
-    TrustDomain, TrustZoneId,
-};
+use cofide_core::{ExportTarget, FederatedService, Gateway, Hostname, Timestamp};
 use cofide_k8s_api::ServiceSpec;
-use uuid::Uuid;
 
 use crate::desired::{Backend, GatewayRoute};
+use crate::own_cluster::OwnCluster;
 use crate::view::{ClusterView, ObjectKey, ServiceObject};
 
-/// Who this agent acts for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zone {
-    pub trust_domain: TrustDomain,
-    pub trust_zone_id: TrustZoneId,
-    pub cluster_id: ClusterId,
-    pub cluster_name: Name,
-}
-
-impl Zone {
-    /// As whom the agent speaks.
-    pub fn agent_identity(&self) -> AgentIdentity {
-        AgentIdentity { trust_domain: self.trust_domain.clone(), cluster_name: Some(self.cluster_name.clone()) }
-    }
-
-    /// The id under which this cluster registers a service: the same whenever it is computed, so that registering twice
-    /// is registering once, also by an agent that has lost its memory.
-    pub fn service_id(&self, service: &ServiceName) -> FederatedServiceId {
-        let Self { trust_domain, cluster_id, .. } = self;
-        let text = format!("{trust_domain}/{cluster_id}/{}/{}", service.namespace, service.name);
-        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, text.as_bytes()).to_string();
-        id.parse().expect("a UUID is a valid id")
-    }
-}
+pub use registration::ServiceRegistration;
 
 /// The decision about one FederatedService.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +90,7 @@ impl Export {
 /// Decides about every FederatedService of the view; the result is in the view's order, oldest first.
 ///
 /// `gateways` are those of this host; they are what clients use unless the service names its own.
-pub fn export(zone: &Zone, gateways: &[Gateway], view: &ClusterView) -> Vec<Export> {
+pub fn export(cluster: &OwnCluster, gateways: &[Gateway], view: &ClusterView) -> Vec<Export> {
     let mut taken: BTreeMap<Hostname, ObjectKey> = BTreeMap::new();
     view.services
         .iter()
@@ -124,13 +99,13 @@ pub fn export(zone: &Zone, gateways: &[Gateway], view: &ClusterView) -> Vec<Expo
             file: object.file.clone(),
             generation: object.generation,
             problems: object.problems.clone(),
-            decision: decide(zone, gateways, view, object, &mut taken),
+            decision: decide(cluster, gateways, view, object, &mut taken),
         })
         .collect()
 }
 
 fn decide(
-    zone: &Zone,
+    cluster: &OwnCluster,
     gateways: &[Gateway],
     view: &ClusterView,
     object: &ServiceObject,
@@ -142,10 +117,10 @@ fn decide(
     }
     taken.insert(spec.hostname.clone(), object.key.clone());
     let (backends, unusable) = backends::backends(spec, &view.workloads);
-    Decision::Offered(Box::new(Offer { service: service(zone, gateways, spec), backends, unusable }))
+    Decision::Offered(Box::new(Offer { service: service(cluster, gateways, spec), backends, unusable }))
 }
 
-fn service(zone: &Zone, gateways: &[Gateway], spec: &ServiceSpec) -> FederatedService {
+fn service(cluster: &OwnCluster, gateways: &[Gateway], spec: &ServiceSpec) -> FederatedService {
     let sorted = |gateways: &[Gateway]| {
         let mut gateways = gateways.to_vec();
         gateways.sort();
@@ -153,12 +128,12 @@ fn service(zone: &Zone, gateways: &[Gateway], spec: &ServiceSpec) -> FederatedSe
         gateways
     };
     FederatedService {
-        id: zone.service_id(&spec.name),
+        id: cluster.service_id(&spec.name),
         name: spec.name.clone(),
-        trust_zone_id: zone.trust_zone_id.clone(),
-        cluster_id: zone.cluster_id.clone(),
-        cluster_name: zone.cluster_name.clone(),
-        trust_domain: zone.trust_domain.clone(),
+        trust_zone_id: cluster.trust_zone_id.clone(),
+        cluster_id: cluster.cluster_id.clone(),
+        cluster_name: cluster.cluster_name.clone(),
+        trust_domain: cluster.trust_domain.clone(),
         hostname: spec.hostname.clone(),
         workload_labels: spec.workload_labels.clone(),
         exported_trust_domains: spec.exported_trust_domains.clone(),

@@ -27,6 +27,8 @@ reasons! {
     MANUAL_GATEWAYS = "ManualGateways";
     /// No gateway Envoy takes its configuration from this agent.
     GATEWAY_NOT_CONNECTED = "GatewayNotConnected";
+    /// The gateway keeps what it has until everything that is in force is known again.
+    GATEWAY_WAITS = "GatewayWaits";
     /// No address is known at which remote clients could enter.
     NO_GATEWAY = "NoGateway";
 
@@ -43,6 +45,8 @@ reasons! {
     OUTDATED = "Outdated";
     /// Connect refused the service.
     REFUSED = "Refused";
+    /// Connect answered, and takes nothing from this agent.
+    AGENT_REFUSED = "AgentRefused";
     /// Connect was not reached since the agent started.
     CONNECT_UNREACHABLE = "ConnectUnreachable";
     /// Connect was not told yet.

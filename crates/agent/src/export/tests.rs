@@ -2,13 +2,12 @@
 
 use super::conditions::{Condition, Surroundings, conditions};
 use super::*;
-use crate::uplink::ServiceRegistration;
 use crate::view::Kind;
-use cofide_core::{ConditionKind, Direction, ExportRefusal, GatewayAddress, GatewayKind, Port, TlsMode};
+use cofide_core::{ConditionKind, Direction, ExportRefusal, GatewayAddress, GatewayKind, Port, ServiceName, TlsMode, TrustDomain};
 use cofide_k8s_api::{ConditionStatus as Status, Workload};
 
-fn zone() -> Zone {
-    Zone {
+fn cluster() -> OwnCluster {
+    OwnCluster {
         trust_domain: TrustDomain::new("a.test").unwrap(),
         trust_zone_id: "tz-a".parse().unwrap(),
         cluster_id: "c-a".parse().unwrap(),
@@ -27,7 +26,7 @@ fn gateway() -> Gateway {
 fn spec(name: &str) -> ServiceSpec {
     let name = ServiceName { name: name.parse().unwrap(), namespace: "demo".parse().unwrap() };
     ServiceSpec {
-        hostname: name.hostname(&zone().trust_domain).unwrap(),
+        hostname: name.hostname(&cluster().trust_domain).unwrap(),
         name,
         exported_trust_domains: [TrustDomain::new("b.test").unwrap()].into(),
         workload_labels: BTreeMap::from([("app".to_owned(), "server".to_owned())]),
@@ -55,11 +54,11 @@ fn workload(name: &str, namespace: &str, labels: &[(&str, &str)]) -> Workload {
 
 fn view(services: Vec<ServiceObject>) -> ClusterView {
     let workloads = vec![workload("server", "demo", &[("app", "server"), ("version", "1")])];
-    ClusterView { services, workloads, problems: BTreeMap::new() }
+    ClusterView { services, workloads, ..ClusterView::default() }
 }
 
 fn exports(view: &ClusterView) -> Vec<Export> {
-    export(&zone(), &[gateway()], view)
+    export(&cluster(), &[gateway()], view)
 }
 
 fn of(conditions: &[Condition], kind: ConditionKind) -> (Status, &'static str) {
@@ -74,7 +73,7 @@ fn target(trust_domain: &str, refusal: Option<ExportRefusal>) -> ExportTarget {
 const REGISTERED: ServiceRegistration = ServiceRegistration::Registered;
 
 fn all_is_well(targets: &[ExportTarget]) -> Surroundings<'_> {
-    Surroundings { registration: Some(&REGISTERED), targets: Some(targets), gateway_connected: true }
+    Surroundings { registration: Some(&REGISTERED), targets: Some(targets), gateway_connected: true, gateway_waits: false }
 }
 
 #[test]
@@ -86,7 +85,7 @@ fn a_service_is_offered_under_its_hostname_to_the_listed_domains_and_no_others()
     assert_eq!(route.backends.len(), 1);
     let service = &exports[0].offer().unwrap().service;
     assert_eq!(service.gateway_entries, [gateway()]);
-    assert_eq!(service.id, zone().service_id(&spec("server").name));
+    assert_eq!(service.id, cluster().service_id(&spec("server").name));
 }
 
 #[test]
@@ -150,6 +149,7 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
     let earlier = [target("c.test", None)];
     let refused = ServiceRegistration::Refused("no".to_owned());
     let unreachable = ServiceRegistration::Unreachable("connection refused".to_owned());
+    let agent_refused = ServiceRegistration::AgentRefused("Connect refuses this agent".to_owned());
 
     let mut no_workload = view(vec![object("ping-pong", 1, Some(spec("server")))]);
     let whole = no_workload.clone();
@@ -165,7 +165,7 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
     use Status::{False, True, Unknown};
     type Case<'a> = (&'a str, &'a ClusterView, &'a [Gateway], Surroundings<'a>, ConditionKind, Status, &'a str, (Status, &'a str));
     let here = [gateway()];
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 16] = [
         ("all is well", &whole, &here, all_is_well(&well), Ready, True, "Exported", (True, "Exported")),
         ("no workload", &no_workload, &here, all_is_well(&well), BackendsReady, False, "NoWorkload", (False, "NoWorkload")),
         ("no port fits", &wrong_port, &here, all_is_well(&well), BackendsReady, False, "NoUsablePort", (False, "NoUsablePort")),
@@ -213,6 +213,26 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
             (Unknown, "ConnectUnreachable"),
         ),
         (
+            "the agent is refused",
+            &whole,
+            &here,
+            Surroundings { registration: Some(&agent_refused), ..all_is_well(&well) },
+            Registered,
+            False,
+            "AgentRefused",
+            (False, "AgentRefused"),
+        ),
+        (
+            "the gateway waits",
+            &whole,
+            &here,
+            Surroundings { gateway_waits: true, ..all_is_well(&well) },
+            GatewayReady,
+            False,
+            "GatewayWaits",
+            (False, "GatewayWaits"),
+        ),
+        (
             "no answer",
             &whole,
             &here,
@@ -227,7 +247,7 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
         ("no such domain", &whole, &here, all_is_well(&unknown), Registered, True, "Registered", (False, "UnknownTrustDomain")),
     ];
     for (name, view, gateways, around, kind, status, reason, ready) in cases {
-        let exports = export(&zone(), gateways, view);
+        let exports = export(&cluster(), gateways, view);
         let conditions = conditions(&exports[0], around);
         assert_eq!(conditions.iter().map(|condition| condition.kind).collect::<Vec<_>>(), ConditionKind::ALL, "{name}");
         assert_eq!(of(&conditions, kind), (status, reason), "{name}");
@@ -236,6 +256,18 @@ fn each_thing_that_is_missing_has_its_own_condition_and_ready_names_the_first() 
             assert!(!condition.message.is_empty(), "{name}: {condition:?}");
         }
     }
+}
+
+#[test]
+fn a_remedy_that_is_a_question_is_followed_by_no_full_stop() {
+    let mut view = view(vec![object("ping-pong", 1, Some(spec("server")))]);
+    let problems =
+        ["spec.prot: unknown field; did you mean port?", "spec.port: missing", "spec.gateway: unknown field; did you mean gateways?"];
+    view.services[0].problems = problems.map(str::to_owned).to_vec();
+    let conditions = conditions(&exports(&view)[0], all_is_well(&[]));
+    let start =
+        "spec.prot: unknown field; did you mean port? spec.port: missing. spec.gateway: unknown field; did you mean gateways? Until ";
+    assert!(conditions[0].message.starts_with(start), "{}", conditions[0].message);
 }
 
 #[test]
@@ -257,7 +289,7 @@ fn ready_names_everything_that_stands_in_the_way_and_what_is_wrong_first() {
     view.workloads.clear();
     let targets = [target("b.test", Some(ExportRefusal::UnknownTrustDomain))];
     let exports = exports(&view);
-    let around = Surroundings { registration: None, targets: Some(&targets), gateway_connected: true };
+    let around = Surroundings { registration: None, ..all_is_well(&targets) };
     let ready = conditions(&exports[0], around).pop().unwrap();
     assert_eq!((ready.status, ready.reason), (Status::False, "NoWorkload"));
     let places: Vec<_> = ["BackendsReady", "b.test", "Registered"].map(|word| ready.message.find(word).unwrap()).into();

@@ -2,8 +2,9 @@
 //!
 //! On a host the status of the objects in `demo.yaml` is `demo.status.yaml` beside it: one document per object in the
 //! shape that the Kubernetes API server would show, so that the same tools read both. [`render`] is pure; [`writer`] is
-//! the executor.
+//! the executor. What is wrong with a manifest is also in the log, once ([`complaints`]).
 
+pub mod complaints;
 pub mod render;
 pub mod reporter;
 pub mod writer;

@@ -6,6 +6,7 @@ use cofide_runtime::files::FileError;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::complaints::Complaints;
 use super::render::{History, render};
 use super::writer::StatusWriter;
 use crate::export::conditions::{Surroundings, conditions};
@@ -17,15 +18,23 @@ use crate::xds_service::XdsService;
 pub struct StatusReporter {
     world: Arc<World>,
     xds: Arc<XdsService>,
-    state: Mutex<(StatusWriter, History)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    writer: StatusWriter,
+    history: History,
+    complaints: Complaints,
 }
 
 impl StatusReporter {
     pub fn new(world: Arc<World>, xds: Arc<XdsService>, manifests: &std::path::Path) -> Self {
-        Self { world, xds, state: Mutex::new(StatusWriter::open(manifests)) }
+        let (writer, history) = StatusWriter::open(manifests);
+        Self { world, xds, state: Mutex::new(State { writer, history, complaints: Complaints::default() }) }
     }
 
-    /// Writes the status of everything in the view. Before there is a view, nothing is written and nothing removed.
+    /// Writes the status of everything in the view, and logs what is newly wrong with a manifest. Before there is a view, nothing is written and nothing removed.
     pub fn reconcile(&self) -> Result<(), FileError> {
         let exports = self.world.exports.get();
         let Some(exports) = exports.as_ref() else { return Ok(()) };
@@ -41,6 +50,7 @@ impl StatusReporter {
                     registration: id.and_then(|id| registrations.get(id)),
                     targets: id.and_then(|id| plan.targets(id)),
                     gateway_connected,
+                    gateway_waits: exports.incomplete,
                 };
                 (export, conditions(export, around))
             })
@@ -48,8 +58,13 @@ impl StatusReporter {
         let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let now = now.format(&Rfc3339).unwrap_or_default();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (writer, history) = &mut *state;
+        let State { writer, history, complaints } = &mut *state;
+        complaints.update(&judged, &exports.problems);
         let files = render(&judged, &exports.problems, history, &now);
         writer.apply(&files)
     }
 }
+
+#[cfg(test)]
+#[path = "reporter_tests.rs"]
+mod tests;

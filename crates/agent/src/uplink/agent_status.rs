@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use cofide_core::{AgentState, AgentStatus};
 
-use super::ServiceRegistration;
 use super::connect::{CallError, Connect};
+use crate::export::ServiceRegistration;
 use crate::world::World;
 
 #[derive(Debug)]

@@ -6,13 +6,13 @@ use cofide_core::Bundle;
 use tokio::sync::Mutex;
 
 use super::connect::{CallError, Connect};
-use crate::export::Zone;
+use crate::own_cluster::OwnCluster;
 use crate::spire::{SpireClient, SpireError};
 use crate::world::{Link, World};
 
 #[derive(Debug)]
 pub struct BundlePush {
-    zone: Zone,
+    cluster: OwnCluster,
     spire: SpireClient,
     connect: Connect,
     world: Arc<World>,
@@ -31,15 +31,15 @@ pub enum BundleError {
 }
 
 impl BundlePush {
-    pub fn new(zone: Zone, spire: SpireClient, connect: Connect, world: Arc<World>) -> Self {
-        Self { zone, spire, connect, world, pushed: Mutex::new(None) }
+    pub fn new(cluster: OwnCluster, spire: SpireClient, connect: Connect, world: Arc<World>) -> Self {
+        Self { cluster, spire, connect, world, pushed: Mutex::new(None) }
     }
 
     /// Reads the bundle and, where Connect was not told of it in this form, tells it.
     pub async fn reconcile(&self) -> Result<(), BundleError> {
         let bundle = self.spire.own_bundle().await?;
-        if bundle.trust_domain != self.zone.trust_domain {
-            return Err(BundleError::OtherTrustDomain { expected: self.zone.trust_domain.clone(), found: bundle.trust_domain });
+        if bundle.trust_domain != self.cluster.trust_domain {
+            return Err(BundleError::OtherTrustDomain { expected: self.cluster.trust_domain.clone(), found: bundle.trust_domain });
         }
         let mut pushed = self.pushed.lock().await;
         let connected = *self.world.link.get() == Link::Connected;
@@ -47,7 +47,7 @@ impl BundlePush {
             *pushed = None;
         }
         if pushed.as_ref() != Some(&bundle) {
-            self.connect.update_bundle(&self.zone.trust_zone_id, &bundle).await?;
+            self.connect.update_bundle(&self.cluster.trust_zone_id, &bundle).await?;
             tracing::info!(
                 x509_authorities = bundle.x509_authorities.len(),
                 sequence_number = bundle.sequence_number,

@@ -6,7 +6,7 @@ use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
 use cofide_api::connect::{agent_service, trust_zone_service};
 use cofide_api::types::{agent, federated_service};
-use cofide_connect_client::ConnectError;
+use cofide_connect_client::{REFUSED_IDENTITY_REMEDY, explain, patiently, refused_identity};
 use cofide_core::{Bundle, FederatedService, FederatedServiceId, TrustZoneId};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -26,12 +26,15 @@ pub enum CallError {
     #[error("Connect refused: {0}")]
     Refused(String),
     /// Connect does not know who is speaking.
-    #[error("Connect does not recognise this agent: {0}")]
+    #[error("Connect does not recognise this agent: {0}. {REFUSED_IDENTITY_REMEDY}")]
     Unauthenticated(String),
 }
 
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
+        if let Some(said) = refused_identity(&status) {
+            return Self::Unauthenticated(said);
+        }
         match status.code() {
             Code::InvalidArgument
             | Code::AlreadyExists
@@ -40,12 +43,7 @@ impl From<Status> for CallError {
             | Code::FailedPrecondition
             | Code::OutOfRange
             | Code::Unimplemented => Self::Refused(status.message().to_owned()),
-            Code::Unauthenticated => Self::Unauthenticated(status.message().to_owned()),
-            code => Self::Unreachable(match ConnectError::within(&status) {
-                Some(error) => error.to_string(),
-                None if status.message().is_empty() => code.to_string(),
-                None => status.message().to_owned(),
-            }),
+            _ => Self::Unreachable(explain(&status)),
         }
     }
 }
@@ -73,20 +71,32 @@ impl Connect {
 
     pub async fn register(&self, service: &FederatedService) -> Result<(), CallError> {
         let request = agent_service::RegisterFederatedServiceRequest { service: Some(message(service)) };
-        self.agents().register_federated_service(timed(request)).await?;
+        patiently(|| {
+            let (mut agents, request) = (self.agents(), timed(request.clone()));
+            async move { agents.register_federated_service(request).await }
+        })
+        .await?;
         Ok(())
     }
 
     pub async fn update(&self, service: &FederatedService) -> Result<(), CallError> {
         let request = agent_service::UpdateFederatedServiceRequest { service: Some(message(service)) };
-        self.agents().update_federated_service(timed(request)).await?;
+        patiently(|| {
+            let (mut agents, request) = (self.agents(), timed(request.clone()));
+            async move { agents.update_federated_service(request).await }
+        })
+        .await?;
         Ok(())
     }
 
     /// A service that Connect does not know counts as withdrawn.
     pub async fn deregister(&self, id: &FederatedServiceId) -> Result<(), CallError> {
         let request = agent_service::DeregisterFederatedServiceRequest { service_id: id.to_string() };
-        match self.agents().deregister_federated_service(timed(request)).await {
+        let withdrawn = patiently(|| {
+            let (mut agents, request) = (self.agents(), timed(request.clone()));
+            async move { agents.deregister_federated_service(request).await }
+        });
+        match withdrawn.await {
             Err(status) if status.code() == Code::NotFound => Ok(()),
             result => result.map(drop).map_err(CallError::from),
         }
@@ -94,7 +104,11 @@ impl Connect {
 
     pub async fn update_bundle(&self, zone: &TrustZoneId, bundle: &Bundle) -> Result<(), CallError> {
         let request = trust_zone_service::UpdateTrustZoneBundleRequest { bundle: Some(bundle.into()), trust_zone_id: zone.to_string() };
-        TrustZoneServiceClient::new(self.channel.clone()).update_trust_zone_bundle(timed(request)).await?;
+        patiently(|| {
+            let (mut zones, request) = (TrustZoneServiceClient::new(self.channel.clone()), timed(request.clone()));
+            async move { zones.update_trust_zone_bundle(request).await }
+        })
+        .await?;
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Join {
         let mut membership = self.membership.lock().await;
         // Somebody may have put a new token there since the last attempt.
         if let Ok(again) = Membership::load(&self.settings, &self.data)
-            && again.zone == membership.zone
+            && again.cluster == membership.cluster
         {
             *membership = again;
         }
@@ -85,7 +85,7 @@ impl Join {
             Err(error) => return Err(JoinError::Call(error)),
         }
         membership.joined(&self.data)?;
-        tracing::info!(cluster = %membership.zone.cluster_name, trust_domain = %membership.zone.trust_domain, "joined");
+        tracing::info!(cluster = %membership.cluster.cluster_name, trust_domain = %membership.cluster.trust_domain, "joined");
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::JoinSettings;
-use crate::export::Zone;
+use crate::own_cluster::OwnCluster;
 use crate::state::DataFolder;
 
 const MEMORY: &str = "identity";
@@ -17,7 +17,7 @@ const MEMORY: &str = "identity";
 /// Where the agent belongs, and whom it talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
-    pub zone: Zone,
+    pub cluster: OwnCluster,
     pub connect_url: ConnectUrl,
     pub connect: ControlPlaneTrust,
     /// The token to join with; absent once it has been used.
@@ -99,15 +99,21 @@ impl Membership {
     fn fresh(bootstrap: Bootstrap, settings: &JoinSettings, used_token: Option<String>) -> Self {
         let Bootstrap { connect_url, connect, trust_zone_id, trust_domain, cluster_id, cluster_name, agent_token } = bootstrap;
         let token = settings.agent_token.clone().map_or(agent_token, JoinTokenSecret::new);
-        Self { zone: Zone { trust_domain, trust_zone_id, cluster_id, cluster_name }, connect_url, connect, token: Some(token), used_token }
+        Self {
+            cluster: OwnCluster { trust_domain, trust_zone_id, cluster_id, cluster_name },
+            connect_url,
+            connect,
+            token: Some(token),
+            used_token,
+        }
     }
 
     fn with_bootstrap(self, bootstrap: Bootstrap, settings: &JoinSettings, data: &DataFolder) -> Result<Self, MembershipError> {
-        if bootstrap.cluster_id != self.zone.cluster_id {
+        if bootstrap.cluster_id != self.cluster.cluster_id {
             return Err(MembershipError::OtherCluster {
                 data_dir: data.path().to_owned(),
-                held: self.zone.cluster_name.to_string(),
-                held_id: self.zone.cluster_id.to_string(),
+                held: self.cluster.cluster_name.to_string(),
+                held_id: self.cluster.cluster_id.to_string(),
                 found: bootstrap.cluster_name.to_string(),
                 found_id: bootstrap.cluster_id.to_string(),
             });
@@ -127,10 +133,10 @@ impl Membership {
         fn text(value: Option<&impl ToString>) -> Option<String> {
             value.map(ToString::to_string)
         }
-        check("cluster_id", text(settings.cluster_id.as_ref()), self.zone.cluster_id.to_string())?;
-        check("cluster_name", text(settings.cluster_name.as_ref()), self.zone.cluster_name.to_string())?;
-        check("trust_zone_id", text(settings.trust_zone_id.as_ref()), self.zone.trust_zone_id.to_string())?;
-        check("trust_domain", text(settings.trust_domain.as_ref()), self.zone.trust_domain.to_string())?;
+        check("cluster_id", text(settings.cluster_id.as_ref()), self.cluster.cluster_id.to_string())?;
+        check("cluster_name", text(settings.cluster_name.as_ref()), self.cluster.cluster_name.to_string())?;
+        check("trust_zone_id", text(settings.trust_zone_id.as_ref()), self.cluster.trust_zone_id.to_string())?;
+        check("trust_domain", text(settings.trust_domain.as_ref()), self.cluster.trust_domain.to_string())?;
         let connect = self.connect.spiffe_id.trust_domain();
         check("connect_trust_domain", text(settings.connect_trust_domain.as_ref()), connect.to_string())
     }
@@ -153,7 +159,7 @@ impl Membership {
 
     /// The bootstrap in the form that the way to Connect takes; `None` once joined.
     pub fn bootstrap(&self) -> Option<Bootstrap> {
-        let Zone { trust_domain, trust_zone_id, cluster_id, cluster_name } = self.zone.clone();
+        let OwnCluster { trust_domain, trust_zone_id, cluster_id, cluster_name } = self.cluster.clone();
         let agent_token = self.token.clone()?;
         let (connect_url, connect) = (self.connect_url.clone(), self.connect.clone());
         Some(Bootstrap { connect_url, connect, trust_zone_id, trust_domain, cluster_id, cluster_name, agent_token })
@@ -161,10 +167,10 @@ impl Membership {
 
     fn stored(&self) -> Stored {
         Stored {
-            trust_zone_id: self.zone.trust_zone_id.clone(),
-            trust_domain: self.zone.trust_domain.to_string(),
-            cluster_id: self.zone.cluster_id.clone(),
-            cluster_name: self.zone.cluster_name.clone(),
+            trust_zone_id: self.cluster.trust_zone_id.clone(),
+            trust_domain: self.cluster.trust_domain.to_string(),
+            cluster_id: self.cluster.cluster_id.clone(),
+            cluster_name: self.cluster.cluster_name.clone(),
             connect_url: self.connect_url.to_string(),
             connect_spiffe_id: self.connect.spiffe_id.to_string(),
             connect_bundle: cofide_svid::bundle::to_jwks(&self.connect.bundle),
@@ -177,14 +183,20 @@ impl Stored {
     fn restore(self) -> Option<Membership> {
         let spiffe_id = SpiffeId::new(&self.connect_spiffe_id).ok()?;
         let bundle = cofide_svid::bundle::from_jwks(spiffe_id.trust_domain(), self.connect_bundle.as_bytes()).ok()?;
-        let zone = Zone {
+        let cluster = OwnCluster {
             trust_domain: TrustDomain::new(&self.trust_domain).ok()?,
             trust_zone_id: self.trust_zone_id,
             cluster_id: self.cluster_id,
             cluster_name: self.cluster_name,
         };
         let connect_url = self.connect_url.parse().ok()?;
-        Some(Membership { zone, connect_url, connect: ControlPlaneTrust { spiffe_id, bundle }, token: None, used_token: self.used_token })
+        Some(Membership {
+            cluster,
+            connect_url,
+            connect: ControlPlaneTrust { spiffe_id, bundle },
+            token: None,
+            used_token: self.used_token,
+        })
     }
 }
 

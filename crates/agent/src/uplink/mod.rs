@@ -18,15 +18,3 @@ pub mod join;
 pub mod membership;
 pub mod registrar;
 pub mod registrations;
-
-/// What Connect knows about one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServiceRegistration {
-    Registered,
-    /// Connect knows an earlier form and could not be told of the present one, and why.
-    Outdated(String),
-    /// Connect said no, and why.
-    Refused(String),
-    /// Connect does not know the service and could not be asked, and why.
-    Unreachable(String),
-}

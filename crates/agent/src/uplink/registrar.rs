@@ -7,18 +7,16 @@ use cofide_core::{FederatedService, FederatedServiceId};
 use cofide_runtime::files::FileError;
 use tokio::sync::Mutex;
 
-use super::ServiceRegistration;
 use super::connect::{CallError, Connect};
 use super::registrations::{RegistrationChange, Wanted, changes, strangers};
-use crate::export::Zone;
-use crate::state::DataFolder;
+use crate::export::ServiceRegistration;
+use crate::own_cluster::OwnCluster;
+use crate::state::{DataFolder, REGISTRATIONS};
 use crate::world::World;
-
-const MEMORY: &str = "registrations";
 
 #[derive(Debug)]
 pub struct Registrar {
-    zone: Zone,
+    cluster: OwnCluster,
     connect: Connect,
     data: Arc<DataFolder>,
     world: Arc<World>,
@@ -45,12 +43,13 @@ pub enum RegistrarError {
 }
 
 impl Registrar {
-    pub fn open(zone: Zone, connect: Connect, data: Arc<DataFolder>, world: Arc<World>) -> Result<Self, FileError> {
-        let registered = data.load(MEMORY)?.unwrap_or_default();
-        Ok(Self { zone, connect, data, world, state: Mutex::new(State { registered, ..State::default() }) })
+    pub fn open(cluster: OwnCluster, connect: Connect, data: Arc<DataFolder>, world: Arc<World>) -> Result<Self, FileError> {
+        let registered = data.load(REGISTRATIONS)?.unwrap_or_default();
+        Ok(Self { cluster, connect, data, world, state: Mutex::new(State { registered, ..State::default() }) })
     }
 
-    /// Registers, updates and withdraws once, and publishes what Connect knows. Before there is a view, nothing is done.
+    /// Registers, updates and withdraws once, and publishes what Connect knows. Before it is known what is exported, nothing
+    /// is done; while that is known in part only, nothing is withdrawn.
     ///
     /// # Errors
     ///
@@ -63,15 +62,18 @@ impl Registrar {
 
         let mut state = self.state.lock().await;
         let mut refused = BTreeMap::new();
-        let result = self.apply(&mut state, &wanted, &mut refused).await;
-        let unreachable = result.as_ref().err().map(ToString::to_string);
+        let result = self.apply(&mut state, &wanted, exports.incomplete, &mut refused).await;
+        let failure = result.as_ref().err();
+        let agent_refused = failure.and_then(|failure| self.agent_refused(failure));
         let registrations = wanted.iter().filter_map(|(id, service)| {
-            let registration = match (state.confirmed.get(id), refused.remove(id), &unreachable) {
-                (Some(Some(confirmed)), _, _) if confirmed == service => ServiceRegistration::Registered,
-                (_, Some(reason), _) => ServiceRegistration::Refused(reason),
-                (Some(_), None, Some(reason)) => ServiceRegistration::Outdated(reason.clone()),
-                (None, None, Some(reason)) => ServiceRegistration::Unreachable(reason.clone()),
-                (_, None, None) => return None,
+            let confirmed = state.confirmed.get(id);
+            let registration = match (confirmed, refused.remove(id), &agent_refused, failure) {
+                (Some(Some(confirmed)), ..) if confirmed == service => ServiceRegistration::Registered,
+                (_, Some(reason), ..) => ServiceRegistration::Refused(reason),
+                (_, None, Some(reason), _) => ServiceRegistration::AgentRefused(reason.clone()),
+                (Some(_), None, None, Some(failure)) => ServiceRegistration::Outdated(failure.to_string()),
+                (None, None, None, Some(failure)) => ServiceRegistration::Unreachable(failure.to_string()),
+                (_, None, None, None) => return None,
             };
             Some((id.clone(), registration))
         });
@@ -79,16 +81,32 @@ impl Registrar {
         result
     }
 
+    /// What the owners of services are told where Connect did answer, and the answer was about the agent and not about a
+    /// service: these are collected one by one, so a refusal that ends the run is none of them.
+    fn agent_refused(&self, failure: &RegistrarError) -> Option<String> {
+        match failure {
+            RegistrarError::Call(CallError::Refused(said)) => Some(format!(
+                "Connect answered and refused this agent: {said}. The agent of this cluster has the SPIFFE ID {}; where its entry in the trust \
+                 zone's server says otherwise, issue it anew under that ID",
+                self.cluster.agent_identity().spiffe_id()
+            )),
+            RegistrarError::Call(unrecognised @ CallError::Unauthenticated(_)) => Some(unrecognised.to_string()),
+            RegistrarError::Call(CallError::Unreachable(_)) | RegistrarError::Memory(_) | RegistrarError::Refused(_) => None,
+        }
+    }
+
     async fn apply(
         &self,
         state: &mut State,
         wanted: &Wanted,
+        incomplete: bool,
         refused: &mut BTreeMap<FederatedServiceId, String>,
     ) -> Result<(), RegistrarError> {
         let listed = self.connect.list_federated_services().await?;
-        let changes = changes(&self.zone, wanted, &listed, &state.registered);
+        let withdrawable = if incomplete { BTreeSet::new() } else { state.registered.clone() };
+        let changes = changes(&self.cluster, wanted, &listed, &withdrawable);
 
-        let found = strangers(&self.zone, wanted, &listed, &state.registered).map(|service| service.id.clone()).collect();
+        let found = strangers(&self.cluster, wanted, &listed, &state.registered).map(|service| service.id.clone()).collect();
         if found != state.strangers {
             for id in &found {
                 tracing::warn!(
@@ -130,7 +148,7 @@ impl Registrar {
             }
         }
         // What is neither wanted nor in Connect any more can be forgotten.
-        registered.retain(|id| wanted.contains_key(id) || refused.contains_key(id));
+        registered.retain(|id| wanted.contains_key(id) || refused.contains_key(id) || incomplete);
         self.remember(state, registered)?;
         if refused.is_empty() {
             return Ok(());
@@ -141,7 +159,7 @@ impl Registrar {
 
     fn remember(&self, state: &mut State, registered: BTreeSet<FederatedServiceId>) -> Result<(), FileError> {
         if state.registered != registered {
-            self.data.save(MEMORY, &registered)?;
+            self.data.save(REGISTRATIONS, &registered)?;
             state.registered = registered;
         }
         Ok(())

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cofide_api::convert::federated_service::Draft;
 use cofide_api::types::federated_service as proto;
 use cofide_core::{FederatedService, FederatedServiceId};
 
-use crate::export::Zone;
+use crate::own_cluster::OwnCluster;
 
 /// What the local objects ask for, by id.
 pub type Wanted = BTreeMap<FederatedServiceId, FederatedService>;
@@ -33,21 +34,21 @@ impl RegistrationChange {
 /// this agent has registered itself: nothing else is ever withdrawn, because a service that the agent does not know may
 /// well be wanted by whoever put it there.
 pub fn changes(
-    zone: &Zone,
+    cluster: &OwnCluster,
     wanted: &Wanted,
     listed: &[proto::FederatedService],
     registered: &BTreeSet<FederatedServiceId>,
 ) -> Vec<RegistrationChange> {
     let own: BTreeMap<&str, &proto::FederatedService> =
-        listed.iter().filter(|service| is_own(zone, service)).map(|service| (service.id.as_str(), service)).collect();
+        listed.iter().filter(|service| is_own(cluster, service)).map(|service| (service.id.as_str(), service)).collect();
     let withdrawn = registered
         .iter()
         .filter(|id| !wanted.contains_key(*id) && own.contains_key(id.as_str()))
         .map(|id| RegistrationChange::Deregister(id.clone()));
     let changed = wanted.iter().filter_map(|(id, service)| match own.get(id.as_str()) {
         None => Some(RegistrationChange::Register(service.clone())),
-        Some(listed) if comparable((*listed).clone()) != comparable(service.into()) => Some(RegistrationChange::Update(service.clone())),
-        Some(_) => None,
+        Some(listed) if says(listed, service) => None,
+        Some(_) => Some(RegistrationChange::Update(service.clone())),
     });
     withdrawn.chain(changed).collect()
 }
@@ -55,29 +56,22 @@ pub fn changes(
 /// The services of this cluster that Connect lists and that neither the manifests nor the agent's memory know. They are
 /// left alone; whoever runs the cluster should hear of them.
 pub fn strangers<'a>(
-    zone: &'a Zone,
+    cluster: &'a OwnCluster,
     wanted: &'a Wanted,
     listed: &'a [proto::FederatedService],
     registered: &'a BTreeSet<FederatedServiceId>,
 ) -> impl Iterator<Item = &'a proto::FederatedService> {
     let known = |id: &str| id.parse::<FederatedServiceId>().is_ok_and(|id| wanted.contains_key(&id) || registered.contains(&id));
-    listed.iter().filter(move |service| is_own(zone, service) && !known(&service.id))
+    listed.iter().filter(move |service| is_own(cluster, service) && !known(&service.id))
 }
 
-pub(super) fn is_own(zone: &Zone, service: &proto::FederatedService) -> bool {
-    service.trust_domain == zone.trust_domain.as_str() && service.cluster_name == zone.cluster_name.as_str()
+pub(super) fn is_own(cluster: &OwnCluster, service: &proto::FederatedService) -> bool {
+    service.trust_domain == cluster.trust_domain.as_str() && service.cluster_name == cluster.cluster_name.as_str()
 }
 
-/// Without what Connect fills in, and with every list in one order.
-fn comparable(mut service: proto::FederatedService) -> proto::FederatedService {
-    service.created_at = None;
-    service.last_updated_at = None;
-    service.exported_trust_domains.sort();
-    service.spiffe_id_paths.sort();
-    let address = |hostname: &str, ip: &str, port: i32, kind: &str| (kind.to_owned(), hostname.to_owned(), ip.to_owned(), port);
-    service.gateway_entries.sort_by_key(|entry| address(&entry.hostname, &entry.ip, entry.port, &entry.r#type));
-    service.gateway_specs.sort_by_key(|spec| address(&spec.hostname, &spec.ip, spec.port, &spec.r#type));
-    service
+/// Whether Connect holds what an agent says about this service.
+fn says(listed: &proto::FederatedService, service: &FederatedService) -> bool {
+    Draft::try_from(listed).is_ok_and(|listed| Draft::try_from(&service.into()).is_ok_and(|wanted| listed == wanted))
 }
 
 #[cfg(test)]
@@ -86,8 +80,8 @@ mod tests {
     use cofide_core::{Port, ServiceName, SpiffeIdPath, Timestamp, TlsMode, TrustDomain};
     use proptest::prelude::*;
 
-    fn zone() -> Zone {
-        Zone {
+    fn cluster() -> OwnCluster {
+        OwnCluster {
             trust_domain: TrustDomain::new("a.test").unwrap(),
             trust_zone_id: "tz-a".parse().unwrap(),
             cluster_id: "c-a".parse().unwrap(),
@@ -96,16 +90,16 @@ mod tests {
     }
 
     fn service(name: &str, port: i64) -> FederatedService {
-        let zone = zone();
+        let cluster = cluster();
         let name = ServiceName { name: name.parse().unwrap(), namespace: "demo".parse().unwrap() };
         FederatedService {
-            id: zone.service_id(&name),
-            hostname: name.hostname(&zone.trust_domain).unwrap(),
+            id: cluster.service_id(&name),
+            hostname: name.hostname(&cluster.trust_domain).unwrap(),
             name,
-            trust_zone_id: zone.trust_zone_id,
-            cluster_id: zone.cluster_id,
-            cluster_name: zone.cluster_name,
-            trust_domain: zone.trust_domain,
+            trust_zone_id: cluster.trust_zone_id,
+            cluster_id: cluster.cluster_id,
+            cluster_name: cluster.cluster_name,
+            trust_domain: cluster.trust_domain,
             workload_labels: BTreeMap::from([("app".to_owned(), "server".to_owned())]),
             exported_trust_domains: [TrustDomain::new("b.test").unwrap()].into(),
             port: Port::try_from(port).unwrap(),
@@ -132,14 +126,21 @@ mod tests {
     #[test]
     fn what_connect_knows_already_is_not_told_again() {
         let one = service("one", 1);
-        assert_eq!(changes(&zone(), &wanted(std::slice::from_ref(&one)), &[listed(&one)], &BTreeSet::new()), []);
+        assert_eq!(changes(&cluster(), &wanted(std::slice::from_ref(&one)), &[listed(&one)], &BTreeSet::new()), []);
     }
 
     #[test]
     fn a_changed_service_is_updated_and_a_new_one_registered() {
         let (old, new, other) = (service("one", 1), service("one", 2), service("two", 1));
-        let found = changes(&zone(), &wanted(&[new.clone(), other.clone()]), &[listed(&old)], &BTreeSet::new());
+        let found = changes(&cluster(), &wanted(&[new.clone(), other.clone()]), &[listed(&old)], &BTreeSet::new());
         assert!(found.contains(&RegistrationChange::Update(new)) && found.contains(&RegistrationChange::Register(other)), "{found:?}");
+    }
+
+    #[test]
+    fn a_service_that_connect_lists_in_a_form_that_nobody_could_register_is_updated() {
+        let one = service("one", 1);
+        let odd = proto::FederatedService { port: 0, ..listed(&one) };
+        assert_eq!(changes(&cluster(), &wanted(std::slice::from_ref(&one)), &[odd], &BTreeSet::new()), [RegistrationChange::Update(one)]);
     }
 
     #[test]
@@ -149,18 +150,18 @@ mod tests {
         elsewhere.cluster_name = "two".to_owned();
         let registered = BTreeSet::from([mine.id.clone(), elsewhere.id.parse().unwrap()]);
         let answer = [listed(&mine), listed(&other), elsewhere];
-        assert_eq!(changes(&zone(), &Wanted::new(), &answer, &registered), [RegistrationChange::Deregister(mine.id)]);
-        let strangers: Vec<_> = strangers(&zone(), &Wanted::new(), &answer, &registered).map(|service| service.id.clone()).collect();
+        assert_eq!(changes(&cluster(), &Wanted::new(), &answer, &registered), [RegistrationChange::Deregister(mine.id)]);
+        let strangers: Vec<_> = strangers(&cluster(), &Wanted::new(), &answer, &registered).map(|service| service.id.clone()).collect();
         assert_eq!(strangers, [other.id.to_string()]);
     }
 
     #[test]
     fn an_id_says_which_service_of_which_cluster_it_is() {
         let name = |text: &str| ServiceName { name: text.parse().unwrap(), namespace: "demo".parse().unwrap() };
-        let (zone, other) = (zone(), Zone { cluster_id: "c-b".parse().unwrap(), ..zone() });
-        assert_eq!(zone.service_id(&name("one")), zone.service_id(&name("one")));
-        assert_ne!(zone.service_id(&name("one")), zone.service_id(&name("two")));
-        assert_ne!(zone.service_id(&name("one")), other.service_id(&name("one")));
+        let (cluster, other) = (cluster(), OwnCluster { cluster_id: "c-b".parse().unwrap(), ..cluster() });
+        assert_eq!(cluster.service_id(&name("one")), cluster.service_id(&name("one")));
+        assert_ne!(cluster.service_id(&name("one")), cluster.service_id(&name("two")));
+        assert_ne!(cluster.service_id(&name("one")), other.service_id(&name("one")));
     }
 
     proptest! {
@@ -174,7 +175,7 @@ mod tests {
             let mut connect: BTreeMap<_, _> = services(&before).into_iter().map(|service| (service.id.clone(), service)).collect();
             let wanted = wanted(&services(&after));
             let answer: Vec<_> = connect.values().map(listed).collect();
-            for change in changes(&zone(), &wanted, &answer, &registered) {
+            for change in changes(&cluster(), &wanted, &answer, &registered) {
                 match change {
                     RegistrationChange::Register(service) => prop_assert!(connect.insert(service.id.clone(), service).is_none()),
                     RegistrationChange::Update(service) => prop_assert!(connect.insert(service.id.clone(), service).is_some()),
@@ -183,7 +184,7 @@ mod tests {
             }
             let answer: Vec<_> = connect.values().map(listed).collect();
             let registered = connect.keys().cloned().chain(registered).collect();
-            prop_assert_eq!(changes(&zone(), &wanted, &answer, &registered), []);
+            prop_assert_eq!(changes(&cluster(), &wanted, &answer, &registered), []);
             prop_assert_eq!(connect, wanted);
         }
     }

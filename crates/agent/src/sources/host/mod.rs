@@ -4,6 +4,9 @@
 //! same result after a burst of events, a lost event or a restart. The watcher ([`watch`]) only says when.
 //!
 //! A folder that cannot be listed is not an empty folder: the last view stays, and the failure is reported.
+//!
+//! A text that is not valid leaves its last valid version in force. Where the memory of these is lost, the view says so
+//! ([`ClusterView::incomplete`](crate::view::ClusterView::incomplete)).
 
 pub mod scan;
 pub mod watch;
@@ -17,11 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::index::Index;
 use crate::published::Wake;
-use crate::state::DataFolder;
+use crate::state::{DataFolder, MANIFESTS, REGISTRATIONS};
 use crate::world::World;
 use watch::Watching;
-
-const MEMORY: &str = "manifests";
 
 /// Reads the folder into the world's view.
 #[derive(Debug)]
@@ -60,7 +61,12 @@ impl HostSource {
         wake: Wake,
         shutdown: CancellationToken,
     ) -> Result<Self, FileError> {
-        let index = data.load(MEMORY)?.unwrap_or_default();
+        let index = match data.load(MANIFESTS)? {
+            Some(index) => index,
+            // What was registered was read from manifests. A folder in which neither was ever kept is that of a first start.
+            None if data.has_held(REGISTRATIONS) || data.has_held(MANIFESTS) => Index::without_memory(),
+            None => Index::default(),
+        };
         Ok(Self { folder, own, data, world, wake, shutdown, state: Mutex::new(State { index, watching: None }) })
     }
 
@@ -86,7 +92,13 @@ impl HostSource {
         };
         let before = state.index.clone();
         let view = state.index.update(&self.own, &scan);
-        let kept = if state.index == before { Ok(()) } else { self.data.save(MEMORY, &state.index) };
+        let kept = if state.index == before { Ok(()) } else { self.data.save(MANIFESTS, &state.index) };
+        if view.incomplete && !self.world.view.get().as_ref().as_ref().is_some_and(|before| before.incomplete) {
+            tracing::warn!(
+                "the memory of the manifests is lost and not all of them are valid, so it is not known what else was in force: nothing is \
+                 withdrawn from Connect, and the gateway keeps its configuration, until every manifest is valid"
+            );
+        }
         self.world.view.set(Some(view));
         Ok(kept?)
     }
