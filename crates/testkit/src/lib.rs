@@ -5,10 +5,12 @@
 //! - [`workload`]: an application of the plane, with what the Workload API gives it
 //! - [`authorities`]: the rotation of a trust zone's authority
 //! - [`envoy`]: a real Envoy, its admin page, and its log where something fails
+//! - [`lab`]: Kubernetes clusters and Istio, as processes in network namespaces
 //! - [`wait`]: conditions with deadlines, in the place of sleeps
 
 pub mod authorities;
 pub mod envoy;
+pub mod lab;
 mod loopback;
 pub mod plane;
 mod running;

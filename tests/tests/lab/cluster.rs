@@ -1,0 +1,180 @@
+//! Clusters without nodes.
+
+use std::time::Duration;
+
+use cofide_testkit::lab::{Lab, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::ListParams;
+use kube::{Api, Client, Config};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::eventually;
+
+const LONG_ENOUGH: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn three_clusters_start_at_once_and_each_answers_for_itself() {
+    let lab = Lab::start().unwrap();
+    let start = std::time::Instant::now();
+    let clusters = tokio::try_join!(lab.cluster("server"), lab.cluster("client"), lab.cluster("plain")).unwrap();
+    assert!(start.elapsed() < LONG_ENOUGH, "the start took {:?}", start.elapsed());
+
+    for cluster in [&clusters.0, &clusters.1, &clusters.2] {
+        cluster.create_namespace(cluster.name()).await.unwrap();
+    }
+    for cluster in [&clusters.0, &clusters.1, &clusters.2] {
+        let namespaces: Api<Namespace> = Api::all(cluster.client().unwrap());
+        let names: Vec<_> = namespaces.list(&ListParams::default()).await.unwrap().into_iter().filter_map(|ns| ns.metadata.name).collect();
+        let own: Vec<_> = names.iter().filter(|name| ["server", "client", "plain"].contains(&name.as_str())).collect();
+        assert_eq!(own, [cluster.name()], "{cluster:?} has the namespaces {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_is_an_object_that_runs_and_a_namespace_that_is_reached_from_everywhere() {
+    let lab = Lab::start().unwrap();
+    let cluster = lab.cluster("one").await.unwrap();
+    let (server, client) = (lab.host("server").unwrap(), lab.host("client").unwrap());
+    cluster.create_namespace("demo").await.unwrap();
+    let pod = Pod::new("demo", "server", server.address).label("app", "server");
+    cluster.run_pod(&pod).await.unwrap();
+    let seen = cluster.get("v1", "Pod", "demo", "server").await.unwrap().unwrap();
+    assert_eq!(seen.data["status"]["podIP"], json!(server.address));
+    assert_eq!(seen.data["status"]["phase"], "Running");
+
+    let listener = server.listen(8080).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, peer)) = listener.accept().await {
+            let _ = stream.write_all(peer.ip().to_string().as_bytes()).await;
+        }
+    });
+    let address = (server.address, 8080).into();
+    let mut from_here = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut from_there = client.connect(address).await.unwrap();
+    for (stream, expected) in [(&mut from_here, lab.address()), (&mut from_there, client.address)] {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, expected.to_string());
+    }
+
+    cluster.run_pod(&pod.not_ready()).await.unwrap();
+    let seen = cluster.get("v1", "Pod", "demo", "server").await.unwrap().unwrap();
+    let ready = seen.data["status"]["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "Ready").cloned();
+    assert_eq!(ready.unwrap()["status"], "False");
+}
+
+#[tokio::test]
+async fn an_api_server_that_starts_again_has_kept_everything() {
+    let lab = Lab::start().unwrap();
+    let mut cluster = lab.cluster("one").await.unwrap();
+    cluster.create_namespace("demo").await.unwrap();
+    cluster.stop_api_server().await.unwrap();
+    assert!(cluster.create_namespace("other").await.is_err(), "a stopped API server answers");
+    cluster.start_api_server().await.unwrap();
+    assert!(cluster.get("v1", "Namespace", "", "demo").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_service_account_may_do_what_its_role_says_and_nothing_else() {
+    let lab = Lab::start().unwrap();
+    let cluster = lab.cluster("one").await.unwrap();
+    cluster.apply_yaml(READER).await.unwrap();
+    let kubeconfig = cluster.service_account_kubeconfig("demo", "reader").await.unwrap();
+    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(Client::try_from(config).unwrap(), "demo");
+    // RBAC learns of new roles by a watch.
+    eventually("the reader may list", LONG_ENOUGH, async || Ok(maps.list(&ListParams::default()).await?)).await;
+    let refused = maps.delete("anything", &Default::default()).await.unwrap_err();
+    assert!(matches!(&refused, kube::Error::Api(status) if status.code == 403), "{refused}");
+}
+
+const READER: &str = "
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: demo
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  namespace: demo
+  name: reader
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  namespace: demo
+  name: reader
+rules:
+  - apiGroups: ['']
+    resources: [configmaps]
+    verbs: [list]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  namespace: demo
+  name: reader
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: reader
+subjects:
+  - kind: ServiceAccount
+    namespace: demo
+    name: reader
+";
+
+#[tokio::test]
+async fn what_an_owner_reference_names_goes_with_its_owner_where_the_garbage_collector_runs() {
+    let lab = Lab::start().unwrap();
+    let cluster = lab.cluster("one").await.unwrap().with_controllers(&["garbage-collector-controller"]).await.unwrap();
+    let map = |name: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "namespace": "default", "name": name } });
+    cluster.apply(&map("owner")).await.unwrap();
+    let owner = cluster.get("v1", "ConfigMap", "default", "owner").await.unwrap().unwrap();
+    let mut owned = map("owned");
+    let reference = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.metadata.uid });
+    owned["metadata"]["ownerReferences"] = json!([reference]);
+    cluster.apply(&owned).await.unwrap();
+
+    cluster.delete_yaml(&map("owner").to_string()).await.unwrap();
+    eventually("the owned object is gone", LONG_ENOUGH, async || {
+        let left = cluster.get("v1", "ConfigMap", "default", "owned").await?;
+        anyhow::ensure!(left.is_none(), "it is still there\n{}", cluster.log());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_lab_that_a_panic_ended() {
+    let (namespaces, processes, folder) = tokio::spawn(async {
+        let lab = Lab::start().unwrap();
+        let cluster = lab.cluster("one").await.unwrap();
+        let processes: Vec<u32> = cluster.processes().into_iter().map(|(_, pid)| pid).collect();
+        let seen = (namespaces_of(lab.folder()), processes, lab.folder().to_owned());
+        assert_eq!(seen.0.len(), 2, "a hub and a cluster: {seen:?}");
+        let panic = std::panic::AssertUnwindSafe(move || {
+            let _in_use = (lab, cluster);
+            std::panic::resume_unwind(Box::new("as a failed assertion does"));
+        });
+        std::panic::catch_unwind(panic).unwrap_err();
+        seen
+    })
+    .await
+    .unwrap();
+    let left: Vec<_> = namespaces.iter().filter(|name| std::path::Path::new("/run/netns").join(name).exists()).collect();
+    assert!(left.is_empty(), "{left:?} are left");
+    let alive: Vec<_> = processes.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()).collect();
+    assert!(alive.is_empty(), "the processes {alive:?} are left");
+    assert!(!folder.exists(), "{} is left", folder.display());
+}
+
+/// The number of a lab is the name of its folder.
+fn namespaces_of(folder: &std::path::Path) -> Vec<String> {
+    let hub = format!("cofide-lab-{}", folder.file_name().unwrap().to_str().unwrap());
+    let names = std::fs::read_dir("/run/netns").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| *name == hub || name.starts_with(&format!("{hub}-"))).collect()
+}
