@@ -31,19 +31,26 @@ fn rule(rule: &str, message: &str) -> Value {
 }
 
 /// A rule that a text as a whole has a form. In CEL, `matches` finds a part unless it is anchored.
-fn form(pattern: &str, message: &str) -> Value {
-    rule(&format!("self.matches('^{pattern}$')"), message)
+///
+/// The API server does not repeat a text that breaks a rule, so the message does; `requirement` is a literal of CEL, and
+/// has no `'` in it. The plain message is for texts that no message can hold, as those with line ends.
+fn form(pattern: &str, requirement: &str) -> Value {
+    json!([{
+        "rule": format!("self.matches('^{pattern}$')"),
+        "message": requirement,
+        "messageExpression": format!("'\"' + self + '\" {requirement}'"),
+    }])
 }
 
 const DNS_LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
 pub(super) fn dns_label() -> Value {
-    form(DNS_LABEL, "must be a DNS label: lower-case letters, digits and '-', beginning and ending with a letter or digit")
+    form(DNS_LABEL, "must be a DNS label: lower-case letters, digits and -, beginning and ending with a letter or digit")
 }
 
 pub(super) fn hostname() -> Value {
     let label = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
-    form(&format!("{label}([.]{label})*"), "must be a DNS name: labels of at most 63 lower-case letters, digits and '-', separated by dots")
+    form(&format!("{label}([.]{label})*"), "must be a DNS name: labels of at most 63 lower-case letters, digits and -, separated by dots")
 }
 
 pub(super) fn ip() -> Value {
@@ -61,7 +68,7 @@ pub(super) fn trust_domain() -> Value {
         "minLength": 1,
         "maxLength": MAX_TRUST_DOMAIN,
         "x-kubernetes-validations":
-            form("[a-z0-9._-]+", "must be the name of a trust domain, as in other.example: lower-case letters, digits, '.', '-' and '_'"),
+            form("[a-z0-9._-]+", "must be the name of a trust domain, as in other.example: lower-case letters, digits, dots, - and _"),
     })
 }
 
@@ -69,9 +76,9 @@ pub(super) fn trust_domain() -> Value {
 pub(super) fn spiffe_id_path() -> Value {
     let segments = form(
         "/?[a-zA-Z0-9._-]+(/[a-zA-Z0-9._-]+)*",
-        "must be the path of a SPIFFE ID: segments of letters, digits, '.', '-' and '_', separated by single '/'",
+        "must be the path of a SPIFFE ID: segments of letters, digits, dots, - and _, separated by single slashes",
     );
-    let dots = rule("!self.matches('(^|/)[.][.]?(/|$)')", "must not contain a segment '.' or '..'");
+    let dots = rule("!self.matches('(^|/)[.][.]?(/|$)')", "must not contain a segment . or ..");
     let rules: Vec<Value> = [segments, dots].iter().filter_map(Value::as_array).flatten().cloned().collect();
     json!({ "type": "string", "minLength": 1, "maxLength": MAX_PATH, "x-kubernetes-validations": rules })
 }
@@ -79,7 +86,7 @@ pub(super) fn spiffe_id_path() -> Value {
 /// The keys of a map have no bound that a schema could state, so a rule about them would exceed every cost limit; the
 /// agent checks them.
 pub(super) fn label_value() -> Value {
-    let message = "must be a label's value: letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
+    let message = "must be the value of a label: letters, digits, dots, - and _, beginning and ending with a letter or digit";
     let rules = form("([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?", message);
     json!({ "type": "string", "maxLength": MAX_LABEL, "x-kubernetes-validations": rules })
 }

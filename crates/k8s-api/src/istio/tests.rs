@@ -85,3 +85,27 @@ fn every_kind_knows_where_the_api_server_keeps_it() {
     );
     assert_eq!(VirtualService::url_path(&(), Some("demo")), "/apis/networking.istio.io/v1/namespaces/demo/virtualservices");
 }
+
+#[test]
+fn what_is_written_is_read_again() {
+    fn again<T: DeserializeOwned + Serialize>(object: &Value) -> Value {
+        serde_json::to_value(serde_json::from_value::<T>(object.clone()).unwrap()).unwrap()
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for object in crate::testdata::istio_objects() {
+        let kind = object["kind"].as_str().unwrap();
+        let read = match kind {
+            "AuthorizationPolicy" => again::<AuthorizationPolicy>(&object),
+            "DestinationRule" => again::<DestinationRule>(&object),
+            "Gateway" => again::<Gateway>(&object),
+            "PeerAuthentication" => again::<PeerAuthentication>(&object),
+            "ServiceEntry" => again::<ServiceEntry>(&object),
+            "VirtualService" => again::<VirtualService>(&object),
+            "WorkloadEntry" => again::<WorkloadEntry>(&object),
+            other => panic!("{other}"),
+        };
+        assert_eq!(read, object);
+        seen.insert(kind.to_owned());
+    }
+    assert_eq!(seen.len(), kinds().len());
+}
