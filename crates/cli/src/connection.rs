@@ -10,6 +10,7 @@ use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindin
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_client::AttestationPolicyServiceClient;
 use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
 use cofide_api::connect::cluster_service::cluster_service_client::ClusterServiceClient;
+use cofide_api::connect::explain_service::explain_service_client::ExplainServiceClient;
 use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
 use cofide_api::connect::receipt_service::receipt_service_client::ReceiptServiceClient;
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
@@ -52,6 +53,7 @@ impl Connection {
         agents: AgentServiceClient,
         audit: AuditServiceClient,
         receipts: ReceiptServiceClient,
+        explanations: ExplainServiceClient,
     }
 
     /// Reads the credential and connects; what answers must be exactly the Connect that the credential names.

@@ -6,9 +6,19 @@ use clap::{Args, Subcommand};
 
 #[derive(Subcommand, Debug)]
 pub enum AgentCommand {
+    /// List the agents that have joined: who each is, whether it is there, and how far it has come
+    #[command(after_help = "Example:\n  cofidectl agent list")]
+    List(ListArgs),
     /// Join tokens: how the agent of a cluster first introduces itself
     #[command(subcommand)]
     JoinToken(JoinTokenCommand),
+}
+
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only agents of this trust zone
+    #[arg(long, value_name = "ZONE")]
+    pub trust_zone: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]

@@ -5,6 +5,7 @@ pub mod attestation_policy;
 pub mod attestation_policy_binding;
 pub mod audit;
 pub mod cluster;
+pub mod explain;
 pub mod federated_service;
 pub mod federation;
 pub mod trust_zone;
@@ -80,6 +81,11 @@ pub enum Command {
     /// Agents, one per cluster
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// Why a client can or cannot use a service: every link between them, and what mends the first that is broken
+    #[command(after_help = "Examples:\n  cofidectl explain --from trust-zone-b --to server.demo.a.test\n  \
+                      cofidectl explain --from trust-zone-b/cluster-b --to server.demo.a.test\n\n\
+                      Exit codes: 0 every link holds, 1 one does not")]
+    Explain(explain::ExplainArgs),
     /// Who did what, when, and whether it was allowed
     #[command(subcommand)]
     Audit(audit::AuditCommand),

@@ -2,24 +2,42 @@
 
 use std::fs::Metadata;
 use std::path::Path;
+use std::time::SystemTime;
 
 use cofide_api::connect::agent_service::CreateAgentJoinTokenRequest;
+use cofide_api::connect::receipt_service::{ListAgentStatusesRequest, list_agent_statuses_request};
 use cofide_api::types::cluster::Cluster;
 use cofide_api::types::trust_zone::TrustZone;
 use cofide_connect_client::Bootstrap;
 use cofide_core::{JoinTokenSecret, parse_trust_domain};
 
-use crate::args::agent::{AgentCommand, CreateArgs, JoinTokenCommand};
+use crate::args::agent::{AgentCommand, CreateArgs, JoinTokenCommand, ListArgs};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
-use crate::resolve::{cluster_in, trust_zones};
+use crate::resolve::{cluster_in, clusters, trust_zones};
 use crate::time::format_moment;
+use crate::view::agent::{AgentView, AgentsView};
 
 pub(super) async fn run(command: AgentCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     match command {
+        AgentCommand::List(args) => list(args, connection, printer).await,
         AgentCommand::JoinToken(JoinTokenCommand::Create(args)) => create_join_token(args, connection, printer).await,
     }
+}
+
+async fn list(args: ListArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let zone = args.trust_zone.as_ref().map(|name| zones.find(name)).transpose()?;
+    let clusters = clusters(connection, zone).await?;
+    let trust_zone_id = zone.and_then(|zone| zone.id.clone());
+    let filter = list_agent_statuses_request::Filter { trust_zone_id, cluster_id: None };
+    let request = ListAgentStatusesRequest { filter: Some(filter) };
+    let statuses = call(connection.receipts().list_agent_statuses(request)).await?.statuses;
+    let now = SystemTime::now().into();
+    let mut views: Vec<_> = statuses.iter().map(|status| AgentView::new(status, &zones, &clusters, now)).collect();
+    views.sort_by(|a, b| (&a.trust_zone, &a.cluster).cmp(&(&b.trust_zone, &b.cluster)));
+    printer.show(&AgentsView(views))
 }
 
 async fn create_join_token(args: CreateArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {

@@ -5,6 +5,7 @@ mod attestation_policy;
 mod attestation_policy_binding;
 mod audit;
 mod cluster;
+mod explain;
 mod federated_service;
 mod federation;
 mod trust_zone;
@@ -44,6 +45,7 @@ pub async fn run(command: Command, config: &Config, printer: &mut Printer<'_>) -
         Command::AttestationPolicyBinding(command) => attestation_policy_binding::run(command, &connection, printer).await,
         Command::FederatedService(command) => federated_service::run(command, &connection, printer).await,
         Command::Agent(command) => agent::run(command, &connection, printer).await,
+        Command::Explain(args) => explain::run(args, &connection, printer).await,
         Command::Audit(command) => audit::run(command, &connection, printer).await,
         Command::Version(_) | Command::Completion(_) => Ok(()),
     }

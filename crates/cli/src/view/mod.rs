@@ -1,9 +1,11 @@
 //! What commands show, one file per noun: a struct from which the table, the JSON and the YAML all come.
 
+pub mod agent;
 pub mod attestation_policy;
 pub mod attestation_policy_binding;
 pub mod audit;
 pub mod cluster;
+pub mod explain;
 pub mod federated_service;
 pub mod federation;
 pub mod trust_zone;

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
-use cofide_api::connect::receipt_service::{FederationStatus, federation_status::State};
+use cofide_api::connect::receipt_service::{AgentStatus, FederationStatus, federation_status::State};
 use cofide_api::spire::types::{Bundle, X509Certificate};
+use cofide_api::types::agent::{Agent, AgentStatus as Said};
 use cofide_api::types::ap_binding::{ApBinding, ApBindingFederation};
 use cofide_api::types::attestation_policy::{AttestationPolicy, attestation_policy::Policy};
 use cofide_api::types::audit::{EntityLink, Event};
@@ -10,12 +11,14 @@ use cofide_api::types::federated_service::{FederatedService, GatewayEntry, Gatew
 use cofide_api::types::federation::Federation;
 use cofide_api::types::trust_provider::TrustProvider;
 use cofide_api::types::trust_zone::TrustZone;
-use cofide_core::{KubernetesPolicy, PolicyKind, Selector, StaticPolicy, Timestamp, TpmNodePolicy};
+use cofide_core::{Finding, KubernetesPolicy, PolicyKind, Selector, Severity, StaticPolicy, Timestamp, TpmNodePolicy};
 
+use super::agent::{AgentView, AgentsView};
 use super::attestation_policy::{PoliciesView, PolicyView};
 use super::attestation_policy_binding::{BindingView, BindingsView};
 use super::audit::{EventView, EventsView};
 use super::cluster::{ClusterView, ClustersView};
+use super::explain::ExplanationView;
 use super::federated_service::{FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView};
 use super::federation::{FederationView, FederationsView};
 use super::trust_zone::{TrustZoneView, TrustZonesView};
@@ -158,6 +161,61 @@ fn federations_with_status_and_reason() {
     let shown = both(&FederationsView(views));
     assert!(shown.contains(" Unhealthy | No bundle found"), "scripts look for this text: {shown}");
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn agents_that_are_there_that_are_gone_and_that_never_came() {
+    let agent = |id: &str, cluster: &str, zone: &str| {
+        Some(Agent { id: Some(id.into()), cluster_id: Some(cluster.into()), trust_zone_id: Some(zone.into()), ..Agent::default() })
+    };
+    let said = |code, message: &str| Some(Said { status: Some(code), status_message: Some(message.into()), last_updated: Some(1) });
+    let statuses = [
+        AgentStatus {
+            agent: agent("ag-1", "cl-1", "tz-1"),
+            spiffe_id: "spiffe://a.test/cluster/cluster-a/ns/cofide/sa/cofide-agent".into(),
+            connected: true,
+            last_seen_at: moment(1_767_225_600),
+            reported: said(1, "2 exported, 1 imported"),
+            applied_revision: Some(42),
+            outstanding: 0,
+            rejected: 0,
+        },
+        AgentStatus {
+            agent: agent("ag-2", "cl-2", "tz-2"),
+            spiffe_id: "spiffe://b.test/ns/cofide/sa/cofide-agent".into(),
+            last_seen_at: moment(1_767_225_600 - 7 * 60),
+            reported: said(2, ""),
+            outstanding: 3,
+            rejected: 1,
+            ..AgentStatus::default()
+        },
+        AgentStatus { agent: agent("ag-3", "cl-gone", "tz-2"), outstanding: 1, ..AgentStatus::default() },
+    ];
+    let now = Timestamp::from_seconds(1_767_225_601);
+    let (zones, clusters) = (directory(), Directory::new(clusters()));
+    let views = statuses.iter().map(|status| AgentView::new(status, &zones, &clusters, now)).collect();
+    insta::assert_snapshot!(both(&AgentsView(views)));
+}
+
+#[test]
+fn an_explanation_names_each_link_and_the_remedy_of_the_broken_one() {
+    let finding = |check: &str, severity, message: &str, remedy: Option<&str>| Finding {
+        check: check.into(),
+        severity,
+        message: message.into(),
+        remedy: remedy.map(str::to_owned),
+    };
+    let findings = [
+        finding("registered service", Severity::Ok, "server.demo.a.test is registered by cluster one", None),
+        finding(
+            "federation b -> a",
+            Severity::Broken,
+            "trust zone b does not trust a; it must, so that clients admit the server",
+            Some("cofidectl federation add --trust-zone b --remote-trust-zone a"),
+        ),
+        finding("gateways", Severity::Waiting, "no gateway is known by which clients could enter", None),
+    ];
+    insta::assert_snapshot!(both(&ExplanationView::new(&findings)));
 }
 
 #[test]

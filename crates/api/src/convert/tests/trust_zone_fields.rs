@@ -47,8 +47,9 @@ fn a_bad_cluster_federation_or_binding_is_told_which_field() {
         |spoil: fn(&mut types::federation::Federation)| refusal(federation(), |message| federation::Draft::try_from(message), spoil);
     assert_eq!(federation_error(|federation| federation.remote_trust_zone_id = None), "federation.remote_trust_zone_id: must be set");
 
-    let binding_error =
-        |spoil: fn(&mut types::ap_binding::ApBinding)| refusal(binding(), |message| ap_binding::Draft::try_from(message), spoil);
+    let binding_error = |spoil: fn(&mut types::ap_binding::ApBinding)| {
+        refusal(binding(), |message| attestation_policy_binding::Draft::try_from(message), spoil)
+    };
     assert_eq!(
         binding_error(|binding| binding.federations[1].trust_zone_id = None),
         "ap_binding.federations[1].trust_zone_id: must be set"

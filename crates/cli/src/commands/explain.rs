@@ -1,0 +1,37 @@
+//! `cofidectl explain`
+
+use cofide_api::connect::explain_service::ExplainRequest;
+use cofide_core::{Finding, Severity};
+
+use crate::args::explain::ExplainArgs;
+use crate::connection::{Connection, call};
+use crate::error::{Error, Result};
+use crate::printer::Printer;
+use crate::resolve::{cluster_in, trust_zones};
+use crate::view::explain::ExplanationView;
+
+/// The chain goes to stdout however it stands; a link that does not hold is also the failure of the command, so that a
+/// script can ask.
+pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let zone = zones.find(&args.from.trust_zone)?;
+    let cluster_id = match &args.from.cluster {
+        Some(cluster) => cluster_in(connection, zone, cluster).await?.id,
+        None => None,
+    };
+    let request = ExplainRequest { trust_zone_id: zone.id.clone().unwrap_or_default(), cluster_id, hostname: args.to.to_string() };
+    let findings = call(connection.explanations().explain(request)).await?.findings;
+    let unusable = |error| Error::failed(format!("Connect sent an explanation that cannot be used: {error}"));
+    let findings = findings.into_iter().map(Finding::try_from).collect::<Result<Vec<_>, _>>().map_err(unusable)?;
+    printer.show(&ExplanationView::new(&findings))?;
+    match findings.into_iter().find(|finding| finding.severity != Severity::Ok) {
+        None => printer.say(&format!("every link from {} to {} holds", zone.name, args.to)),
+        Some(Finding { check, message, remedy, .. }) => {
+            let broken = Error::failed(format!("the first link that does not hold is {check}: {message}"));
+            Err(match remedy {
+                Some(remedy) => broken.hint(remedy),
+                None => broken,
+            })
+        }
+    }
+}
