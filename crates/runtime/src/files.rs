@@ -100,7 +100,8 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: Mode) -> Result<(), FileE
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").make_in(folder, create)?;
         refused.set(None);
-        file.write_all(content)?;
+        // Past the wrapper, which adds that path here too.
+        file.as_file_mut().write_all(content)?;
         // The creation mode is cut by the umask; a public file must be readable even under a strict one.
         file.as_file().set_permissions(Permissions::from_mode(mode.bits()))?;
         file.as_file().sync_all()?;

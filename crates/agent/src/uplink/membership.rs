@@ -48,8 +48,8 @@ pub enum MembershipError {
     NoBootstrap,
     #[error("{path} is missing, and this agent has not joined a cluster yet. Make it with `cofidectl agent join-token create`")]
     BootstrapMissing { path: PathBuf },
-    #[error(transparent)]
-    Bootstrap(#[from] cofide_connect_client::FileError),
+    #[error("bootstrap_file: {reason}{}{}", remedy(reason), if *has_joined { "; an agent that has joined, as this one, needs none" } else { "" })]
+    Bootstrap { reason: cofide_connect_client::FileError, has_joined: bool },
     #[error("{key} is {configured} in the configuration but {found} in {origin}; correct one of them")]
     Contradiction { key: &'static str, configured: String, found: String, origin: &'static str },
     #[error(
@@ -59,6 +59,18 @@ pub enum MembershipError {
     OtherCluster { data_dir: PathBuf, held: String, held_id: String, found: String, found_id: String },
     #[error("the agent's data folder: {0}")]
     Memory(#[from] FileError),
+}
+
+/// What to do about a bootstrap file that is there, as far as the reason does not say it itself.
+fn remedy(reason: &cofide_connect_client::FileError) -> String {
+    use cofide_connect_client::FileError as File;
+    match reason {
+        File::File(FileError::NotOwner { path, own, .. }) => {
+            format!("; run the agent as that user, or give the file to this one: chown {own} {}", path.display())
+        }
+        File::Content { .. } => "; name the file that `cofidectl agent join-token create --output-file` wrote".to_owned(),
+        File::File(_) => String::new(),
+    }
 }
 
 fn hash(token: &JoinTokenSecret) -> String {
@@ -80,7 +92,7 @@ impl Membership {
                 // It has done its work and held a secret; whoever deleted it did well.
                 Err(error) if error.is_not_found() && stored.is_some() => None,
                 Err(error) if error.is_not_found() => return Err(MembershipError::BootstrapMissing { path: path.clone() }),
-                Err(error) => return Err(error.into()),
+                Err(reason) => return Err(MembershipError::Bootstrap { reason, has_joined: stored.is_some() }),
             },
         };
         let mut membership = match (stored, bootstrap) {

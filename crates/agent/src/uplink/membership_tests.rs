@@ -141,3 +141,18 @@ fn a_bootstrap_file_that_others_may_read_is_refused() {
     let error = place.load().unwrap_err().to_string();
     assert!(error.contains("chmod 600") && !error.contains("token-1"), "{error}");
 }
+
+#[test]
+fn a_bootstrap_file_of_another_kind_or_of_another_user_is_told_with_the_way_out() {
+    let place = Place::new();
+    let path = place.settings().bootstrap_file.unwrap();
+    let refusal = || Membership::load(&place.settings(), &place.data).unwrap_err().to_string();
+    cofide_runtime::files::write_atomic(&path, b"access_token: x\n", cofide_runtime::files::Mode::Secret).unwrap();
+    let other_kind = refusal();
+    assert!(other_kind.starts_with("bootstrap_file: ") && other_kind.contains("is not a bootstrap file"), "{other_kind}");
+    assert!(other_kind.ends_with("name the file that `cofidectl agent join-token create --output-file` wrote"), "{other_kind}");
+
+    let reason = cofide_connect_client::FileError::File(FileError::NotOwner { path: path.clone(), owner: 0, own: 1000 });
+    let foreign = MembershipError::Bootstrap { reason, has_joined: true }.to_string();
+    assert!(foreign.contains(&format!("chown 1000 {}", path.display())) && foreign.ends_with("needs none"), "{foreign}");
+}

@@ -199,3 +199,21 @@ async fn a_process_without_an_entry_is_told_of_once_with_the_commands_that_give_
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains(&selectors) && lines[0].contains("attestation-policy-binding add"), "{}", lines[0]);
 }
+
+#[tokio::test]
+async fn a_full_disk_is_told_as_that_and_not_as_a_damaged_key() {
+    // A file system of one page, in a mount namespace that ends with the program.
+    let script = r#"mount -t tmpfs -o size=4k tmpfs "$1" && head -c 4096 /dev/zero > "$1/fill"; exec "$2" run --trust-domain a.test --data-dir "$1""#;
+    let may_mount = Command::new("unshare").args(["-m", "true"]).output().await.is_ok_and(|output| output.status.success());
+    if !may_mount {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(folder.path()).arg(env!("CARGO_BIN_EXE_trust-zone-server"));
+    let output = within("the command", command.kill_on_drop(true).output()).await.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let expected =
+        format!("Error: cannot write {}/x509-authority.json: No space left on device (os error 28); free", folder.path().display());
+    assert!(text.starts_with(&expected) && !text.contains("put back a copy"), "{text}");
+}
