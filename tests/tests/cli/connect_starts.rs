@@ -51,7 +51,7 @@ async fn the_first_start_says_what_it_made_and_what_to_do_next_and_that_works() 
 async fn a_second_one_on_the_same_folder_does_not_start_and_does_no_harm() {
     let connect = Connect::start().await;
     let second = Connect::output(Connect::serve(&connect.data())).await;
-    assert_refused(&second, 1, &[&connect.data().display().to_string(), "in use by another process", "choose another data folder"]);
+    assert_refused(&second, 1, &[&connect.data().display().to_string(), "in use by another process", "choose another with --data-dir"]);
     connect.given(&["trust-zone add trust-zone-a --trust-domain a.test"]).await;
 }
 
@@ -71,7 +71,7 @@ async fn a_port_that_is_taken_is_named_with_its_flag() {
     assert!(!folder.path().join("admin-credential.json").exists(), "nothing was made for a server that never was");
     let mut elsewhere = Connect::command(&["serve", "--listen-address", "192.0.2.1:0", "--data-dir"]);
     elsewhere.arg(folder.path());
-    assert_refused(&Connect::output(elsewhere).await, 1, &["192.0.2.1:0", "does not have the address", "--listen-address"]);
+    assert_refused(&Connect::output(elsewhere).await, 1, &["192.0.2.1:0", "belongs to no interface of this machine", "--listen-address"]);
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_data_folder_that_cannot_be_used_is_named_with_the_way_out() {
     // Not even root can write to these.
     for data in [file.clone(), file.join("below"), "/proc/cofide-connect".into()] {
         let output = Connect::output(Connect::serve(&data)).await;
-        assert_refused(&output, 1, &[&data.display().to_string(), "cannot be used", "--data-dir"]);
+        assert_refused(&output, 1, &[&data.display().to_string(), "cannot use the data folder", "--data-dir"]);
     }
 }
 

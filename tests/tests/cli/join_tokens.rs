@@ -46,7 +46,10 @@ async fn the_file_has_all_that_an_agent_needs_and_nobody_else_can_read_it() {
     assert_eq!(bundle, credential["connect_bundle"]);
 
     let events = connect.json("audit list --limit 1").await;
-    assert!(events.to_string().contains("join token for cluster cluster-a") && !events.to_string().contains(&token), "{events}");
+    assert!(
+        events.to_string().contains("join token created for the agent of cluster cluster-a") && !events.to_string().contains(&token),
+        "{events}"
+    );
     assert!(!connect.log().contains(&token), "a secret is in the log");
 }
 
@@ -68,7 +71,7 @@ async fn a_file_that_is_there_is_replaced_only_by_force_and_then_closed_to_other
     assert!(!refused.stderr.contains(&first), "{refused}");
     assert_eq!(secret(&std::fs::read_to_string(&file).unwrap()), first);
     let events = connect.json("audit list --all").await;
-    assert_eq!(events.to_string().matches("join token for cluster").count(), 1, "{events}");
+    assert_eq!(events.to_string().matches("join token created for").count(), 1, "{events}");
 
     connect.given(&[&format!("{to_file} --force")]).await;
     assert_ne!(secret(&std::fs::read_to_string(&file).unwrap()), first);

@@ -1,5 +1,6 @@
 //! `cofidectl federation`
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 #[derive(Subcommand, Debug)]
@@ -19,10 +20,10 @@ pub enum FederationCommand {
 #[derive(Args, Debug)]
 pub struct Direction {
     /// The zone that trusts (formerly --from)
-    #[arg(long, value_name = "ZONE", alias = "from")]
+    #[arg(long, value_name = "ZONE", alias = "from", value_parser = NonEmptyStringValueParser::new())]
     pub trust_zone: String,
     /// The zone that is trusted (formerly --to)
-    #[arg(long, value_name = "ZONE", alias = "to")]
+    #[arg(long, value_name = "ZONE", alias = "to", value_parser = NonEmptyStringValueParser::new())]
     pub remote_trust_zone: String,
 }
 
