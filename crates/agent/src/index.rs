@@ -12,17 +12,16 @@
 //! - A file without any text is one that somebody is about to write. To withdraw an object, delete it or its file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use cofide_core::TrustDomain;
 use cofide_k8s_api::manifest::{self, ManifestErrorReason};
 use cofide_k8s_api::{Manifest, Object, ObjectMeta, ServiceSpec, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::view::{ClusterView, Kind, ObjectKey, ServiceObject};
+use crate::view::{ClusterView, Kind, ObjectKey, Origin, ServiceObject};
 
-/// What a source saw: the text of each file, or why it could not be read.
-pub type Scan = BTreeMap<PathBuf, Result<String, String>>;
+/// What a source saw: the text of each origin, or why it could not be read.
+pub type Scan = BTreeMap<Origin, Result<String, String>>;
 
 /// See the module's page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +39,7 @@ pub struct Index {
 struct Remembered {
     age: u64,
     generation: u64,
-    file: PathBuf,
+    origin: Origin,
     /// As last read.
     text: String,
     /// The last text that was valid.
@@ -56,9 +55,9 @@ enum Valid {
 
 type Outcome = Result<Valid, Vec<String>>;
 
-/// One document of one file that claims to describe an object.
+/// One document of one origin that claims to describe an object.
 struct Claim<'a> {
-    file: &'a Path,
+    origin: &'a Origin,
     document: usize,
     text: &'a str,
     outcome: Outcome,
@@ -68,9 +67,9 @@ struct Claim<'a> {
 #[derive(Default)]
 struct Found<'a> {
     claims: BTreeMap<ObjectKey, Vec<Claim<'a>>>,
-    problems: BTreeMap<PathBuf, Vec<String>>,
-    /// Files of which not every document is valid.
-    doubtful: BTreeSet<PathBuf>,
+    problems: BTreeMap<Origin, Vec<String>>,
+    /// Those of which not every document is valid.
+    doubtful: BTreeSet<Origin>,
 }
 
 fn check(manifest: &Manifest, own: &TrustDomain) -> (ObjectKey, Outcome) {
@@ -109,54 +108,54 @@ fn outcome_of(text: &str, own: &TrustDomain) -> Option<Outcome> {
 impl<'a> Found<'a> {
     fn read(scan: &'a Scan, own: &TrustDomain) -> Self {
         let mut found = Self::default();
-        for (file, text) in scan {
+        for (origin, text) in scan {
             match text {
-                Err(reason) => found.doubt(file, format!("the file cannot be read: {reason}")),
+                Err(reason) => found.doubt(origin, format!("the file cannot be read: {reason}")),
                 Ok(text) if text.trim().is_empty() => {
-                    found.doubt(file, "the file is empty; write a manifest into it, or delete it".to_owned());
+                    found.doubt(origin, "the file is empty; write a manifest into it, or delete it".to_owned());
                 }
-                Ok(text) => found.read_file(file, text, own),
+                Ok(text) => found.read_documents(origin, text, own),
             }
         }
         found
     }
 
-    fn read_file(&mut self, file: &'a Path, text: &'a str, own: &TrustDomain) {
+    fn read_documents(&mut self, origin: &'a Origin, text: &'a str, own: &TrustDomain) {
         for document in manifest::documents(text) {
             match manifest::read(document) {
                 None => {}
                 Some(Ok(manifest)) => {
                     let (key, outcome) = check(&manifest, own);
                     if let Err(problems) = &outcome {
-                        self.doubtful.insert(file.to_owned());
+                        self.doubtful.insert(origin.clone());
                         if key.name.is_empty() {
                             // Nothing to remember it by, nor to tell two of them apart.
-                            self.problem(file, format!("document {}: {}", document.number, problems.join(". ")));
+                            self.problem(origin, format!("document {}: {}", document.number, problems.join(". ")));
                             continue;
                         }
                     }
-                    let claim = Claim { file, document: document.number, text: document.text, outcome };
+                    let claim = Claim { origin, document: document.number, text: document.text, outcome };
                     self.claims.entry(key).or_default().push(claim);
                 }
                 Some(Err(error)) => {
                     // Somebody else's kind is none of our business, and casts no doubt on the rest of the file.
                     if is_foreign(&error.reason) {
-                        self.problem(file, format!("{error}; it is ignored"));
+                        self.problem(origin, format!("{error}; it is ignored"));
                     } else {
-                        self.doubt(file, error.to_string());
+                        self.doubt(origin, error.to_string());
                     }
                 }
             }
         }
     }
 
-    fn problem(&mut self, file: &Path, problem: String) {
-        self.problems.entry(file.to_owned()).or_default().push(problem);
+    fn problem(&mut self, origin: &Origin, problem: String) {
+        self.problems.entry(origin.clone()).or_default().push(problem);
     }
 
-    fn doubt(&mut self, file: &Path, problem: String) {
-        self.problem(file, problem);
-        self.doubtful.insert(file.to_owned());
+    fn doubt(&mut self, origin: &Origin, problem: String) {
+        self.problem(origin, problem);
+        self.doubtful.insert(origin.clone());
     }
 }
 
@@ -177,12 +176,12 @@ impl Index {
             remembered.insert(key.clone(), next);
             outcomes.insert(key, claim.outcome);
         }
-        remembered.retain(|key, object| outcomes.contains_key(key) || found.doubtful.contains(&object.file));
+        remembered.retain(|key, object| outcomes.contains_key(key) || found.doubtful.contains(&object.origin));
 
         self.incomplete &= !found.doubtful.is_empty();
         let mut view = ClusterView { incomplete: self.incomplete, ..ClusterView::default() };
         for (key, object) in &remembered {
-            let missing = || Err(vec![format!("it is not found in {}, which is not valid as a whole", object.file.display())]);
+            let missing = || Err(vec![format!("it is not found in {}, which is not valid as a whole", object.origin)]);
             let (now, problems) = match outcomes.remove(key).unwrap_or_else(missing) {
                 Ok(valid) => (Some(valid), Vec::new()),
                 Err(problems) => (None, problems),
@@ -194,12 +193,12 @@ impl Index {
                         Some(Valid::Service(spec)) => Some(*spec),
                         _ => None,
                     };
-                    let (file, age, generation) = (object.file.clone(), object.age, object.generation);
-                    view.services.push(ServiceObject { key: key.clone(), file, age, generation, spec, problems });
+                    let (origin, age, generation) = (object.origin.clone(), object.age, object.generation);
+                    view.services.push(ServiceObject { key: key.clone(), origin, age, generation, spec, problems });
                 }
                 (Kind::WorkloadEntry, valid) => {
                     for problem in problems {
-                        found.problem(&object.file, format!("{key}: {problem}"));
+                        found.problem(&object.origin, format!("{key}: {problem}"));
                     }
                     if let Some(Valid::Workload(workload)) = valid {
                         view.workloads.push(workload);
@@ -216,23 +215,23 @@ impl Index {
 
     /// The view of an agent that has begun with files that it cannot look at: what it remembers, and the reason.
     pub fn recall(&mut self, own: &TrustDomain, reason: &str) -> ClusterView {
-        let scan = self.objects.iter().map(|(_, object)| (object.file.clone(), Err(reason.to_owned()))).collect();
+        let scan = self.objects.iter().map(|(_, object)| (object.origin.clone(), Err(reason.to_owned()))).collect();
         self.update(own, &scan)
     }
 
     fn remember(&mut self, own: &TrustDomain, known: Option<&Remembered>, claim: &Claim<'_>) -> Remembered {
-        let (file, text) = (claim.file.to_owned(), claim.text.to_owned());
+        let (origin, text) = (claim.origin.clone(), claim.text.to_owned());
         let valid = claim.outcome.is_ok().then(|| text.clone());
         match known {
             None => {
                 self.next_age += 1;
-                Remembered { age: self.next_age, generation: 1, file, text, valid }
+                Remembered { age: self.next_age, generation: 1, origin, text, valid }
             }
             Some(known) => {
                 // A comment or a reordered key asks for nothing new.
                 let changed = known.text != text && outcome_of(&known.text, own).as_ref() != Some(&claim.outcome);
                 let valid = valid.or_else(|| known.valid.clone());
-                Remembered { age: known.age, generation: known.generation + u64::from(changed), file, text, valid }
+                Remembered { age: known.age, generation: known.generation + u64::from(changed), origin, text, valid }
             }
         }
     }
@@ -240,11 +239,11 @@ impl Index {
 
 /// An object is described once. The description that was there first stays; a copy elsewhere is reported where it is.
 fn choose<'a>(key: &ObjectKey, mut claims: Vec<Claim<'a>>, known: Option<&Remembered>, found: &mut Found<'_>) -> Claim<'a> {
-    let first = known.and_then(|known| claims.iter().position(|claim| claim.file == known.file)).unwrap_or(0);
+    let first = known.and_then(|known| claims.iter().position(|claim| *claim.origin == known.origin)).unwrap_or(0);
     let chosen = claims.swap_remove(first);
     for other in claims {
-        let place = format!("{}, document {}", chosen.file.display(), chosen.document);
-        found.doubt(other.file, format!("document {}: {key} is described in {place} already; delete one of them", other.document));
+        let place = format!("{}, document {}", chosen.origin, chosen.document);
+        found.doubt(other.origin, format!("document {}: {key} is described in {place} already; delete one of them", other.document));
     }
     chosen
 }

@@ -22,8 +22,12 @@ fn workload(name: &str, address: &str) -> String {
     )
 }
 
+fn file(name: impl Into<std::path::PathBuf>) -> Origin {
+    Origin::File(name.into())
+}
+
 fn scan(files: &[(&str, &str)]) -> Scan {
-    files.iter().map(|(name, text)| (PathBuf::from(name), Ok((*text).to_owned()))).collect()
+    files.iter().map(|(name, text)| (file(name), Ok((*text).to_owned()))).collect()
 }
 
 /// `name` or `name:port` for each service in force, oldest first; `!` marks one whose present text is not valid.
@@ -104,8 +108,8 @@ fn objects_without_a_name_are_told_apart_by_their_place() {
     let nameless = service("one", "1").replacen("  name: one\n", "", 1);
     let view = Index::default().update(&own(), &scan(&[("a.yaml", &nameless), ("b.yaml", &nameless)]));
     assert_eq!(services(&view), [""; 0]);
-    for file in ["a.yaml", "b.yaml"] {
-        let problem = &view.problems[Path::new(file)][0];
+    for name in ["a.yaml", "b.yaml"] {
+        let problem = &view.problems[&file(name)][0];
         assert!(problem.starts_with("document 1: metadata.name"), "{problem}");
     }
 }
@@ -117,10 +121,10 @@ fn a_deleted_object_is_gone_but_not_while_its_file_is_in_doubt() {
     index.update(&own(), &scan(&[("a.yaml", &both)]));
     let view = index.update(&own(), &scan(&[("a.yaml", &format!("{}---\nkind: [half", service("one", "1")))]));
     assert_eq!(services(&view), ["one:1", "two:2!"]);
-    assert!(view.problems[Path::new("a.yaml")][0].starts_with("document 2"), "{:?}", view.problems);
+    assert!(view.problems[&file("a.yaml")][0].starts_with("document 2"), "{:?}", view.problems);
     let view = index.update(&own(), &scan(&[("a.yaml", "")]));
     assert_eq!(services(&view), ["one:1!", "two:2!"], "an emptied file is about to be written");
-    let view = index.update(&own(), &Scan::from([("a.yaml".into(), Err("permission denied".to_owned()))]));
+    let view = index.update(&own(), &Scan::from([(file("a.yaml"), Err("permission denied".to_owned()))]));
     assert_eq!(services(&view), ["one:1!", "two:2!"]);
     let view = index.update(&own(), &scan(&[("a.yaml", &service("one", "1"))]));
     assert_eq!(services(&view), ["one:1"]);
@@ -133,14 +137,14 @@ fn a_deleted_object_is_gone_but_not_while_its_file_is_in_doubt() {
 fn after_a_loss_of_memory_the_view_is_incomplete_until_everything_has_been_valid_once() {
     let whole = format!("{}---\n{}", service("one", "1"), service("two", "2"));
     let half = [("a.yaml", service("one", "0")), ("a.yaml", "{".to_owned()), ("a.yaml", String::new())];
-    for (file, text) in half {
+    for (name, text) in half {
         let mut index = Index::without_memory();
-        assert!(index.update(&own(), &scan(&[(file, &text)])).incomplete, "{text:?}");
+        assert!(index.update(&own(), &scan(&[(name, &text)])).incomplete, "{text:?}");
         let kept = serde_json::to_string(&index).unwrap();
         let mut index: Index = serde_json::from_str(&kept).unwrap();
-        assert!(index.update(&own(), &scan(&[(file, &text)])).incomplete, "also after another restart: {text:?}");
-        assert!(!index.update(&own(), &scan(&[(file, &whole)])).incomplete);
-        assert!(!index.update(&own(), &scan(&[(file, &text)])).incomplete, "what breaks from now on has a last valid version");
+        assert!(index.update(&own(), &scan(&[(name, &text)])).incomplete, "also after another restart: {text:?}");
+        assert!(!index.update(&own(), &scan(&[(name, &whole)])).incomplete);
+        assert!(!index.update(&own(), &scan(&[(name, &text)])).incomplete, "what breaks from now on has a last valid version");
     }
     assert!(!Index::without_memory().update(&own(), &scan(&[("a.yaml", &whole)])).incomplete);
     assert!(!Index::default().update(&own(), &scan(&[("a.yaml", "{")])).incomplete, "a first start has nothing to lose");
@@ -152,7 +156,7 @@ fn an_object_that_is_described_twice_stays_where_it_was_first() {
     index.update(&own(), &scan(&[("b.yaml", &service("one", "1"))]));
     let view = index.update(&own(), &scan(&[("a.yaml", &service("one", "2")), ("b.yaml", &service("one", "1"))]));
     assert_eq!(services(&view), ["one:1"]);
-    let problem = &view.problems[Path::new("a.yaml")][0];
+    let problem = &view.problems[&file("a.yaml")][0];
     assert!(problem.contains("demo/one") && problem.contains("b.yaml"), "{problem}");
 }
 
@@ -162,7 +166,7 @@ fn a_bad_workload_is_told_in_its_file_and_a_foreign_kind_casts_no_doubt() {
     let foreign = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n";
     let text = format!("{}---\n{foreign}---\n{}", workload("one", "unix:///run/x.sock"), service("one", "1"));
     let view = index.update(&own(), &scan(&[("a.yaml", &text)]));
-    let problems = &view.problems[Path::new("a.yaml")];
+    let problems = &view.problems[&file("a.yaml")];
     assert!(problems.iter().any(|problem| problem.contains("demo/one") && problem.contains("spec.address")), "{problems:?}");
     assert!(problems.iter().any(|problem| problem.contains("ConfigMap") && problem.contains("ignored")), "{problems:?}");
     assert_eq!(services(&view), ["one:1"]);
@@ -186,7 +190,7 @@ proptest! {
         };
         let mut index = Index::default();
         for step in steps {
-            let scan: Scan = step.iter().map(|(file, kind)| (file.into(), Ok(text(kind)))).collect();
+            let scan: Scan = step.iter().map(|(name, kind)| (file(name), Ok(text(kind)))).collect();
             let view = index.update(&own(), &scan);
             let before = index.clone();
             prop_assert_eq!(index.update(&own(), &scan), view);

@@ -37,12 +37,28 @@ impl fmt::Display for ObjectKey {
     }
 }
 
+/// Where an object was read. Whatever can be read or not be read as a whole is one, and only the source and whoever tells the
+/// object's owner look into it: a further kind of source adds its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Origin {
+    /// A manifest of a host, which may hold several objects.
+    File(PathBuf),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// A FederatedService as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceObject {
     pub key: ObjectKey,
-    /// Where it was read, for the status beside it.
-    pub file: PathBuf,
+    pub origin: Origin,
     /// Smaller is older: the order in which objects were first seen, kept over restarts.
     pub age: u64,
     /// Grows with each change of what is asked for.
@@ -61,8 +77,8 @@ pub struct ClusterView {
     pub services: Vec<ServiceObject>,
     /// Sorted by namespace and name.
     pub workloads: Vec<Workload>,
-    /// Problems that belong to no service, by file. A file without problems is not in it.
-    pub problems: BTreeMap<PathBuf, Vec<String>>,
+    /// Problems that belong to no service. An origin without problems is not in it.
+    pub problems: BTreeMap<Origin, Vec<String>>,
     /// Whether objects that are in force may be missing: the memory of their last valid versions is lost, and not everything
     /// that was found is valid. Then nothing is withdrawn for not being here.
     pub incomplete: bool,

@@ -21,7 +21,7 @@ use crate::export::{Export, ServiceRegistration};
 use crate::plan::Plan;
 use crate::published::Published;
 use crate::spire;
-use crate::view::ClusterView;
+use crate::view::{ClusterView, Origin};
 
 #[derive(Debug, Default)]
 pub struct World {
@@ -44,8 +44,8 @@ pub struct World {
 pub struct Exports {
     /// Oldest first.
     pub exports: Vec<Export>,
-    /// Problems that belong to no service, by file.
-    pub problems: BTreeMap<std::path::PathBuf, Vec<String>>,
+    /// Problems that belong to no service.
+    pub problems: BTreeMap<Origin, Vec<String>>,
     /// As the view has it: what is missing here is not known to be gone.
     pub incomplete: bool,
 }

@@ -16,14 +16,13 @@ pub mod reasons;
 mod registration;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use cofide_core::{ExportTarget, FederatedService, Gateway, Hostname, Timestamp};
 use cofide_k8s_api::ServiceSpec;
 
 use crate::desired::{Backend, GatewayRoute};
 use crate::own_cluster::OwnCluster;
-use crate::view::{ClusterView, ObjectKey, ServiceObject};
+use crate::view::{ClusterView, ObjectKey, Origin, ServiceObject};
 
 pub use registration::ServiceRegistration;
 
@@ -31,7 +30,7 @@ pub use registration::ServiceRegistration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
     pub key: ObjectKey,
-    pub file: PathBuf,
+    pub origin: Origin,
     pub generation: u64,
     /// What is wrong with the present text. If the service is offered all the same, it is its last valid version.
     pub problems: Vec<String>,
@@ -96,7 +95,7 @@ pub fn export(cluster: &OwnCluster, gateways: &[Gateway], view: &ClusterView) ->
         .iter()
         .map(|object| Export {
             key: object.key.clone(),
-            file: object.file.clone(),
+            origin: object.origin.clone(),
             generation: object.generation,
             problems: object.problems.clone(),
             decision: decide(cluster, gateways, view, object, &mut taken),

@@ -1,3 +1,4 @@
-//! Where objects come from. Each source yields what it read; [`crate::index`] makes one view of it.
+//! Where objects come from. A source publishes a [`ClusterView`](crate::view::ClusterView): nothing behind it asks where an object was
+//! read. One that reads texts leaves to [`crate::index`] what is to be remembered of them.
 
 pub mod host;

@@ -2,7 +2,6 @@
 //! beside the manifest says the rest.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use cofide_core::ConditionKind;
 use cofide_k8s_api::ConditionStatus;
@@ -10,10 +9,10 @@ use cofide_k8s_api::ConditionStatus;
 use super::status_file;
 use crate::export::Export;
 use crate::export::conditions::Condition;
-use crate::view::ObjectKey;
+use crate::view::{ObjectKey, Origin};
 
-/// A file, and the object in it unless no single one is meant.
-type Subject = (PathBuf, Option<ObjectKey>);
+/// Where it is, and which object unless no single one is meant.
+type Subject = (Origin, Option<ObjectKey>);
 
 /// What is wrong with whom, as it was told last.
 #[derive(Debug, Default)]
@@ -28,9 +27,9 @@ enum News<'a> {
 
 impl Complaints {
     /// Tells what has changed since the last time.
-    pub fn update(&mut self, exports: &[(&Export, Vec<Condition>)], problems: &BTreeMap<PathBuf, Vec<String>>) {
+    pub fn update(&mut self, exports: &[(&Export, Vec<Condition>)], problems: &BTreeMap<Origin, Vec<String>>) {
         let now = complaints(exports, problems);
-        let exists = |(file, object): &Subject| match object {
+        let exists = |(Origin::File(file), object): &Subject| match object {
             Some(key) => exports.iter().any(|(export, _)| export.key == *key),
             None => file.exists(),
         };
@@ -41,8 +40,8 @@ impl Complaints {
     }
 }
 
-fn complaints(exports: &[(&Export, Vec<Condition>)], problems: &BTreeMap<PathBuf, Vec<String>>) -> BTreeMap<Subject, Vec<String>> {
-    let of_files = problems.iter().map(|(file, problems)| ((file.clone(), None), problems.clone()));
+fn complaints(exports: &[(&Export, Vec<Condition>)], problems: &BTreeMap<Origin, Vec<String>>) -> BTreeMap<Subject, Vec<String>> {
+    let of_origins = problems.iter().map(|(origin, problems)| ((origin.clone(), None), problems.clone()));
     let of_objects = exports.iter().filter_map(|(export, conditions)| {
         let accepted = conditions.iter().find(|condition| condition.kind == ConditionKind::Accepted)?;
         let reasons = match export.problems.as_slice() {
@@ -50,9 +49,9 @@ fn complaints(exports: &[(&Export, Vec<Condition>)], problems: &BTreeMap<PathBuf
             [] => vec![accepted.message.clone()],
             problems => problems.to_vec(),
         };
-        (accepted.status == ConditionStatus::False).then(|| ((export.file.clone(), Some(export.key.clone())), reasons))
+        (accepted.status == ConditionStatus::False).then(|| ((export.origin.clone(), Some(export.key.clone())), reasons))
     });
-    of_files.chain(of_objects).collect()
+    of_origins.chain(of_objects).collect()
 }
 
 /// What is gone altogether is mended by nobody.
@@ -69,18 +68,17 @@ fn news<'a>(
 impl News<'_> {
     fn tell(&self) {
         let name = |object: &Option<ObjectKey>| object.as_ref().map(ToString::to_string);
-        let shown = |file: &Path| file.display().to_string();
         match self {
-            Self::Wrong { subject: (file, object), reasons } => tracing::warn!(
-                file = shown(file),
+            Self::Wrong { subject: (origin @ Origin::File(file), object), reasons } => tracing::warn!(
+                file = %origin,
                 object = name(object),
                 reason = reasons.first(),
                 more = reasons.len().saturating_sub(1),
-                status = shown(&status_file(file)),
+                status = %status_file(file).display(),
                 "a manifest does not take effect as it is written; its status file says all"
             ),
-            Self::Mended { subject: (file, object) } => {
-                tracing::info!(file = shown(file), object = name(object), "the manifest takes effect as it is written");
+            Self::Mended { subject: (origin, object) } => {
+                tracing::info!(file = %origin, object = name(object), "the manifest takes effect as it is written");
             }
         }
     }
@@ -93,7 +91,7 @@ mod tests {
 
     fn subject(file: &str, name: Option<&str>) -> Subject {
         let key = |name: &str| ObjectKey { kind: Kind::FederatedService, namespace: "demo".to_owned(), name: name.to_owned() };
-        (file.into(), name.map(key))
+        (Origin::File(file.into()), name.map(key))
     }
 
     #[test]

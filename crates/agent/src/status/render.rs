@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::status_file;
 use crate::export::Export;
 use crate::export::conditions;
-use crate::view::{Kind, ObjectKey};
+use crate::view::{Kind, ObjectKey, Origin};
 
 /// Begins every status file. A file that does not begin with it is not the agent's and is never removed.
 pub const HEADER: &str = "# Written by cofide-agent; do not edit.\n";
@@ -49,12 +49,12 @@ struct ManifestProblems<'a> {
 /// `now` is RFC 3339 in UTC; it becomes the transition time of the conditions whose status differs from `history`.
 pub fn render(
     exports: &[(&Export, Vec<conditions::Condition>)],
-    problems: &BTreeMap<PathBuf, Vec<String>>,
+    problems: &BTreeMap<Origin, Vec<String>>,
     history: &mut History,
     now: &str,
 ) -> StatusFiles {
     let mut documents: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
-    for (file, problems) in problems {
+    for (Origin::File(file), problems) in problems {
         documents.entry(file).or_default().push(yaml(&ManifestProblems { kind: "ManifestProblems", file: file_name(file), problems }));
     }
     let mut before = std::mem::take(history);
@@ -85,7 +85,8 @@ pub fn render(
                 ..FederatedServiceStatus::default()
             },
         };
-        documents.entry(&export.file).or_default().push(yaml(&document));
+        let Origin::File(file) = &export.origin;
+        documents.entry(file).or_default().push(yaml(&document));
     }
     documents.into_iter().map(|(manifest, documents)| (status_file(manifest), format!("{HEADER}{}", documents.join("---\n")))).collect()
 }
@@ -120,7 +121,7 @@ mod tests {
 
     fn export(name: &str, file: &str, generation: u64) -> Export {
         let key = ObjectKey { kind: Kind::FederatedService, namespace: "demo".to_owned(), name: name.to_owned() };
-        Export { key, file: file.into(), generation, problems: vec![], decision: Decision::Invalid }
+        Export { key, origin: Origin::File(file.into()), generation, problems: vec![], decision: Decision::Invalid }
     }
 
     fn accepted(status: ConditionStatus, message: &str) -> Vec<conditions::Condition> {
@@ -133,7 +134,7 @@ mod tests {
         let two = export("two", "m/demo.yaml", 1);
         let long = "a sentence of many words: with a colon, 'quotes' and enough length that a writer might want to fold it";
         let exports = [(&one, accepted(ConditionStatus::True, "fine")), (&two, accepted(ConditionStatus::False, long))];
-        let problems = BTreeMap::from([(PathBuf::from("m/demo.yaml"), vec!["document 3: it is broken".to_owned()])]);
+        let problems = BTreeMap::from([(Origin::File("m/demo.yaml".into()), vec!["document 3: it is broken".to_owned()])]);
         let files = render(&exports, &problems, &mut History::default(), "2026-01-01T00:00:00Z");
         insta::assert_snapshot!(files[Path::new("m/demo.status.yaml")]);
         assert_eq!(files.len(), 1);

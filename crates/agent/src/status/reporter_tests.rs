@@ -1,13 +1,13 @@
 //! What a person who reads the log hears of manifests.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::*;
 use crate::addresses::LoopbackPool;
 use crate::export::{Decision, Export};
 use crate::render::envoy::SidecarSettings;
-use crate::view::{Kind, ObjectKey};
+use crate::view::{Kind, ObjectKey, Origin};
 use crate::world::Exports;
 
 #[derive(Clone, Default)]
@@ -33,7 +33,7 @@ impl Log {
 fn invalid(folder: &Path, problems: &[&str]) -> Export {
     let key = ObjectKey { kind: Kind::FederatedService, namespace: "demo".to_owned(), name: "ping-pong".to_owned() };
     let problems = problems.iter().map(|&problem| problem.to_owned()).collect();
-    Export { key, file: folder.join("demo.yaml"), generation: 1, problems, decision: Decision::Invalid }
+    Export { key, origin: Origin::File(folder.join("demo.yaml")), generation: 1, problems, decision: Decision::Invalid }
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn an_invalid_manifest_is_logged_once_with_its_first_reason_and_the_way_to_the_o
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let reconcile = |exports: Vec<Export>, problems: &[(&str, &str)]| {
-        let problems = problems.iter().map(|(file, problem)| (PathBuf::from(file), vec![(*problem).to_owned()])).collect();
+        let problems = problems.iter().map(|(file, problem)| (Origin::File(file.into()), vec![(*problem).to_owned()])).collect();
         world.exports.set(Some(Exports { exports, problems, incomplete: false }));
         reporter.reconcile().unwrap();
         log.take()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::index::Scan;
 use crate::regular_file::{self, Links, ReadError};
 use crate::status::STATUS_SUFFIX;
+use crate::view::Origin;
 
 /// A manifest larger than this is refused: nobody writes one, and a wrong file should not be read into memory.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -38,11 +39,11 @@ pub fn scan(folder: &Path) -> Result<Scan, ScanError> {
         }
         match read(&path) {
             Ok(Some(text)) => {
-                scan.insert(path, Ok(text));
+                scan.insert(Origin::File(path), Ok(text));
             }
             Ok(None) => {}
             Err(reason) => {
-                scan.insert(path, Err(reason));
+                scan.insert(Origin::File(path), Err(reason));
             }
         }
     }
@@ -88,7 +89,8 @@ mod tests {
         std::os::unix::fs::symlink("a.yaml", folder.path().join("link.yaml")).unwrap();
 
         let scan = scan(folder.path()).unwrap();
-        let read: Vec<_> = scan.iter().map(|(path, text)| (path.file_name().unwrap().to_str().unwrap(), text.is_ok())).collect();
+        let read: Vec<_> =
+            scan.iter().map(|(Origin::File(path), text)| (path.file_name().unwrap().to_str().unwrap(), text.is_ok())).collect();
         let good = ["a.yaml", "b.yml", "link.yaml"];
         let bad = ["binary.yaml", "dangling.yaml", "endless.yaml", "fifo.yaml", "large.yaml"];
         let mut expected: Vec<_> = good.map(|name| (name, true)).into_iter().chain(bad.map(|name| (name, false))).collect();
