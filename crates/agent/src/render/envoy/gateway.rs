@@ -54,6 +54,9 @@ pub fn gateway(plan: &GatewayPlan) -> Rendered {
 
 /// `None` where nobody may connect: then the hostname is as unknown as any other.
 fn filter_chain(route: &GatewayRoute) -> Option<FilterChain> {
+    if route.admitted.is_empty() {
+        return None;
+    }
     let (transport_socket, metadata) = match route.mode {
         TlsMode::Mtls => (None, Some(admitted(route))),
         TlsMode::IstioMtls => (Some(tls::downstream(AcceptedIds::of_clients(&route.admitted)?)), None),
