@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use crate::wait::eventually;
+
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// Lines of the log that a failure shows.
@@ -65,7 +67,7 @@ impl Envoy {
             Ok(admin) => admin,
             Err(error) => anyhow::bail!("{error:#}\n{}", envoy.log_tail()),
         };
-        envoy.until("it is live", "/ready", |answer| answer.starts_with("LIVE")).await?;
+        envoy.until("it is live", "/ready", |answer| answer.starts_with("LIVE")).await;
         Ok(envoy)
     }
 
@@ -115,40 +117,24 @@ impl Envoy {
 
     /// What the admin page answers at a path, such as `/stats?filter=listener`.
     pub async fn admin(&self, path: &str) -> anyhow::Result<String> {
-        let get = http_get(self.admin, path);
-        tokio::time::timeout(Duration::from_secs(10), get).await.context("the admin page does not answer")?
+        get(self.admin, path).await
     }
 
-    /// Waits until the answer at a path satisfies the condition; the error shows configuration and log.
-    pub async fn until(&self, what: &str, path: &str, condition: impl Fn(&str) -> bool) -> anyhow::Result<String> {
-        let start = Instant::now();
-        loop {
-            let answer = self.admin(path).await;
-            if let Ok(answer) = &answer
-                && condition(answer)
-            {
-                return Ok(answer.clone());
-            }
-            if start.elapsed() > START_DEADLINE {
-                let answer = answer.unwrap_or_else(|error| format!("{error:#}"));
-                anyhow::bail!("waited {START_DEADLINE:?} until {what}; {path} says: {answer}\n{}", self.dump().await);
-            }
-            tokio::time::sleep(POLL).await;
-        }
+    /// Waits until the answer at a path satisfies the condition.
+    ///
+    /// # Panics
+    ///
+    /// When that takes too long, with what the path says.
+    pub async fn until(&self, what: &str, path: &str, condition: impl Fn(&str) -> bool) {
+        let ask = async || self.admin(path).await.unwrap_or_else(|error| format!("{error:#}"));
+        eventually(&format!("{self:?}, {path}: {what}"), ask, |answer| condition(answer)).await;
     }
 
     /// Waits until a listener of this name accepts connections.
-    pub async fn until_listening(&self, listener: &str) -> anyhow::Result<()> {
+    pub async fn until_listening(&self, listener: &str) {
         let line = format!("{listener}::");
-        self.until(&format!("{listener} listens"), "/listeners", |answer| answer.lines().any(|found| found.starts_with(&line))).await?;
-        Ok(())
-    }
-
-    /// Waits until no listener of this name is left.
-    pub async fn until_not_listening(&self, listener: &str) -> anyhow::Result<()> {
-        let line = format!("{listener}::");
-        self.until(&format!("{listener} is gone"), "/listeners", |answer| !answer.lines().any(|found| found.starts_with(&line))).await?;
-        Ok(())
+        let listens = |answer: &str| answer.lines().any(|found| found.starts_with(&line));
+        self.until(&format!("{listener} listens"), "/listeners", listens).await;
     }
 
     /// The value of a counter or gauge; 0 where Envoy has no such statistic yet.
@@ -158,12 +144,9 @@ impl Envoy {
         Ok(all.lines().find_map(|line| line.strip_prefix(&prefix)?.parse().ok()).unwrap_or(0))
     }
 
-    /// Everything that helps to see why a test failed.
+    /// Everything that helps to see why a test failed. A test that fails while an Envoy lives shows this by itself.
     pub async fn dump(&self) -> String {
-        let config = self.admin("/config_dump").await.unwrap_or_else(|error| format!("no configuration: {error:#}"));
-        let listeners = self.admin("/listeners").await.unwrap_or_default();
-        let clusters = self.admin("/clusters").await.unwrap_or_default();
-        format!("=== {self:?}: configuration\n{config}\n=== listeners\n{listeners}\n=== clusters\n{clusters}\n{}", self.log_tail())
+        format!("=== {self:?}\n{}{}", pages(self.admin).await, self.log_tail())
     }
 
     /// The whole log so far.
@@ -180,13 +163,34 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        // Kills by pid; the runtime reaps it.
-        let _ = self.child.start_kill();
         if std::thread::panicking() {
             // The test harness shows it with the failure.
-            eprintln!("{}", self.log_tail());
+            let admin = self.admin;
+            // There is no way to await here, and perhaps no runtime any more.
+            let pages = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.map(|runtime| runtime.block_on(pages(admin)))
+            });
+            let pages = pages.join().ok().and_then(Result::ok).unwrap_or_default();
+            eprintln!("=== {self:?}\n{pages}{}", self.log_tail());
         }
+        // Kills by pid; the runtime reaps it.
+        let _ = self.child.start_kill();
     }
+}
+
+/// What an admin page says about all that the Envoy was told.
+async fn pages(admin: SocketAddr) -> String {
+    let mut text = String::new();
+    for path in ["/config_dump", "/listeners", "/clusters"] {
+        let page = get(admin, path).await.unwrap_or_else(|error| format!("{error:#}"));
+        text.push_str(&format!("=== {path}\n{page}\n"));
+    }
+    text
+}
+
+async fn get(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
+    tokio::time::timeout(Duration::from_secs(10), http_get(admin, path)).await.context("the admin page does not answer")?
 }
 
 /// One request on one connection. Envoy's admin page answers in chunks or with a length, and closes when asked to.

@@ -60,11 +60,16 @@ impl Workload {
         self.bundles.all().iter().map(|bundle| bundle.trust_domain.to_string()).collect()
     }
 
-    /// The authorities that it accepts for a trust domain, as DER.
-    pub fn authorities_of(&self, trust_domain: &TrustDomain) -> BTreeSet<Vec<u8>> {
-        let bundle = self.bundles.bundle(trust_domain);
-        bundle.iter().flat_map(|bundle| &bundle.x509_authorities).map(|authority| authority.der.clone()).collect()
+    /// The authorities that it accepts for a trust domain.
+    pub fn authorities_of(&self, trust_domain: &TrustDomain) -> BTreeSet<String> {
+        self.bundles.bundle(trust_domain).map(|bundle| authorities(&bundle)).unwrap_or_default()
     }
+}
+
+/// The X.509 authorities of a bundle, each by the end of its signature, which is as good as all of it and can be read.
+pub fn authorities(bundle: &Bundle) -> BTreeSet<String> {
+    let short = |der: &[u8]| der[der.len().saturating_sub(8)..].iter().map(|byte| format!("{byte:02x}")).collect();
+    bundle.x509_authorities.iter().map(|authority| short(&authority.der)).collect()
 }
 
 fn follow(source: &X509Source, identity: &IdentitySlot, bundles: &BundleSet) -> Result<()> {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use cofide_agent::role::Role;
 use cofide_core::TlsMode::{IstioMtls, Mtls};
+use cofide_testkit::wait::works;
 
-use crate::support::{Agent, Server, Zone, connect_plain, connect_tls, eventually, route};
+use crate::support::{Agent, Server, Zone, connect_plain, connect_tls, route};
 
 /// What the drain time promises, and some.
 const REVOCATION: Duration = Duration::from_secs(5);
@@ -21,7 +22,7 @@ async fn only_exported_hostnames_are_reachable_and_each_leads_to_its_own_server(
         route("two.demo.a.test", Mtls, &["b.test"], &[two.address]),
     ]);
     let envoy = agent.envoy(Role::Gateway, &a).await;
-    envoy.until_listening("gateway").await.unwrap();
+    envoy.until_listening("gateway").await;
     let tls = b.tls().await;
 
     for (server_name, server) in [
@@ -31,7 +32,7 @@ async fn only_exported_hostnames_are_reachable_and_each_leads_to_its_own_server(
         ("outbound_.8443_._.two.demo.a.test", "two"),
     ] {
         let connect = || connect_tls(agent.gateway_address, Some(server_name), &tls, "a.test");
-        let (_, answer) = eventually(server_name, &[&envoy], connect).await;
+        let (_, answer) = works(server_name, connect).await;
         assert_eq!(answer, format!("{server} to spiffe://b.test/workload: hello"), "{server_name}");
     }
     for unknown in [Some("three.demo.a.test"), Some("demo.a.test"), Some("x.one.demo.a.test"), Some("outbound_.9_._.one.demo.a.test"), None]
@@ -57,11 +58,11 @@ async fn a_terminated_service_admits_exactly_the_trust_domains_it_is_exported_to
     let agent = Agent::start().await;
     agent.export(&[route("plain.demo.a.test", IstioMtls, &["b.test"], &[server.address])]);
     let envoy = agent.envoy(Role::Gateway, &a).await;
-    envoy.until_listening("gateway").await.unwrap();
+    envoy.until_listening("gateway").await;
     let connect = async |tls| connect_tls(agent.gateway_address, Some("plain.demo.a.test"), &tls, "a.test").await;
 
     let (admitted, istio) = (b.tls().await, b.tls().await);
-    let (_, answer) = eventually("b.test is admitted", &[&envoy], || connect(admitted.clone())).await;
+    let (_, answer) = works("b.test is admitted", || connect(admitted.clone())).await;
     assert_eq!(answer, "plain to somebody: hello");
     connect_tls(agent.gateway_address, Some("outbound_.8443_._.plain.demo.a.test"), &istio, "a.test").await.unwrap();
 
@@ -86,29 +87,26 @@ async fn an_unexported_service_loses_its_connections_in_time_and_its_neighbours_
     ];
     agent.export(&all);
     let envoy = agent.envoy(Role::Gateway, &a).await;
-    envoy.until_listening("gateway").await.unwrap();
+    envoy.until_listening("gateway").await;
     let tls = b.tls().await;
     let connect = async |hostname: &str| connect_tls(agent.gateway_address, Some(hostname), &tls, "a.test").await;
 
-    let (gone, _) = eventually("connect", &[&envoy], || connect("gone.demo.a.test")).await;
-    let (gone_plain, _) = eventually("connect", &[&envoy], || connect("gone-plain.demo.a.test")).await;
+    let (gone, _) = works("connect", || connect("gone.demo.a.test")).await;
+    let (gone_plain, _) = works("connect", || connect("gone-plain.demo.a.test")).await;
     let (mut stays, _) = connect("stays.demo.a.test").await.unwrap();
     let (mut stays_plain, _) = connect("stays-plain.demo.a.test").await.unwrap();
 
     agent.export(&all[2..]);
     let (closed, closed_plain) = tokio::join!(gone.closed_within(REVOCATION), gone_plain.closed_within(REVOCATION));
-    for closed in [closed, closed_plain] {
-        if let Err(error) = closed {
-            panic!("{error}\n{}", envoy.dump().await);
-        }
-    }
+    closed.unwrap();
+    closed_plain.unwrap();
     assert!(connect("gone.demo.a.test").await.is_err());
     assert!(connect("gone-plain.demo.a.test").await.is_err());
     assert_eq!(stays.say("again").await.unwrap(), "mtls to spiffe://b.test/workload: again");
     assert_eq!(stays_plain.say("again").await.unwrap(), "plain to somebody: again");
 
     agent.export(&all);
-    eventually("exported again", &[&envoy], || connect("gone-plain.demo.a.test")).await;
+    works("exported again", || connect("gone-plain.demo.a.test")).await;
     assert_eq!(stays.say("still").await.unwrap(), "mtls to spiffe://b.test/workload: still");
     assert_eq!(stays_plain.say("still").await.unwrap(), "plain to somebody: still");
     assert_eq!(envoy.stat("listener_manager.listener_in_place_updated").await.unwrap(), 2, "the listener was never replaced");
@@ -124,16 +122,14 @@ async fn a_passed_through_service_that_is_narrowed_loses_its_connections_in_time
     let narrow = route("server.demo.a.test", Mtls, &["c.test"], &[server.address]);
     agent.export(&[wide, neighbour.clone()]);
     let envoy = agent.envoy(Role::Gateway, &a).await;
-    envoy.until_listening("gateway").await.unwrap();
+    envoy.until_listening("gateway").await;
     let tls = b.tls().await;
     let connect = async |hostname: &str| connect_tls(agent.gateway_address, Some(hostname), &tls, "a.test").await;
-    let (connection, _) = eventually("connect", &[&envoy], || connect("server.demo.a.test")).await;
+    let (connection, _) = works("connect", || connect("server.demo.a.test")).await;
     let (mut stays, _) = connect("stays.demo.a.test").await.unwrap();
 
     agent.export(&[narrow, neighbour]);
-    if let Err(error) = connection.closed_within(REVOCATION).await {
-        panic!("{error}\n{}", envoy.dump().await);
-    }
+    connection.closed_within(REVOCATION).await.unwrap();
     assert_eq!(stays.say("again").await.unwrap(), "mtls to spiffe://b.test/workload: again");
     assert_eq!(envoy.stat("listener_manager.listener_in_place_updated").await.unwrap(), 1, "the listener was not replaced");
 }
@@ -149,10 +145,10 @@ async fn a_trust_domain_that_is_admitted_no_longer_loses_its_connections_in_time
     let agent = Agent::start().await;
     agent.export(&[route("plain.demo.a.test", IstioMtls, &["b.test", "c.test"], &[server.address])]);
     let envoy = agent.envoy(Role::Gateway, &a).await;
-    envoy.until_listening("gateway").await.unwrap();
+    envoy.until_listening("gateway").await;
     let (tls_b, tls_c) = (b.tls().await, c.tls().await);
     let connect = async |tls| connect_tls(agent.gateway_address, Some("plain.demo.a.test"), tls, "a.test").await;
-    let (connection, _) = eventually("c.test is admitted", &[&envoy], || connect(&tls_c)).await;
+    let (connection, _) = works("c.test is admitted", || connect(&tls_c)).await;
 
     agent.export(&[route("plain.demo.a.test", IstioMtls, &["b.test"], &[server.address])]);
     connection.closed_within(REVOCATION).await.unwrap();
@@ -167,13 +163,13 @@ async fn backends_come_and_go_under_open_connections() {
     let agent = Agent::start().await;
     agent.export(&[route("server.demo.a.test", Mtls, &["b.test"], &[old.address])]);
     let envoy = agent.envoy(Role::Gateway, &a).await;
-    envoy.until_listening("gateway").await.unwrap();
+    envoy.until_listening("gateway").await;
     let tls = b.tls().await;
     let connect = async || connect_tls(agent.gateway_address, Some("server.demo.a.test"), &tls, "a.test").await;
-    let (mut connection, _) = eventually("connect", &[&envoy], connect).await;
+    let (mut connection, _) = works("connect", connect).await;
 
     agent.export(&[route("server.demo.a.test", Mtls, &["b.test"], &[new.address])]);
-    eventually("new connections go to the new server", &[&envoy], async || {
+    works("new connections go to the new server", async || {
         let (_, answer) = connect().await?;
         anyhow::ensure!(answer.starts_with("new "), "{answer}");
         Ok(())
@@ -188,17 +184,16 @@ async fn without_exports_nothing_listens() {
     let server = Server::mtls("one", a.tls().await).await;
     let agent = Agent::start().await;
     agent.export(&[]);
-    let envoy = agent.envoy(Role::Gateway, &a).await;
+    let _envoy = agent.envoy(Role::Gateway, &a).await;
     assert!(tokio::net::TcpStream::connect(agent.gateway_address).await.is_err());
 
     agent.export(&[route("one.demo.a.test", Mtls, &["b.test"], &[server.address])]);
     let tls = b.tls().await;
-    let (connection, _) =
-        eventually("connect", &[&envoy], || connect_tls(agent.gateway_address, Some("one.demo.a.test"), &tls, "a.test")).await;
+    let (connection, _) = works("connect", || connect_tls(agent.gateway_address, Some("one.demo.a.test"), &tls, "a.test")).await;
 
     agent.export(&[]);
     connection.closed_within(REVOCATION).await.unwrap();
-    eventually("nothing listens", &[&envoy], async || {
+    works("nothing listens", async || {
         anyhow::ensure!(tokio::net::TcpStream::connect(agent.gateway_address).await.is_err(), "still listening");
         Ok(())
     })
@@ -217,10 +212,10 @@ async fn an_authority_of_one_trust_domain_cannot_speak_for_another() {
     let agent = Agent::start().await;
     agent.export(&[route("plain.demo.a.test", IstioMtls, &["b.test", "c.test"], &[server.address])]);
     let envoy = agent.envoy(Role::Gateway, &a).await;
-    envoy.until_listening("gateway").await.unwrap();
+    envoy.until_listening("gateway").await;
     let connect = async |tls| connect_tls(agent.gateway_address, Some("plain.demo.a.test"), &tls, "a.test").await;
     let own = b.tls().await;
-    eventually("b.test is admitted", &[&envoy], || connect(own.clone())).await;
+    works("b.test is admitted", || connect(own.clone())).await;
     assert!(connect(impostor.tls().await).await.is_err(), "an authority of c.test has spoken for b.test");
     connect(b.tls().await).await.unwrap();
 }

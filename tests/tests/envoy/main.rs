@@ -7,7 +7,8 @@
 //!            xDS: imports    SDS: b's identity    xDS: routes  SDS: a's identity
 //! ```
 //!
-//! Nothing stands in for anything. What is left out is Connect: routes and imports are what a test says they are.
+//! Nothing stands in for anything. What is left out is Connect: routes and imports are what a test says they are. With it,
+//! and with whole agents, are the tests of [`whole`].
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod client;
@@ -15,3 +16,4 @@ mod gateway;
 mod resilience;
 mod sidecar;
 mod support;
+mod whole;

@@ -8,12 +8,13 @@ use cofide_agent::role::Role;
 use cofide_core::TlsMode::IstioMtls;
 use cofide_dns::{Upstream, ZoneHandle};
 use cofide_testkit::envoy::Envoy;
+use cofide_testkit::wait::works;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::support::{Agent, POOL, Pod, Server, Zone, eventually, gateway_at, import, route};
+use crate::support::{Agent, POOL, Pod, Server, Zone, gateway_at, import, route};
 
 const HOSTNAME: &str = "server.demo.a.test";
 /// Known to the resolver behind the agent's.
@@ -113,7 +114,7 @@ async fn a_pod_reaches_imports_by_name_and_everything_else_as_before() {
 
     let (exporter, importer) = (Agent::start_at(host, settings.clone()).await, Agent::start_at(host, settings).await);
     exporter.export(&[route(HOSTNAME, IstioMtls, &["b.test"], &[server.address])]);
-    let gateway = exporter.envoy(Role::Gateway, &a).await;
+    let _gateway = exporter.envoy(Role::Gateway, &a).await;
     let imported = import(HOSTNAME, IstioMtls, &[gateway_at(&host.to_string(), exporter.gateway_address.port())]);
     let SocketAddr::V4(loopback) = importer.import(&[imported])[0] else { unreachable!("loopback is IPv4 here") };
     names.set(BTreeMap::from([(HOSTNAME.parse().unwrap(), *loopback.ip())]));
@@ -123,9 +124,9 @@ async fn a_pod_reaches_imports_by_name_and_everything_else_as_before() {
 
     // Connections.
     let (ip, port) = (*loopback.ip(), loopback.port());
-    let answer = eventually("an import", &[&gateway], || pod.hello(ip, port)).await;
+    let answer = works("an import", || pod.hello(ip, port)).await;
     assert_eq!(answer, "server is ready", "from a server that speaks first");
-    let answer = eventually("an application of the pod", &[], || pod.hello(Ipv4Addr::LOCALHOST, APPLICATION_PORT)).await;
+    let answer = works("an application of the pod", || pod.hello(Ipv4Addr::LOCALHOST, APPLICATION_PORT)).await;
     assert_eq!(answer, "hello");
     assert!(pod.hello(ip, APPLICATION_PORT).await.is_err(), "an application of the pod answers in the import's name");
     assert!(pod.hello(Ipv4Addr::LOCALHOST, 10000).await.is_err(), "the sidecar's own port leads nowhere");
@@ -148,7 +149,7 @@ async fn a_pod_reaches_imports_by_name_and_everything_else_as_before() {
     // Without the agent's resolver, other names are resolved still.
     drop(agent_resolver);
     for transport in ["udp", "tcp"] {
-        eventually("the fallback answers", &[], async || {
+        works("the fallback answers", async || {
             let answer = ask(&pod, transport, ELSEWHERE, RecordType::A).await?;
             anyhow::ensure!(answer == is_elsewhere, "{answer:?}");
             Ok(())

@@ -7,7 +7,7 @@ use cofide_testkit::plane::{Plane, Zone};
 use cofide_testkit::wait::eventually;
 
 use crate::world::{
-    A, B, connect_is_missed, fence, imported, not_imported, resolve, resolved, service, status_says, still_imported, two_federated_zones,
+    A, B, connect_is_missed, fence, imported, not_imported, resolved, service, status_says, still_imported, two_federated_zones,
 };
 
 const SERVER: &str = "server.demo.a.test";
@@ -109,7 +109,7 @@ async fn an_agent_that_loses_its_memory_while_connect_is_away_takes_nothing_down
         fence(&plane.zones[B], &[&plane.zones[A]]).await;
         still_imported(&plane.zones[B], SERVER).await;
         assert_eq!(untouched(&plane).await, before, "{memories:?}");
-        assert_eq!(resolve(&plane.zones[A], "other.demo.b.test").await, address, "an import keeps its address");
+        assert_eq!(plane.zones[A].resolve("other.demo.b.test").await, address, "an import keeps its address");
     }
 }
 

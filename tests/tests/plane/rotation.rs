@@ -1,12 +1,11 @@
 //! A zone replaces its authority, and whoever trusts the zone follows.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use cofide_svid::{IdentitySource, KeyUsage, X509Svid, x509};
 use cofide_testkit::plane::Plane;
 use cofide_testkit::wait::{eventually, within};
-use cofide_testkit::workload::Workload;
+use cofide_testkit::workload::{Workload, authorities};
 
 use crate::world::{A, B, connected, federations_are_healthy, imported, service, two_federated_zones};
 
@@ -16,7 +15,7 @@ const PUSHED: Duration = Duration::from_secs(5);
 /// Waits until a workload of B accepts as many authorities of A as A has by now, and exactly those.
 async fn follows(plane: &Plane, client: &Workload, count: usize) {
     let own = plane.zones[A].spire().own_bundle().await.unwrap();
-    let own: BTreeSet<_> = own.x509_authorities.into_iter().map(|authority| authority.der).collect();
+    let own = authorities(&own);
     assert_eq!(own.len(), count);
     let held = || async { client.authorities_of(&plane.zones[A].trust_domain) };
     within(PUSHED, &format!("B accepts the {count} authorities of A"), held, |held| *held == own).await;

@@ -2,7 +2,7 @@
 
 use cofide_testkit::wait::eventually;
 
-use crate::world::{A, B, fence, imported, not_imported, resolve, resolved, service, status_says, two_federated_zones, two_zones};
+use crate::world::{A, B, fence, imported, not_imported, resolved, service, status_says, two_federated_zones, two_zones};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_becomes_an_import_with_a_name_and_endpoints() {
@@ -48,7 +48,7 @@ async fn deleting_the_manifest_withdraws_the_service_and_its_status() {
     std::fs::remove_file(zone.manifest("server.yaml")).unwrap();
     not_imported(&plane.zones[B], "server.demo.a.test").await;
     eventually("the status file is gone", || async { zone.status_of("server.yaml") }, String::is_empty).await;
-    eventually("the name is gone", || resolve(&plane.zones[B], "server.demo.a.test"), Vec::is_empty).await;
+    eventually("the name is gone", || plane.zones[B].resolve("server.demo.a.test"), Vec::is_empty).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What the tests of the plane ask the world: as an SDK, as a DNS client, as an operator.
+//! What the tests of the plane ask the world: as an SDK, as a person with a terminal.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,10 +14,7 @@ use cofide_xds::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use cofide_xds::envoy::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use cofide_xds::envoy::envoy::service::discovery::v3::DiscoveryRequest;
 use cofide_xds::envoy::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::{Name, RData, RecordType};
 use prost::Message as _;
-use tokio::net::UdpSocket;
 
 /// Two zones, `a` and `b`, that trust each other.
 pub(crate) async fn two_federated_zones() -> Plane {
@@ -92,28 +89,8 @@ pub(crate) async fn not_imported(zone: &Zone, hostname: &str) {
     eventually(&format!("{hostname} is not imported in {}", zone.name), || endpoints(zone, hostname), none).await;
 }
 
-/// The addresses that the zone's resolver gives for a name.
-pub(crate) async fn resolve(zone: &Zone, hostname: &str) -> Vec<std::net::Ipv4Addr> {
-    let ask = async {
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        socket.connect(zone.dns_address).await?;
-        let mut query = Message::query();
-        query.add_query(Query::query(Name::from_ascii(format!("{hostname}.")).map_err(std::io::Error::other)?, RecordType::A));
-        socket.send(&query.to_vec().map_err(std::io::Error::other)?).await?;
-        let mut answer = [0; 1232];
-        let length = socket.recv(&mut answer).await?;
-        Message::from_vec(&answer[..length]).map_err(std::io::Error::other)
-    };
-    match tokio::time::timeout(Duration::from_secs(5), ask).await {
-        Ok(Ok(answer)) => {
-            answer.answers.iter().filter_map(|record| if let RData::A(a) = &record.data { Some(a.0) } else { None }).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
 pub(crate) async fn resolved(zone: &Zone, hostname: &str) -> Vec<std::net::Ipv4Addr> {
-    eventually(&format!("{hostname} resolves in {}", zone.name), || resolve(zone, hostname), |found| !found.is_empty()).await
+    eventually(&format!("{hostname} resolves in {}", zone.name), || zone.resolve(hostname), |found| !found.is_empty()).await
 }
 
 pub(crate) async fn status_says(zone: &Zone, manifest: &str, words: &[&str]) -> String {

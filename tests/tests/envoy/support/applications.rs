@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use cofide_svid::{Authorizer, BundleSet, ClientAuth, IdentitySlot, IdentitySource, tls};
+use cofide_testkit::wait::PATIENCE;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::{CancellationToken, DropGuard};
-
-use super::DEADLINE;
 
 /// What an application needs for mTLS. Without an identity it shows no certificate.
 #[derive(Clone)]
@@ -134,7 +133,7 @@ impl Connection {
     pub(crate) async fn hear(&mut self) -> anyhow::Result<String> {
         let mut answer = String::new();
         let read = self.stream.read_line(&mut answer);
-        if tokio::time::timeout(DEADLINE, read).await.context("no answer")?? == 0 {
+        if tokio::time::timeout(PATIENCE, read).await.context("no answer")?? == 0 {
             bail!("the connection is closed");
         }
         Ok(answer.trim_end().to_owned())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cofide_agent::bootstrap::EnvoyBootstrap;
@@ -75,7 +75,16 @@ fn no_sidecar() -> SidecarSettings {
 
 type Addresses = BTreeMap<Hostname, Ipv4Addr>;
 
-/// The xDS of one agent, on a port of its own.
+/// A port that no other test of this run uses, hardly one of another run, and no program by chance: it lies below those
+/// that the kernel gives out.
+fn own_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let first = u16::from_be_bytes([high, low]).wrapping_mul(7);
+    20_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000
+}
+
+/// The xDS of one agent.
 pub(crate) struct Agent {
     pub(crate) xds: Arc<XdsService>,
     /// Where its gateway listens, once there is a route.
@@ -87,15 +96,16 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// With a gateway on an address of its own.
+    /// On an address of its own, xDS and gateway alike.
     pub(crate) async fn start() -> Self {
-        Self::serve(any_port(Ipv4Addr::LOCALHOST), SocketAddr::from((own_loopback(), 15443)), no_sidecar(), Addresses::new()).await
+        let ip = own_loopback();
+        Self::serve((ip, 18001).into(), (ip, 15443).into(), no_sidecar(), Addresses::new()).await
     }
 
     /// With a gateway on 127.0.0.1, which has a name that every machine can resolve.
     pub(crate) async fn start_on_localhost() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        Self::serve(any_port(Ipv4Addr::LOCALHOST), free, no_sidecar(), Addresses::new()).await
+        let gateway = (Ipv4Addr::LOCALHOST, own_port()).into();
+        Self::serve((own_loopback(), 18001).into(), gateway, no_sidecar(), Addresses::new()).await
     }
 
     /// On this address, xDS and gateway alike, and with sidecars.

@@ -7,13 +7,10 @@ use std::sync::Arc;
 use cofide_agent::spire::client::SpireClient;
 use cofide_agent::spire::diff::{EntryChange, TrustChange};
 use cofide_agent::spire::model::EntryContent;
-use cofide_api::spire::server::localauthority::local_authority_client::LocalAuthorityClient;
-use cofide_api::spire::server::localauthority::{
-    ActivateX509AuthorityRequest, GetX509AuthorityStateRequest, PrepareX509AuthorityRequest, RevokeX509AuthorityRequest,
-    TaintX509AuthorityRequest,
-};
-use cofide_core::{Bundle, TrustDomain, X509Authority};
-use cofide_svid::{BundleSet, IdentitySlot, PrivateKey, X509Svid};
+use cofide_core::{Bundle, TrustDomain};
+use cofide_svid::{BundleSet, IdentitySlot};
+use cofide_testkit::authorities::Authorities;
+use cofide_testkit::workload::{bundles_of, identity_of};
 use cofide_trust_zone_server::config::Config;
 use cofide_trust_zone_server::run::{Bound, start};
 use serde_json::json;
@@ -102,45 +99,16 @@ impl Zone {
         self.spire.change_entries(&[change]).await.unwrap().pop().unwrap().unwrap();
     }
 
-    async fn authorities(&self) -> LocalAuthorityClient<tonic::transport::Channel> {
-        LocalAuthorityClient::connect(format!("unix://{}", self.bound.admin_socket.display())).await.unwrap()
-    }
-
-    /// Makes the next authority: it is in the bundle, and does not sign yet. Answers its id.
-    pub(crate) async fn prepare_authority(&self) -> String {
-        let response = self.authorities().await.prepare_x509_authority(PrepareX509AuthorityRequest::default()).await.unwrap();
-        response.into_inner().prepared_authority.unwrap().authority_id
-    }
-
-    /// Lets the prepared authority sign, and has everything that the one before has signed replaced. Answers the old one's id.
-    pub(crate) async fn activate_authority(&self, id: String) -> String {
-        let mut authorities = self.authorities().await;
-        let state = authorities.get_x509_authority_state(GetX509AuthorityStateRequest::default()).await.unwrap().into_inner();
-        let old = state.active.unwrap().authority_id;
-        authorities.activate_x509_authority(ActivateX509AuthorityRequest { authority_id: id }).await.unwrap();
-        authorities.taint_x509_authority(TaintX509AuthorityRequest { authority_id: old.clone() }).await.unwrap();
-        old
-    }
-
-    /// Takes an old authority out of the bundle.
-    pub(crate) async fn revoke_authority(&self, id: String) {
-        self.authorities().await.revoke_x509_authority(RevokeX509AuthorityRequest { authority_id: id }).await.unwrap();
+    pub(crate) async fn authorities(&self) -> Authorities {
+        Authorities::at(&self.bound.admin_socket).await.unwrap()
     }
 
     /// The identity and the trust of an application in this zone, from the Workload API.
     pub(crate) async fn tls(&self) -> Tls {
         let client = spiffe::WorkloadApiClient::connect_to(format!("unix:{}", self.socket().display())).await.unwrap();
         let context = client.fetch_x509_context().await.unwrap();
-        let svid = context.default_svid().unwrap();
-        let chain: Vec<u8> = svid.cert_chain().iter().flat_map(|certificate| certificate.as_bytes()).copied().collect();
-        let identity = X509Svid::from_der(&chain, PrivateKey::from_pkcs8_der(svid.private_key().as_bytes().to_vec())).unwrap();
-        let bundles = BundleSet::new();
-        for (trust_domain, found) in context.bundle_set().iter() {
-            let authority =
-                |certificate: &spiffe::cert::Certificate| X509Authority { der: certificate.as_bytes().to_vec(), tainted: false };
-            let x509_authorities = found.authorities().iter().map(authority).collect();
-            bundles.set(Bundle { x509_authorities, ..Bundle::empty(trust_domain.clone()) });
-        }
+        let identity = identity_of(context.default_svid().unwrap()).unwrap();
+        let bundles = bundles_of(&context).into_iter().collect::<BundleSet>();
         Tls { identity: Some(Arc::new(IdentitySlot::new(identity))), bundles: Arc::new(bundles) }
     }
 }
