@@ -101,12 +101,18 @@ async fn what_stands_in_the_way_is_named_with_the_way_out() {
     assert!(error.contains(&data.display().to_string()) && error.contains("in use by another process"), "{error}");
     let error = failure(|config| config.data_dir = "/proc/connect".into()).await;
     assert!(error.contains("/proc/connect") && error.contains("--data-dir"), "{error}");
+    assert_eq!(error.matches("/proc/connect").count(), 1, "nothing is said twice: {error}");
 
     let folder = plane.stop().await;
     std::fs::write(data.join("connect.db"), "not a database, but longer than its header would be: ".repeat(4)).unwrap();
     let error = failure(|config| config.data_dir = data.clone()).await;
     assert!(error.contains("connect.db"), "{error}");
+    assert!(error.contains("not a SQLite database") && error.contains("move it away"), "{error}");
     std::fs::remove_file(data.join("connect.db")).unwrap();
+    std::fs::create_dir(data.join("connect.db")).unwrap();
+    let error = failure(|config| config.data_dir = data.clone()).await;
+    assert!(error.contains("connect.db") && error.contains("directory") && error.contains("name a file"), "{error}");
+    std::fs::remove_dir(data.join("connect.db")).unwrap();
     std::fs::set_permissions(data.join("admin-credential.json"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = failure(|config| config.data_dir = data.clone()).await;
     assert!(error.contains("chmod 600"), "{error}");

@@ -329,15 +329,11 @@ pub(crate) fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code,
     }
 }
 
-/// Asks again until the answer is as wanted, for up to ten seconds; on failure shows the last answer.
-pub(crate) async fn eventually<T: std::fmt::Debug, F: Future<Output = T>>(ask: impl Fn() -> F, is_wanted: impl Fn(&T) -> bool) -> T {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    loop {
-        let answer = ask().await;
-        if is_wanted(&answer) {
-            return answer;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "it did not come to that; the last answer: {answer:#?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+/// Asks again until the answer is as wanted; on failure shows where it was asked and the last answer.
+#[track_caller]
+pub(crate) fn eventually<T: std::fmt::Debug, F: Future<Output = T>>(
+    ask: impl FnMut() -> F,
+    is_wanted: impl Fn(&T) -> bool,
+) -> impl Future<Output = T> {
+    cofide_testkit::wait::eventually("the answer that is wanted", ask, is_wanted)
 }
