@@ -15,6 +15,9 @@ pub enum Error {
     /// The reader of our output has gone away, as `head` does.
     #[error("the output was closed")]
     OutputClosed,
+    /// No failure: what was asked for has been told, and it is a no. A script sees that by the exit code.
+    #[error("the answer is no")]
+    AnswerIsNo,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -44,7 +47,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Failed { .. } => 1,
+            Self::Failed { .. } | Self::AnswerIsNo => 1,
             Self::OutputClosed => 0,
         }
     }

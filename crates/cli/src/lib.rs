@@ -87,7 +87,7 @@ pub async fn run(line: impl IntoIterator<Item = OsString>, around: Surroundings<
     };
     match impatiently(result, progress).await {
         Ok(()) => 0,
-        Err(error @ Error::OutputClosed) => error.exit_code(),
+        Err(error @ (Error::OutputClosed | Error::AnswerIsNo)) => error.exit_code(),
         Err(error) => {
             let _ = stderr.write_all(error.render(color.stderr).as_bytes());
             error.exit_code()

@@ -18,6 +18,7 @@ mod bindings;
 mod command_line;
 mod connect_serves;
 mod connect_starts;
+mod explanations;
 mod federated_services;
 mod federation_status;
 mod federations;

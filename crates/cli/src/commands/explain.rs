@@ -10,8 +10,7 @@ use crate::printer::Printer;
 use crate::resolve::{cluster_in, trust_zones};
 use crate::view::explain::ExplanationView;
 
-/// The chain goes to stdout however it stands; a link that does not hold is also the failure of the command, so that a
-/// script can ask.
+/// The chain goes to stdout however it stands, and what mends the first broken link to stderr; the exit code tells a script.
 pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     let zones = trust_zones(connection).await?;
     let zone = zones.find(&args.from.trust_zone)?;
@@ -26,12 +25,10 @@ pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mu
     printer.show(&ExplanationView::new(&findings))?;
     match findings.into_iter().find(|finding| finding.severity != Severity::Ok) {
         None => printer.say(&format!("every link from {} to {} holds", zone.name, args.to)),
-        Some(Finding { check, message, remedy, .. }) => {
-            let broken = Error::failed(format!("the first link that does not hold is {check}: {message}"));
-            Err(match remedy {
-                Some(remedy) => broken.hint(remedy),
-                None => broken,
-            })
+        Some(Finding { check, remedy, .. }) => {
+            let remedy = remedy.map(|remedy| format!("; to mend it: {remedy}")).unwrap_or_default();
+            printer.say(&format!("the first link that does not hold is \"{check}\"{remedy}"))?;
+            Err(Error::AnswerIsNo)
         }
     }
 }

@@ -183,6 +183,30 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_disk_that_is_full_at_the_start_is_said_to_be_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("connect.db");
+        // SQLite gives the same answer as for a disk without room.
+        let full = options().filename(&path).create_if_missing(true).pragma("max_page_count", "3");
+        let pool = file_pool().max_connections(1).connect_with(full).await.unwrap();
+        let error = migrate(&pool, &path).await.unwrap_err();
+        assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
+        assert!(error.to_string().contains("connect.db is full; free some space and start again"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_database_of_another_build_is_told_from_a_newer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("connect.db");
+        let pools = file(&path).await.unwrap();
+        sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1").execute(&pools.writer).await.unwrap();
+        pools.readers.close().await;
+        pools.writer.close().await;
+        let error = file(&path).await.err().unwrap();
+        assert!(matches!(error, StoreError::OtherSchema { version: 1, .. }), "{error:?}");
+    }
+
+    #[tokio::test]
     async fn commits_are_flushed_references_are_checked_and_readers_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
         let pools = file(&folder.path().join("connect.db")).await.unwrap();
