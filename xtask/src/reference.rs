@@ -26,7 +26,7 @@ pub(crate) fn federated_service() -> anyhow::Result<String> {
 }
 
 fn table(schema: &Value, prefix: &str) -> anyhow::Result<String> {
-    let mut text = String::from("| Field | Type | Required | Limits | |\n|---|---|---|---|---|\n");
+    let mut text = String::from("| Field | Type | Required | Limits | Meaning |\n|---|---|---|---|---|\n");
     let fields = schema["properties"].as_object().with_context(|| format!("{prefix} has no fields"))?;
     for (name, field) in fields {
         let required = schema["required"].as_array().is_some_and(|required| required.iter().any(|field| field == name));
@@ -88,7 +88,7 @@ fn limits_of_entries(schema: &Value) -> String {
 }
 
 fn columns(columns: &Value) -> anyhow::Result<String> {
-    let mut text = String::from("| Column | |\n|---|---|\n");
+    let mut text = String::from("| Column | Meaning |\n|---|---|\n");
     for column in columns.as_array().context("there are no printer columns")? {
         let wide = if column["priority"].as_i64().unwrap_or_default() > 0 { " (with `-o wide`)" } else { "" };
         let [name, description] = ["name", "description"].map(|field| column[field].as_str().unwrap_or_default());

@@ -112,7 +112,6 @@ impl From<&cofide_core::Gateway> for GatewaySpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct FederatedServiceStatus {
     /// Name by which remote clients connect.
-    // Clusters with the CRD as it was before this field and the next one drop them on writing.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub hostname: Option<String>,
@@ -131,6 +130,28 @@ pub struct FederatedServiceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i64", range(min = 0))]
     pub observed_generation: Option<i64>,
+}
+
+impl FederatedServiceStatus {
+    /// The body of a JSON merge patch (RFC 7386) for the status subresource; what is not set is taken away.
+    ///
+    /// Not for server-side apply: a definition that is older than the agent lacks two of the fields. The API server drops
+    /// those from a merge patch, and refuses an apply that has them.
+    pub fn merge_patch(&self) -> Value {
+        let mut status = serde_json::json!(self);
+        for optional in ["hostname", "gatewaySummary", "observedGeneration"] {
+            if status.get(optional).is_none() {
+                status[optional] = Value::Null;
+            }
+        }
+        serde_json::json!({ "status": status })
+    }
+
+    /// What is left of the status where the definition is an older one. Such a cluster shows itself in the answer to the
+    /// first patch, which lacks the hostname.
+    pub fn for_older_definition(self) -> Self {
+        Self { hostname: None, gateway_summary: None, ..self }
+    }
 }
 
 /// The text of `status.gatewaySummary`; nothing where there is no gateway.

@@ -326,6 +326,25 @@ fn a_status_that_was_written_is_read_again() {
 }
 
 #[test]
+fn a_patch_takes_away_what_is_no_longer_so() {
+    let status = FederatedServiceStatus { hostname: Some("a.b.c".into()), observed_generation: Some(4), ..Default::default() };
+    let expected = serde_json::json!({ "status": {
+        "hostname": "a.b.c", "gatewaySummary": null, "gatewayEntries": [], "conditions": [], "observedGeneration": 4,
+    } });
+    assert_eq!(status.merge_patch(), expected);
+    let fields: Vec<_> = serde_json::to_value(FederatedServiceStatus { gateway_summary: Some("gw.test:443".into()), ..status.clone() })
+        .map(|all| all.as_object().unwrap().keys().cloned().collect())
+        .unwrap();
+    let patched = expected["status"].as_object().unwrap();
+    assert!(fields.iter().all(|field| patched.contains_key(field)), "a field that is not in the patch can never be taken away");
+    let older: Value = serde_saphyr::from_str(crate::testdata::OLDER_CRD).unwrap();
+    let properties = &older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
+    for field in serde_json::to_value(status.for_older_definition()).unwrap().as_object().unwrap().keys() {
+        assert!(properties.get(field).is_some(), "{field} is not in the older definition");
+    }
+}
+
+#[test]
 fn a_summary_names_one_gateway_and_counts_the_others() {
     let gateway = |hostname: Option<&str>, ip: Option<&str>| GatewaySpec {
         kind: "istio-ingressgateway".into(),
