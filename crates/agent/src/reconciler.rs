@@ -89,7 +89,7 @@ pub async fn run_blocking<E>(
     E: Display + Send + 'static,
 {
     let once = Arc::new(once);
-    run(name, pace, wake, shutdown, || {
+    run(name, pace, wake, shutdown, move || {
         let once = once.clone();
         let running = tasks.spawn_blocking(move || once());
         async move {

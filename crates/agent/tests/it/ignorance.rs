@@ -218,7 +218,7 @@ impl Host {
             xds: XdsService::new(SidecarSettings {
                 pool,
                 resolver: "127.0.0.1:10053".parse().unwrap(),
-                fallback_resolvers: BTreeSet::new().into_iter().collect(),
+                fallback_resolvers: BTreeSet::new(),
             }),
             dns: ZoneHandle::new(),
             world: world.clone(),

@@ -13,7 +13,7 @@ use cofide_svid::authority::X509CertificateAuthority;
 use cofide_svid::{BundleSet, IdentitySlot};
 use cofide_xds::{Cache, Node, Outcome, Resource};
 
-use crate::support::{CONNECT, TestConnect, authority, bundle, id, svid, url, within};
+use crate::support::{AGENT, CONNECT, TestConnect, authority, bundle, id, svid, url, within};
 
 fn import(name: &str, port: i64) -> ImportedService {
     ImportedService {
@@ -217,5 +217,24 @@ async fn the_state_says_why_there_is_no_stream() {
     tokio::select! {
         changes = stream.next() => panic!("{changes:?}"),
         found = within(state.wait_for(refused)) => drop(found.unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn an_agent_whose_authority_connect_does_not_know_is_told_the_way_back() {
+    let management = authority("management.local");
+    let (before, after) = (authority("a.test"), authority("a.test"));
+    let connect = TestConnect::start(svid(&management, CONNECT)).await;
+    connect.client_bundles.set(bundle(&before));
+    let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
+    let identity = Arc::new(IdentitySlot::new(svid(&after, AGENT)));
+    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, identity);
+    let mut stream = PlanStream::new(channel, Node::default(), Versions::new());
+    let mut state = stream.state();
+    let remedy = "cofidectl trust-zone set-bundle ZONE --bundle-file FILE";
+    let names_the_way = |state: &PlanStreamState| matches!(state, PlanStreamState::Disconnected { reason } if reason.contains(remedy));
+    tokio::select! {
+        changes = stream.next() => panic!("{changes:?}"),
+        found = within(state.wait_for(names_the_way)) => drop(found.unwrap()),
     }
 }
