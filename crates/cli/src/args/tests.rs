@@ -147,3 +147,14 @@ fn an_option_that_a_variable_sets_is_not_shown_as_one_to_type() {
                     Usage: cofidectl cluster list --trust-zone <ZONE> <NAME>\n";
     assert_eq!(super::without_variables(mistake), expected);
 }
+
+#[test]
+fn the_page_lists_every_command() {
+    let page = include_str!("../../../../docs/cofidectl.md");
+    for (words, _) in leaves() {
+        let words = words.strip_prefix("cofidectl ").unwrap();
+        let (noun, verb) = words.split_once(' ').unwrap_or((words, words));
+        let row = page.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{noun}`")));
+        assert!(row.is_some_and(|row| row.contains(&format!("`{verb}`"))), "{words} is not in the table of docs/cofidectl.md");
+    }
+}
