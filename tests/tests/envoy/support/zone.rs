@@ -73,7 +73,7 @@ impl Zone {
             hint: String::new(),
         };
         let change = match self.spire.read().await.unwrap().entries.pop() {
-            Some(entry) => EntryChange::Update { id: entry.id, content, bindings: BTreeSet::new() },
+            Some(entry) => EntryChange::Update { id: entry.id, spiffe_id: self.spiffe_id(), content, bindings: BTreeSet::new() },
             None => EntryChange::Create {
                 key: cofide_agent::spire::model::EntryKey {
                     spiffe_id: self.spiffe_id(),
@@ -95,7 +95,7 @@ impl Zone {
         let entry = self.spire.read().await.unwrap().entries.pop().unwrap();
         let mut content = entry.content.clone();
         content.federates_with.insert(name.clone());
-        let change = EntryChange::Update { id: entry.id, content, bindings: BTreeSet::new() };
+        let change = EntryChange::Update { id: entry.id, spiffe_id: self.spiffe_id(), content, bindings: BTreeSet::new() };
         self.spire.change_entries(&[change]).await.unwrap().pop().unwrap().unwrap();
     }
 
