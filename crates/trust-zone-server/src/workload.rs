@@ -75,13 +75,18 @@ impl Workloads {
         &self.issuer
     }
 
-    /// The entries that the peer matches at this moment.
+    /// The entries that the peer matches at this moment, where it asks for what they give.
     pub async fn entries(&self, peer: &Peer) -> Result<Vec<Arc<Entry>>, WorkloadError> {
+        let (selectors, entries) = self.matching(peer).await?;
+        self.note(peer, &selectors, !entries.is_empty());
+        Ok(entries)
+    }
+
+    async fn matching(&self, peer: &Peer) -> Result<(BTreeSet<Selector>, Vec<Arc<Entry>>), WorkloadError> {
         let content = self.datastore.read();
         let selectors = self.selectors(peer, &content).await?;
         let entries = content.matching(&selectors, SystemTime::now().into());
-        self.note(peer, &selectors, !entries.is_empty());
-        Ok(entries)
+        Ok((selectors, entries))
     }
 
     fn note(&self, peer: &Peer, selectors: &BTreeSet<Selector>, is_matched: bool) {
@@ -95,7 +100,7 @@ impl Workloads {
     /// The bundles that the peer may verify others with at this moment. A process without an entry has that of the
     /// server's own trust domain.
     pub async fn bundles(&self, peer: &Peer) -> Result<cofide_svid::BundleSet, WorkloadError> {
-        let entries = self.entries(peer).await?;
+        let (_, entries) = self.matching(peer).await?;
         let content = self.datastore.read();
         let federated = federated_bundles(&content, &entries);
         let own = self.authority.read().bundle.clone();

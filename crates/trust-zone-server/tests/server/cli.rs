@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use cofide_api::workload::X509svidRequest;
 use cofide_api::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use cofide_api::workload::{ValidateJwtsvidRequest, X509svidRequest};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -198,6 +198,19 @@ async fn a_process_without_an_entry_is_told_of_once_with_the_commands_that_give_
     let lines: Vec<String> = eventually("the line", told, |lines: &Vec<String>| !lines.is_empty()).await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains(&selectors) && lines[0].contains("attestation-policy-binding add"), "{}", lines[0]);
+}
+
+#[tokio::test]
+async fn a_process_that_only_checks_a_token_needs_no_entry_and_is_not_told_of() {
+    let program = Program::start().await;
+    let mut client = SpiffeWorkloadApiClient::with_interceptor(channel(&program.workload_socket()).await, with_security_header);
+    let request = ValidateJwtsvidRequest { audience: "x".into(), svid: "no token".into() };
+    assert_eq!(client.validate_jwtsvid(request).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(program.child.id().unwrap()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let log = async || program.log.lock().unwrap().join("\n");
+    let log = eventually("the last line", log, |log: &String| log.contains("stopping")).await;
+    assert!(!log.contains("no entry has selectors"), "{log}");
 }
 
 #[tokio::test]
