@@ -72,6 +72,7 @@ struct Measured {
     snapshot: Duration,
     snapshot_bytes: u64,
     snapshot_usage: Usage,
+    snapshot_driver_cpu: Duration,
     change: Duration,
     change_bytes: u64,
     change_cpu: Duration,
@@ -91,13 +92,13 @@ impl Size {
 
     async fn measure<E: Envoy>(&self, name: &'static str, command: Command, file: &Path) -> anyhow::Result<Measured> {
         let mut peer = Peer::start(name, command, file).await?;
-        let before = peer.usage()?;
+        let (before, driver_before) = (peer.usage()?, Usage::of(std::process::id())?);
         let began = Instant::now();
         let mut streams = Streams::open::<E>(peer.address, self.streams, self.clusters).await?;
         streams.all_have_everything().await?;
         let snapshot = began.elapsed();
         let snapshot_bytes = streams.bytes();
-        let after_snapshot = peer.usage()?;
+        let (after_snapshot, driver_after) = (peer.usage()?, Usage::of(std::process::id())?);
 
         let began = Instant::now();
         for change in 0..self.changes {
@@ -110,6 +111,7 @@ impl Size {
         Ok(Measured {
             snapshot,
             snapshot_bytes,
+            snapshot_driver_cpu: driver_after.cpu - driver_before.cpu,
             snapshot_usage: Usage { cpu: after_snapshot.cpu - before.cpu, ..after_snapshot },
             change: began.elapsed() / changes,
             change_bytes: (streams.bytes() - snapshot_bytes) / u64::from(changes),
@@ -129,6 +131,7 @@ fn print(ours: &[Measured], theirs: &[Measured]) {
     };
     row("everything to all streams", "ms", &|run| milliseconds(run.snapshot));
     row("  CPU", "ms", &|run| milliseconds(run.snapshot_usage.cpu));
+    row("  CPU of the clients", "ms", &|run| milliseconds(run.snapshot_driver_cpu));
     row("  sent", "MB", &|run| run.snapshot_bytes as f64 / 1e6);
     row("  peak memory", "MiB", &|run| run.snapshot_usage.peak_kib as f64 / 1024.0);
     row("one endpoint to all streams, acknowledged", "ms", &|run| milliseconds(run.change));

@@ -45,7 +45,13 @@ impl Peer {
     }
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.process.id()));
+        Usage::of(self.process.id())
+    }
+}
+
+impl Usage {
+    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}"));
         // The fields after the program's name, which may hold anything: user and system time are the 14th and 15th of all.
         let stat = read("stat")?;
         let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
@@ -53,7 +59,7 @@ impl Peer {
         let status = read("status")?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM in /proc/PID/status")?;
         let peak_kib = peak.trim().trim_end_matches(" kB").parse()?;
-        Ok(Usage { cpu: TICK * ticks, peak_kib })
+        Ok(Self { cpu: TICK * ticks, peak_kib })
     }
 }
 
