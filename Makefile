@@ -1,7 +1,7 @@
 # Every target does its own set-up. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bench lint docs clean build envoy crd
+.PHONY: help demo test test-fast bench lab lab-down lab-parts lint docs clean build envoy crd
 
 # cargo-deny is built once into this folder, so that nothing outside the checkout changes.
 TOOLS := .cache/tools
@@ -35,6 +35,21 @@ bench: ## benchmarks beside CoreDNS and go-control-plane, in turns (builds both 
 	@lab/coredns/install >/dev/null
 	@lab/go-control-plane/install >/dev/null
 	cargo bench -p cofide-bench
+
+# Namespaces of the network need root; the parts stay in the cache of who asks for them.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,PATH,XDG_CACHE_HOME,COFIDE_CACHE)
+
+lab: envoy lab-parts ## three Kubernetes clusters, two of them with Istio, left running; make lab-down ends them
+	@lab/network/install
+	cargo build -p cofide-testkit --example lab
+	@$(SUDO) target/debug/examples/lab up
+
+lab-down: ## end what make lab has started
+	cargo build -p cofide-testkit --example lab
+	@$(SUDO) target/debug/examples/lab down
+
+lab-parts: ## build etcd, Kubernetes, Istio and Helm (a quarter of an hour, once for all checkouts)
+	@for part in etcd kubernetes istio helm; do lab/$$part/install > /dev/null || exit; done
 
 lint: $(TOOLS)/bin/cargo-deny ## formatting, clippy, dependency rules
 	cargo fmt --all --check

@@ -172,6 +172,42 @@ async fn nothing_is_left_of_a_lab_that_a_panic_ended() {
     assert!(!folder.exists(), "{} is left", folder.display());
 }
 
+/// Set in a process that starts a cluster and waits to be killed: the file to write into what there is to end.
+const VICTIM: &str = "COFIDE_TEST_VICTIM";
+
+#[tokio::test]
+async fn what_a_killed_process_has_left_is_ended_by_the_next_lab() {
+    if let Some(report) = std::env::var_os(VICTIM) {
+        let lab = Lab::start().unwrap();
+        let cluster = lab.cluster("one").await.unwrap();
+        let processes: Vec<u32> = cluster.processes().into_iter().map(|(_, pid)| pid).collect();
+        let staged = lab.folder().join("report");
+        std::fs::write(&staged, json!([namespaces_of(lab.folder()), processes]).to_string()).unwrap();
+        std::fs::rename(staged, report).unwrap();
+        std::future::pending::<()>().await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report");
+    let mut victim = tokio::process::Command::new(std::env::current_exe().unwrap());
+    victim.args(["--exact", "cluster::what_a_killed_process_has_left_is_ended_by_the_next_lab"]).env(VICTIM, &report);
+    let mut victim = victim.kill_on_drop(true).spawn().unwrap();
+    let report = eventually("the victim has a cluster", LONG_ENOUGH, async || Ok(std::fs::read_to_string(&report)?)).await;
+    let (namespaces, processes): (Vec<String>, Vec<u32>) = serde_json::from_str(&report).unwrap();
+    assert_eq!((namespaces.len(), processes.len()), (2, 2), "{report}");
+    victim.kill().await.unwrap();
+
+    let _next = Lab::start().unwrap();
+    // Another test may have started a lab in between, and be at it.
+    eventually("everything is gone", LONG_ENOUGH, async || {
+        let here = |path: String| std::path::Path::new(&path).exists();
+        let namespaces: Vec<_> = namespaces.iter().filter(|name| here(format!("/run/netns/{name}"))).collect();
+        let processes: Vec<_> = processes.iter().filter(|pid| here(format!("/proc/{pid}"))).collect();
+        anyhow::ensure!(namespaces.is_empty() && processes.is_empty(), "{namespaces:?} {processes:?} are left");
+        Ok(())
+    })
+    .await;
+}
+
 /// The number of a lab is the name of its folder.
 fn namespaces_of(folder: &std::path::Path) -> Vec<String> {
     let hub = format!("cofide-lab-{}", folder.file_name().unwrap().to_str().unwrap());

@@ -13,6 +13,7 @@ async fn istiod_programs_a_passthrough_gateway_from_objects_written_by_hand() {
     let cluster = lab.cluster("server").await.unwrap().with_istiod(&Mesh::new("a.test")).await.unwrap();
     let gateway = Proxy::new("istio-system", "istio-ingressgateway", &zone.socket).label("istio", "ingressgateway");
     let gateway = cluster.istio_gateway(&gateway).await.unwrap();
+    cluster.expose_gateway(&gateway, &[("tls", 15443), ("https", 443)]).await.unwrap();
 
     let server = lab.host("server").unwrap();
     let certificate = Certificate::of(HOSTNAME);

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::network::{ip, name_of_hub, namespaces_of};
+use super::network::{ip, name_of_hub, name_of_link, namespaces_of};
 
-/// Exists in the folder of a lab that outlives its owner.
+/// Exists in the folder of a lab that outlives its owner, and says what it is.
 const KEPT: &str = "kept";
 /// How long processes may take to vanish after they were killed: the kernel has a gigabyte to give back.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,8 +49,8 @@ impl Claim {
         claim.context("256 labs run on this machine already; end some: make lab-down")
     }
 
-    pub(super) fn keep(&self) -> Result<()> {
-        Ok(std::fs::write(self.folder.join(KEPT), "")?)
+    pub(super) fn keep(&self, note: &str) -> Result<()> {
+        Ok(std::fs::write(self.folder.join(KEPT), note)?)
     }
 
     /// Ends the lab, whatever of it is left.
@@ -60,12 +60,14 @@ impl Claim {
 }
 
 /// A lab that its owner has left running.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Kept {
     pub folder: PathBuf,
+    /// What its owner said about it.
+    pub note: String,
     number: u8,
-    /// `None`: its owner is still starting it.
-    lock: Option<std::sync::Arc<File>>,
+    /// `None`: its owner is about to leave.
+    lock: Option<File>,
 }
 
 /// The labs that were left running on this machine.
@@ -74,7 +76,8 @@ pub fn kept() -> Result<Vec<Kept>> {
     for number in 0..=u8::MAX {
         let folder = folder_of(number);
         if lock_path(number).exists() && is_kept(number, &folder) {
-            found.push(Kept { folder, number, lock: try_lock(number)?.map(std::sync::Arc::new) });
+            let note = std::fs::read_to_string(folder.join(KEPT))?;
+            found.push(Kept { folder, note, number, lock: try_lock(number)? });
         }
     }
     Ok(found)
@@ -132,6 +135,8 @@ fn end(number: u8, folder: &Path) -> Result<()> {
     for namespace in &namespaces {
         end_processes(namespace)?;
     }
+    // With the hub its end would go too, but some time later: the next lab of this number would find it.
+    delete_link(&name_of_link(number))?;
     for namespace in &namespaces {
         ip(&["netns", "delete", namespace], "")?;
     }
@@ -139,6 +144,14 @@ fn end(number: u8, folder: &Path) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))
         }
+        _ => Ok(()),
+    }
+}
+
+fn delete_link(name: &str) -> Result<()> {
+    let exists = || Path::new("/sys/class/net").join(name).exists();
+    match exists().then(|| ip(&["link", "delete", name], "")) {
+        Some(Err(error)) if exists() => Err(error),
         _ => Ok(()),
     }
 }

@@ -162,6 +162,7 @@ fn grpc_cluster(name: &str, address: &Value) -> Value {
 /// A running proxy of a mesh.
 pub struct IstioProxy {
     pub envoy: Envoy,
+    proxy: Proxy,
     /// Its pod. In that of a sidecar, connections are redirected to the proxy.
     pub host: Host,
 }
@@ -262,6 +263,21 @@ impl Cluster {
         self.start_proxy("router", proxy, host, &[]).await
     }
 
+    /// Gives a gateway its Service of type LoadBalancer, of the same name, with these ports: name and number. In place of a
+    /// load balancer's address it shows the gateway's own.
+    pub async fn expose_gateway(&self, gateway: &IstioProxy, ports: &[(&str, u16)]) -> Result<()> {
+        let Proxy { namespace, name, labels, .. } = &gateway.proxy;
+        let ports: Vec<_> = ports.iter().map(|(name, port)| json!({ "name": name, "port": port, "targetPort": port })).collect();
+        self.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "namespace": namespace, "name": name, "labels": labels },
+            "spec": { "type": "LoadBalancer", "selector": labels, "ports": ports },
+        }))
+        .await?;
+        self.set_load_balancer(namespace, name, &[json!({ "ip": gateway.host.address })]).await
+    }
+
     /// Starts an Envoy as the sidecar of a pod: every TCP connection from and to the pod is redirected to it.
     pub async fn istio_sidecar(&self, proxy: &Proxy) -> Result<IstioProxy> {
         let host = self.host.network().host(&proxy.name)?;
@@ -282,7 +298,7 @@ impl Cluster {
         } else {
             Envoy::spawn(&name, &bootstrap, &wrapper)?
         };
-        Ok(IstioProxy { envoy, host })
+        Ok(IstioProxy { envoy, proxy: proxy.clone(), host })
     }
 }
 

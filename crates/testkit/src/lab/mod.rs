@@ -31,14 +31,14 @@ mod objects;
 mod parts;
 mod process;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
 pub use claim::{Kept, end_kept, kept};
-pub use cluster::Cluster;
-pub use istio::{IstioProxy, Mesh, Proxy};
+pub use cluster::{Cluster, TOKEN_ISSUER};
+pub use istio::{ISTIO_NAMESPACE, IstioProxy, Mesh, Proxy};
 pub use network::Host;
 pub use objects::Pod;
 pub use parts::install;
@@ -83,11 +83,11 @@ impl Lab {
         self.network.folder()
     }
 
-    /// Leaves everything running when this process ends, until [`end_kept`].
-    pub fn keep(self, clusters: Vec<Cluster>, proxies: Vec<IstioProxy>) -> Result<PathBuf> {
-        let folder = self.network.keep()?;
+    /// Leaves everything running when this process ends, until [`end_kept`]. The note says to whoever finds it what it is.
+    pub fn keep(self, clusters: Vec<Cluster>, proxies: Vec<IstioProxy>, note: &str) -> Result<()> {
+        self.network.keep(note)?;
         // What is forgotten is not dropped, hence not ended.
         std::mem::forget((self, clusters, proxies));
-        Ok(folder)
+        Ok(())
     }
 }

@@ -37,7 +37,7 @@ impl Network {
     pub(super) fn create(claim: Claim) -> Result<Self> {
         let (number, hub) = (claim.number, name_of_hub(claim.number));
         let network = Self { claim, hub: hub.clone(), next: AtomicU8::new(4) };
-        let outer = format!("cofide-lab{number}");
+        let outer = name_of_link(number);
         let batch = format!(
             "netns add {hub}\n\
              link add {outer} type veth peer name outside netns {hub}\n\
@@ -94,9 +94,8 @@ impl Network {
         Ok(Host { name: name.to_owned(), namespace, link, address, folder, network: self.clone() })
     }
 
-    pub(super) fn keep(&self) -> Result<PathBuf> {
-        self.claim.keep()?;
-        Ok(self.claim.folder.clone())
+    pub(super) fn keep(&self, note: &str) -> Result<()> {
+        self.claim.keep(note)
     }
 }
 
@@ -192,6 +191,11 @@ impl Host {
 
 pub(super) fn name_of_hub(number: u8) -> String {
     format!("cofide-lab-{number}")
+}
+
+/// This machine's end of its veth to the hub.
+pub(super) fn name_of_link(number: u8) -> String {
+    format!("cofide-lab{number}")
 }
 
 /// The namespaces of a lab that exist on this machine.
