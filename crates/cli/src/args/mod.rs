@@ -118,9 +118,9 @@ pub(crate) fn without_variables(mistake: &str) -> String {
         Some(format!(" --{} <{value}>", argument.get_long()?))
     });
     let flags: Vec<_> = flags.collect();
-    let line = |line: &str| match line.starts_with("Usage: ") {
-        true => flags.iter().fold(line.to_owned(), |line, flag| line.replace(flag, "")),
-        false => line.to_owned(),
+    let line = |line: &str| {
+        let is_usage = line.starts_with("Usage: ");
+        flags.iter().filter(|_| is_usage).fold(line.to_owned(), |line, flag| line.replace(flag, ""))
     };
     mistake.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
