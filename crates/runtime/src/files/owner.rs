@@ -61,11 +61,12 @@ fn permission(path: &Path, own: Account) -> String {
         return format!("{name} is this user's own with mode {mode:03o}; run: chmod u+rwX {name}");
     }
     let give = match place == path {
-        true => format!("chown -R {} {name}", own.uid),
-        // What lies there belongs to others as well: only what is missing is made for this user.
-        false => format!("install -d -m 0700 -o {} {}", own.uid, path.display()),
+        // Others may have their things in this folder: it is not for us to say that it should be given away.
+        true if metadata.is_dir() => "use a folder that this user may write to".to_owned(),
+        true => format!("run as root: chown {} {name}", own.uid),
+        false => format!("run as root: install -d -m 0700 -o {} {}", own.uid, path.display()),
     };
-    format!("{name} belongs to {owner}, and this program runs as {own}: run it as that user, or run as root: {give}")
+    format!("{name} belongs to {owner}, and this program runs as {own}: run it as that user, or {give}")
 }
 
 #[cfg(test)]
@@ -92,7 +93,10 @@ mod tests {
         let path = folder.path().display();
         let text = permission(folder.path(), stranger);
         assert!(text.contains(&format!("{path} belongs to {owner}")) && text.contains(&stranger.to_string()), "{text}");
-        assert!(text.ends_with(&format!("chown -R {} {path}", stranger.uid)), "{text}");
+        assert!(!text.contains("chown"), "a folder may hold what belongs to others: {text}");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(permission(&file, stranger).ends_with(&format!("chown {} {path}/file", stranger.uid)));
         let missing = permission(&folder.path().join("a/b"), stranger);
         assert!(missing.ends_with(&format!("install -d -m 0700 -o {} {path}/a/b", stranger.uid)), "nothing of others is taken: {missing}");
         assert!(permission(folder.path(), owner).contains("chmod u+rwX"));
