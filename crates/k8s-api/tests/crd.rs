@@ -1,4 +1,5 @@
 //! The definition in the chart is the one that the types make, and one that an API server takes.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeSet;
 
