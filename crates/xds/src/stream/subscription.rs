@@ -93,6 +93,9 @@ impl Subscription {
             self.wildcard = true;
             self.all_dirty = true;
             self.owed = true;
+            // What was given up while it was on its way arrives now as something wanted, and may be gone meanwhile.
+            let on_its_way = self.in_flight.iter().flat_map(|response| &response.resources).map(|resource| resource.shared_name());
+            self.asked.extend(on_its_way.filter(|name| !self.holdings.contains(name)).cloned());
         }
     }
 
@@ -309,10 +312,9 @@ impl Holdings {
     }
 
     fn put(&mut self, name: Arc<str>, held: Held) {
+        self.remove(&name);
         self.version.toggle(held.fingerprint(&name));
-        if let Some(earlier) = self.resources.insert(name.clone(), held) {
-            self.version.toggle(earlier.fingerprint(&name));
-        }
+        self.resources.insert(name, held);
     }
 
     fn retain(&mut self, keep: impl Fn(&str) -> bool) {
