@@ -27,8 +27,9 @@ test: envoy ## all tests, those with real Envoys and the demo included (one need
 	cargo test --workspace
 	demo/run
 
+# Documentation and the example, which starts its programs, are for the full run.
 test-fast: ## the tests that need no Envoy and no root
-	cargo test --workspace --exclude cofide-tests --exclude cofide-bench
+	cargo test --workspace --exclude cofide-tests --exclude cofide-bench --exclude cofide-ping-pong --lib --bins --tests
 	cargo test -p cofide-tests --test plane
 
 bench: ## benchmarks beside CoreDNS and go-control-plane, in turns (builds both once, needs Go)
