@@ -20,7 +20,7 @@ envoy: ## download the pinned Envoy into .cache
 demo: build envoy ## two trust zones on this machine, call by call; KEEP=1 leaves it running
 	@KEEP=$(KEEP) demo/run
 
-test: envoy ## all tests, those with real Envoys and the demo included (one needs root)
+test: envoy lab-parts ## all tests, those with real Envoys, clusters and the demo included (some need root)
 	@lab/network/install
 	@echo "make: building and running all tests (several minutes the first time)" >&2
 	cargo build --workspace --bins

@@ -1,8 +1,9 @@
 //! Clusters without nodes.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cofide_testkit::lab::{Lab, Pod};
+use cofide_testkit::lab::{Cluster, Lab, Pod};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::ListParams;
 use kube::{Api, Client, Config};
@@ -150,12 +151,11 @@ async fn what_an_owner_reference_names_goes_with_its_owner_where_the_garbage_col
 
 #[tokio::test]
 async fn nothing_is_left_of_a_lab_that_a_panic_ended() {
-    let (namespaces, processes, folder) = tokio::spawn(async {
+    let (processes, kubeconfig) = tokio::spawn(async {
         let lab = Lab::start().unwrap();
-        let cluster = lab.cluster("one").await.unwrap();
-        let processes: Vec<u32> = cluster.processes().into_iter().map(|(_, pid)| pid).collect();
-        let seen = (namespaces_of(lab.folder()), processes, lab.folder().to_owned());
-        assert_eq!(seen.0.len(), 2, "a hub and a cluster: {seen:?}");
+        let cluster = lab.cluster(&unique("panicked")).await.unwrap();
+        let seen = (process_ids(&cluster), cluster.kubeconfig().to_owned());
+        assert_eq!((seen.0.len(), seen.1.exists()), (2, true), "{seen:?}");
         let panic = std::panic::AssertUnwindSafe(move || {
             let _in_use = (lab, cluster);
             std::panic::resume_unwind(Box::new("as a failed assertion does"));
@@ -165,11 +165,22 @@ async fn nothing_is_left_of_a_lab_that_a_panic_ended() {
     })
     .await
     .unwrap();
-    let left: Vec<_> = namespaces.iter().filter(|name| std::path::Path::new("/run/netns").join(name).exists()).collect();
-    assert!(left.is_empty(), "{left:?} are left");
-    let alive: Vec<_> = processes.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()).collect();
-    assert!(alive.is_empty(), "the processes {alive:?} are left");
-    assert!(!folder.exists(), "{} is left", folder.display());
+    // The files go last, after the namespaces.
+    assert!(!kubeconfig.exists(), "{} is left", kubeconfig.display());
+    assert_eq!(alive(&processes), Vec::<u32>::new(), "these are left");
+}
+
+/// The number of a lab is free when it has ended, and the next one takes it: only a name tells whose files these are.
+fn unique(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+fn process_ids(cluster: &Cluster) -> Vec<u32> {
+    cluster.processes().into_iter().map(|(_, pid)| pid).collect()
+}
+
+fn alive(processes: &[u32]) -> Vec<u32> {
+    processes.iter().copied().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect()
 }
 
 /// Set in a process that starts a cluster and waits to be killed: the file to write into what there is to end.
@@ -179,10 +190,9 @@ const VICTIM: &str = "COFIDE_TEST_VICTIM";
 async fn what_a_killed_process_has_left_is_ended_by_the_next_lab() {
     if let Some(report) = std::env::var_os(VICTIM) {
         let lab = Lab::start().unwrap();
-        let cluster = lab.cluster("one").await.unwrap();
-        let processes: Vec<u32> = cluster.processes().into_iter().map(|(_, pid)| pid).collect();
+        let cluster = lab.cluster(&unique("victim")).await.unwrap();
         let staged = lab.folder().join("report");
-        std::fs::write(&staged, json!([namespaces_of(lab.folder()), processes]).to_string()).unwrap();
+        std::fs::write(&staged, json!([cluster.kubeconfig(), process_ids(&cluster)]).to_string()).unwrap();
         std::fs::rename(staged, report).unwrap();
         std::future::pending::<()>().await;
     }
@@ -192,25 +202,16 @@ async fn what_a_killed_process_has_left_is_ended_by_the_next_lab() {
     victim.args(["--exact", "cluster::what_a_killed_process_has_left_is_ended_by_the_next_lab"]).env(VICTIM, &report);
     let mut victim = victim.kill_on_drop(true).spawn().unwrap();
     let report = eventually("the victim has a cluster", LONG_ENOUGH, async || Ok(std::fs::read_to_string(&report)?)).await;
-    let (namespaces, processes): (Vec<String>, Vec<u32>) = serde_json::from_str(&report).unwrap();
-    assert_eq!((namespaces.len(), processes.len()), (2, 2), "{report}");
+    let (kubeconfig, processes): (PathBuf, Vec<u32>) = serde_json::from_str(&report).unwrap();
+    assert_eq!((kubeconfig.exists(), alive(&processes).len()), (true, 2), "{report}");
     victim.kill().await.unwrap();
 
     let _next = Lab::start().unwrap();
-    // Another test may have started a lab in between, and be at it.
+    // It may be another test that ends the victim's lab right now.
     eventually("everything is gone", LONG_ENOUGH, async || {
-        let here = |path: String| std::path::Path::new(&path).exists();
-        let namespaces: Vec<_> = namespaces.iter().filter(|name| here(format!("/run/netns/{name}"))).collect();
-        let processes: Vec<_> = processes.iter().filter(|pid| here(format!("/proc/{pid}"))).collect();
-        anyhow::ensure!(namespaces.is_empty() && processes.is_empty(), "{namespaces:?} {processes:?} are left");
+        let left = alive(&processes);
+        anyhow::ensure!(left.is_empty() && !kubeconfig.exists(), "the processes {left:?} or {} are left", kubeconfig.display());
         Ok(())
     })
     .await;
-}
-
-/// The number of a lab is the name of its folder.
-fn namespaces_of(folder: &std::path::Path) -> Vec<String> {
-    let hub = format!("cofide-lab-{}", folder.file_name().unwrap().to_str().unwrap());
-    let names = std::fs::read_dir("/run/netns").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| *name == hub || name.starts_with(&format!("{hub}-"))).collect()
 }

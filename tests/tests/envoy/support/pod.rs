@@ -2,9 +2,10 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, ensure};
+use cofide_testkit::lab::{Host, Lab};
 
 /// Whose connections are not redirected. In a pod that is the proxy's user, 1337; here Envoy has to keep this user, because
 /// that is whom the SPIFFE server knows.
@@ -13,7 +14,7 @@ const PROXY_USER: u32 = 0;
 const APPLICATION_USER: u32 = 1000;
 
 pub(crate) struct Pod {
-    name: String,
+    host: Host,
     /// This side of the link to the pod.
     pub(crate) host_address: Ipv4Addr,
 }
@@ -34,39 +35,22 @@ impl Pod {
     }
 
     pub(crate) fn create() -> anyhow::Result<Self> {
-        let id = std::process::id();
-        let name = format!("cofide{id}");
-        let [.., high, low] = id.to_be_bytes();
-        // 10.88.0.0/16 in blocks of four: this side is .1, the pod's is .2.
-        let block = Ipv4Addr::new(10, 88, high, low & !3);
-        let [host_address, pod_address] = [1, 2].map(|offset| Ipv4Addr::from(u32::from(block) + offset));
-        let pod = Self { name: name.clone(), host_address };
-        let (outer, inner) = (format!("o{id}"), format!("i{id}"));
-        for command in [
-            format!("ip netns add {name}"),
-            format!("ip -n {name} link set lo up"),
-            format!("ip link add {outer} type veth peer name {inner} netns {name}"),
-            format!("ip address add {host_address}/30 dev {outer}"),
-            format!("ip link set {outer} up"),
-            format!("ip -n {name} address add {pod_address}/30 dev {inner}"),
-            format!("ip -n {name} link set {inner} up"),
-            format!("ip -n {name} route add default via {host_address}"),
-        ] {
-            run(&command)?;
-        }
-        run(&format!("ip netns exec {name} nft {}", REDIRECTS.replace("PROXY_USER", &PROXY_USER.to_string())))?;
-        Ok(pod)
+        // The host keeps the network that it is in.
+        let lab = Lab::start()?;
+        let host = lab.host("pod")?;
+        host.nft(&REDIRECTS.replace("PROXY_USER", &PROXY_USER.to_string()))?;
+        Ok(Self { host, host_address: lab.address() })
     }
 
     /// What to put before a command so that it runs in the pod.
     pub(crate) fn wrapper(&self) -> [&str; 4] {
-        ["ip", "netns", "exec", &self.name]
+        self.host.wrapper()
     }
 
     /// Runs a script of bash as an application of the pod; answers what it prints.
     pub(crate) async fn bash(&self, script: &str) -> anyhow::Result<String> {
-        let mut command = tokio::process::Command::new("ip");
-        command.args(["netns", "exec", &self.name, "setpriv", "--reuid", &APPLICATION_USER.to_string(), "--clear-groups"]);
+        let mut command = tokio::process::Command::from(self.host.command("setpriv"));
+        command.args(["--reuid", &APPLICATION_USER.to_string(), "--clear-groups"]);
         let output = command.args(["timeout", "3", "bash", "-c", script]).stdin(Stdio::null()).kill_on_drop(true).output().await?;
         let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         ensure!(output.status.success(), "{}: {printed} {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
@@ -88,29 +72,17 @@ impl Pod {
     }
 }
 
-impl Drop for Pod {
-    fn drop(&mut self) {
-        // The link goes with the namespace.
-        let _ = run(&format!("ip netns delete {}", self.name));
-    }
-}
-
-const REDIRECTS: &str = "add table inet envoy_proxy ; \
-    add chain inet envoy_proxy output { type nat hook output priority 0 ; } ; \
-    add rule inet envoy_proxy output meta skuid PROXY_USER accept ; \
-    add rule inet envoy_proxy output udp dport 53 redirect to :15053 ; \
-    add rule inet envoy_proxy output tcp dport 53 redirect to :15053 ; \
-    add rule inet envoy_proxy output tcp dport { 10000, 9901 } accept ; \
-    add rule inet envoy_proxy output ip daddr 127.0.0.0/8 meta l4proto tcp redirect to :10000 ; \
-    add rule inet envoy_proxy output ip6 daddr ::1 meta l4proto tcp redirect to :10000";
+const REDIRECTS: &str = "\
+add table inet envoy_proxy
+add chain inet envoy_proxy output { type nat hook output priority 0 ; }
+add rule inet envoy_proxy output meta skuid PROXY_USER accept
+add rule inet envoy_proxy output udp dport 53 redirect to :15053
+add rule inet envoy_proxy output tcp dport 53 redirect to :15053
+add rule inet envoy_proxy output tcp dport { 10000, 9901 } accept
+add rule inet envoy_proxy output ip daddr 127.0.0.0/8 meta l4proto tcp redirect to :10000
+add rule inet envoy_proxy output ip6 daddr ::1 meta l4proto tcp redirect to :10000
+";
 
 fn is_file(folder: &Path, name: &str) -> bool {
     folder.join(name).is_file()
-}
-
-fn run(command: &str) -> anyhow::Result<()> {
-    let mut words = command.split_whitespace();
-    let output = Command::new(words.next().context("a command has a first word")?).args(words).output()?;
-    ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
 }
