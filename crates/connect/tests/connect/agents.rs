@@ -196,8 +196,10 @@ async fn agents_are_listed_with_who_they_are_whether_they_are_there_and_how_far_
     let plane = Plane::start().await;
     let admin = plane.admin().await;
     let (a, b) = (plane.zone("a").await, plane.zone("b").await);
-    let one = plane.joined(&a, "one").await;
     plane.joined(&b, "two").await;
+    let cluster = plane.cluster(&a, "one").await;
+    let token = plane.join_token(&a, &cluster).await;
+    register(&plane, introduction(&a, &cluster, &token)).await.unwrap();
     let agents = async || {
         let filter = list_agent_statuses_request::Filter { trust_zone_id: Some(a.id.clone()), cluster_id: None };
         let request = ListAgentStatusesRequest { filter: Some(filter) };
@@ -206,19 +208,20 @@ async fn agents_are_listed_with_who_they_are_whether_they_are_there_and_how_far_
         found.remove(0)
     };
     let before = agents().await;
-    assert_eq!(before.agent.as_ref().unwrap().cluster_id(), one.id);
+    assert_eq!(before.agent.as_ref().unwrap().cluster_id(), cluster);
     assert!(before.spiffe_id.is_empty() && !before.connected && before.last_seen_at.is_none(), "it has only joined: {before:#?}");
     assert!(before.applied_revision.is_none() && before.outstanding > 0, "{before:#?}");
 
-    let mut stream = crate::plan_stream::Follower::open(&one.agent, &Default::default()).await;
+    let agent = plane.workload(a.authority.agent("one")).await;
+    let mut stream = crate::plan_stream::Follower::open(&agent, &Default::default()).await;
     stream.settle().await;
     let status = AgentStatus { status: Some(1), status_message: Some("0 exported, 0 imported".into()), last_updated: Some(1) };
-    one.agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status.clone()) }).await.unwrap();
+    agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status.clone()) }).await.unwrap();
     let present = eventually(&agents, |status| status.applied_revision.is_some()).await;
     assert_eq!(present.spiffe_id, "spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent");
     assert!(present.connected && present.outstanding == 0 && present.reported == Some(status), "{present:#?}");
 
-    drop((stream, one));
+    drop((stream, agent));
     let gone = eventually(&agents, |status| !status.connected).await;
     assert!(gone.last_seen_at.unwrap().seconds >= present.last_seen_at.unwrap().seconds);
     assert!(gone.applied_revision.is_some(), "nothing has changed since: {gone:#?}");
