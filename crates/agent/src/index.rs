@@ -194,7 +194,7 @@ impl Index {
                         _ => None,
                     };
                     let (origin, age, generation) = (object.origin.clone(), object.age, object.generation);
-                    view.services.push(ServiceObject { key: key.clone(), origin, age, generation, spec, problems });
+                    view.services.push(ServiceObject { key: key.clone(), origin, age, generation, spec, problems, backing: None });
                 }
                 (Kind::WorkloadEntry, valid) => {
                     for problem in problems {

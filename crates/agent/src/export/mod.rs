@@ -22,7 +22,7 @@ use cofide_k8s_api::ServiceSpec;
 
 use crate::desired::{Backend, GatewayRoute};
 use crate::own_cluster::OwnCluster;
-use crate::view::{ClusterView, ObjectKey, Origin, ServiceObject};
+use crate::view::{Backing, ClusterView, ObjectKey, Origin, ServiceObject};
 
 pub use registration::ServiceRegistration;
 
@@ -57,6 +57,8 @@ pub struct Offer {
     pub backends: BTreeSet<Backend>,
     /// Workloads that carry the labels but cannot be used, and why.
     pub unusable: Vec<String>,
+    /// What the cluster has behind the service; absent on a host.
+    pub backing: Option<Backing>,
 }
 
 impl Offer {
@@ -115,8 +117,12 @@ fn decide(
         return Decision::Conflict { hostname: spec.hostname.clone(), with: with.clone() };
     }
     taken.insert(spec.hostname.clone(), object.key.clone());
-    let (backends, unusable) = backends::backends(spec, &view.workloads);
-    Decision::Offered(Box::new(Offer { service: service(cluster, gateways, spec), backends, unusable }))
+    let (backends, unusable) = match &object.backing {
+        Some(backing) => (backing.backends.clone(), Vec::new()),
+        None => backends::backends(spec, &view.workloads),
+    };
+    let backing = object.backing.clone();
+    Decision::Offered(Box::new(Offer { service: service(cluster, gateways, spec), backends, unusable, backing }))
 }
 
 fn service(cluster: &OwnCluster, gateways: &[Gateway], spec: &ServiceSpec) -> FederatedService {

@@ -39,7 +39,7 @@ fn spec(name: &str) -> ServiceSpec {
 
 fn object(name: &str, age: u64, spec: Option<ServiceSpec>) -> ServiceObject {
     let key = ObjectKey { kind: Kind::FederatedService, namespace: "demo".to_owned(), name: name.to_owned() };
-    ServiceObject { key, origin: Origin::File(format!("{name}.yaml").into()), age, generation: 1, spec, problems: vec![] }
+    ServiceObject { key, origin: Origin::File(format!("{name}.yaml").into()), age, generation: 1, spec, problems: vec![], backing: None }
 }
 
 fn workload(name: &str, namespace: &str, labels: &[(&str, &str)]) -> Workload {

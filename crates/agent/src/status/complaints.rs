@@ -29,9 +29,10 @@ impl Complaints {
     /// Tells what has changed since the last time.
     pub fn update(&mut self, exports: &[(&Export, Vec<Condition>)], problems: &BTreeMap<Origin, Vec<String>>) {
         let now = complaints(exports, problems);
-        let exists = |(Origin::File(file), object): &Subject| match object {
-            Some(key) => exports.iter().any(|(export, _)| export.key == *key),
-            None => file.exists(),
+        let exists = |(origin, object): &Subject| match (object, origin) {
+            (Some(key), _) => exports.iter().any(|(export, _)| export.key == *key),
+            (None, Origin::File(file)) => file.exists(),
+            (None, Origin::Object { key, .. }) => exports.iter().any(|(export, _)| export.key == *key),
         };
         for news in news(&self.0, &now, exists) {
             news.tell();
@@ -77,6 +78,15 @@ impl News<'_> {
                 status = %status_file(file).display(),
                 "a manifest does not take effect as it is written; its status file says all"
             ),
+            Self::Wrong { subject: (origin @ Origin::Object { .. }, _), reasons } => tracing::warn!(
+                object = %origin,
+                reason = reasons.first(),
+                more = reasons.len().saturating_sub(1),
+                "an object does not take effect as it is written; its status says all"
+            ),
+            Self::Mended { subject: (origin @ Origin::Object { .. }, _) } => {
+                tracing::info!(object = %origin, "the object takes effect as it is written");
+            }
             Self::Mended { subject: (origin, object) } => {
                 tracing::info!(file = %origin, object = name(object), "the manifest takes effect as it is written");
             }

@@ -54,11 +54,14 @@ pub fn render(
     now: &str,
 ) -> StatusFiles {
     let mut documents: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
-    for (Origin::File(file), problems) in problems {
+    for (origin, problems) in problems {
+        let Origin::File(file) = origin else { continue };
         documents.entry(file).or_default().push(yaml(&ManifestProblems { kind: "ManifestProblems", file: file_name(file), problems }));
     }
     let mut before = std::mem::take(history);
     for (export, conditions) in exports {
+        // The status of an object is in the object.
+        let Origin::File(file) = &export.origin else { continue };
         let generation = i64::try_from(export.generation).ok();
         let mut written = before.0.remove(&export.key).unwrap_or_default();
         for condition in conditions {
@@ -85,7 +88,6 @@ pub fn render(
                 ..FederatedServiceStatus::default()
             },
         };
-        let Origin::File(file) = &export.origin;
         documents.entry(file).or_default().push(yaml(&document));
     }
     documents.into_iter().map(|(manifest, documents)| (status_file(manifest), format!("{HEADER}{}", documents.join("---\n")))).collect()
