@@ -1,0 +1,77 @@
+{{/* Names as `helm create` makes them: a release whose name contains the chart's gives the fullname. */}}
+{{- define "cofide-agent.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Room is left for the suffixes -xds and -dns. */}}
+{{- define "cofide-agent.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "cofide-agent.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "cofide-agent.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "cofide-agent.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "cofide-agent.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "cofide-agent.serviceAccountName" -}}
+{{- default (ternary (include "cofide-agent.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "cofide-agent.image" -}}
+{{- with .Values.image.registry }}{{ . }}/{{ end }}{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+
+{{/* "::" and a port make "[::]:18001". */}}
+{{- define "cofide-agent.listen" -}}
+{{- $address := .address }}
+{{- if contains ":" $address }}[{{ $address }}]{{ else }}{{ $address }}{{ end }}:{{ .port }}
+{{- end }}
+
+{{- define "cofide-agent.xdsPort" -}}
+{{- default .Values.xdsServer.service.port .Values.xdsServer.service.targetPort }}
+{{- end }}
+
+{{/* The Secret with the bootstrap file; empty where there is none. */}}
+{{- define "cofide-agent.bootstrapSecret" -}}
+{{- if .Values.bootstrap.existingSecret }}
+{{- .Values.bootstrap.existingSecret }}
+{{- else if .Values.bootstrap.connect.bundle }}
+{{- printf "%s-bootstrap" (include "cofide-agent.fullname" .) }}
+{{- end }}
+{{- end }}
+
+{{/* The bootstrap file, from the same values as the environment. */}}
+{{- define "cofide-agent.bootstrap" -}}
+{{- $env := .Values.agent.env }}
+{{- range $key := list "COFIDE_CONNECT_URL" "TRUST_ZONE_ID" "TRUST_DOMAIN" "CLUSTER_ID" "COFIDE_AGENT_CLUSTER_NAME" "AGENT_TOKEN" }}
+{{- if not (get $env $key) }}
+{{- fail (printf "agent.env.%s is empty, and bootstrap.connect needs it; cofidectl agent helm-values --with-join-token prints all of them" $key) }}
+{{- end }}
+{{- end }}
+{{- $file := dict
+  "connect_url" ($env.COFIDE_CONNECT_URL | toString)
+  "trust_zone_id" ($env.TRUST_ZONE_ID | toString)
+  "trust_domain" ($env.TRUST_DOMAIN | toString)
+  "cluster_id" ($env.CLUSTER_ID | toString)
+  "cluster_name" ($env.COFIDE_AGENT_CLUSTER_NAME | toString)
+  "agent_token" ($env.AGENT_TOKEN | toString)
+  "connect_trust_domain" (regexReplaceAll "^spiffe://([^/]+).*$" .Values.bootstrap.connect.spiffeID "${1}")
+  "connect_spiffe_id" .Values.bootstrap.connect.spiffeID
+  "connect_bundle" .Values.bootstrap.connect.bundle
+}}
+{{- toYaml $file }}
+{{- end }}
