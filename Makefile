@@ -27,9 +27,9 @@ test: envoy lab-parts ## all tests, those with real Envoys, clusters and the dem
 	cargo test --workspace
 	demo/run
 
-# Documentation and the example, which starts its programs, are for the full run.
+# Documentation and the example, which starts its programs, are for the full run. Most tests wait more than they compute.
 test-fast: ## the tests that need no Envoy and no root
-	cargo test --workspace --exclude cofide-tests --exclude cofide-bench --exclude cofide-ping-pong --lib --bins --tests
+	RUST_TEST_THREADS=6 cargo test --workspace --exclude cofide-tests --exclude cofide-bench --exclude cofide-ping-pong --lib --bins --tests
 	cargo test -p cofide-tests --test plane
 
 bench: ## benchmarks beside CoreDNS and go-control-plane, in turns (builds both once, needs Go)
