@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use cofide_testkit::lab::{Cluster, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Proxy, end_kept, kept};
+use cofide_testkit::lab::{Cluster, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Proxy, end_orphans, kept};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -25,7 +25,7 @@ async fn up() -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let lab = Lab::start()?;
+    let lab = Lab::start()?.to_be_kept();
     println!("Starting three clusters");
     let (server, client, plain) =
         tokio::try_join!(with_istio(&lab, "server"), with_istio(&lab, "client"), async { lab.cluster("plain").await })?;
@@ -84,12 +84,13 @@ fn describe(note: &mut String, cluster: &Cluster, gateways: &[IstioProxy]) -> Re
 }
 
 fn down() -> Result<()> {
-    let ended = end_kept()?;
-    if ended.is_empty() {
+    let labs = kept()?;
+    if labs.is_empty() {
         println!("No clusters are up.");
     }
-    for folder in ended {
-        println!("Ended the clusters of {}.", folder.display());
+    for lab in labs {
+        lab.end()?;
+        println!("Ended the clusters of {}.", lab.folder.display());
     }
-    Ok(())
+    end_orphans()
 }

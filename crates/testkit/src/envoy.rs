@@ -62,19 +62,27 @@ impl Envoy {
     /// Starts an Envoy with any bootstrap that has an admin page on port 0. `wrapper` is a command that runs what follows it,
     /// such as `["ip", "netns", "exec", "client"]`; the admin page has to stay reachable from here.
     pub async fn start_with(name: &str, bootstrap: &str, wrapper: &[&str]) -> anyhow::Result<Self> {
-        let mut envoy = Self::spawn(name, bootstrap, wrapper)?;
-        envoy.admin = match envoy.wait_for_admin().await {
+        Self::spawn(name, bootstrap, wrapper)?.live().await
+    }
+
+    /// Waits until it is live.
+    pub(crate) async fn live(mut self) -> anyhow::Result<Self> {
+        self.admin = match self.wait_for_admin().await {
             Ok(admin) => admin,
-            Err(error) => anyhow::bail!("{error:#}\n{}", envoy.log_tail()),
+            Err(error) => anyhow::bail!("{error:#}\n{}", self.log_tail()),
         };
-        envoy.until("it is live", "/ready", |answer| answer.starts_with("LIVE")).await;
-        Ok(envoy)
+        self.until("it is live", "/ready", |answer| answer.starts_with("LIVE")).await;
+        Ok(self)
     }
 
     /// Starts an Envoy whose admin page cannot be reached from here, and does not wait for it.
     pub fn spawn(name: &str, bootstrap: &str, wrapper: &[&str]) -> anyhow::Result<Self> {
+        Self::spawn_in(tempfile::tempdir()?, name, bootstrap, wrapper)
+    }
+
+    /// As [`Self::spawn`], with its files in this folder.
+    pub(crate) fn spawn_in(folder: TempDir, name: &str, bootstrap: &str, wrapper: &[&str]) -> anyhow::Result<Self> {
         let binary = binary()?;
-        let folder = tempfile::tempdir()?;
         let file = |name: &str| folder.path().join(name);
         std::fs::write(file("bootstrap.json"), bootstrap)?;
         let log = std::fs::File::create(file("log"))?;

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cofide_testkit::lab::{Cluster, Lab, Pod};
+use cofide_testkit::lab::{Cluster, ISTIO_NAMESPACE, Lab, Mesh, Pod, Proxy};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,12 +83,12 @@ async fn a_service_account_may_do_what_its_role_says_and_nothing_else() {
     let cluster = lab.cluster("one").await.unwrap();
     cluster.apply_yaml(READER).await.unwrap();
     let kubeconfig = cluster.service_account_kubeconfig("demo", "reader").await.unwrap();
-    let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(Client::try_from(config).unwrap(), "demo");
     // RBAC learns of new roles by a watch.
     eventually("the reader may list", LONG_ENOUGH, async || Ok(maps.list(&ListParams::default()).await?)).await;
-    let refused = maps.delete("anything", &Default::default()).await.unwrap_err();
+    let refused = maps.delete("anything", &DeleteParams::default()).await.unwrap_err();
     assert!(matches!(&refused, kube::Error::Api(status) if status.code == 403), "{refused}");
 }
 
@@ -180,27 +181,68 @@ fn process_ids(cluster: &Cluster) -> Vec<u32> {
 }
 
 fn alive(processes: &[u32]) -> Vec<u32> {
-    processes.iter().copied().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect()
+    // What has ended has no program, also where nobody has asked for its exit code yet.
+    processes.iter().copied().filter(|pid| Path::new(&format!("/proc/{pid}/exe")).exists()).collect()
 }
 
-/// Set in a process that starts a cluster and waits to be killed: the file to write into what there is to end.
-const VICTIM: &str = "COFIDE_TEST_VICTIM";
+/// Set in a process that a test starts from its own program: the file to write into what there is to end.
+const REPORT: &str = "COFIDE_TEST_REPORT";
+
+/// Runs a test of this program in another process, which does its part there.
+fn in_another_process(test: &str, report: &Path) -> tokio::process::Child {
+    let mut process = tokio::process::Command::new(std::env::current_exe().unwrap());
+    process.args(["--exact", test]).env(REPORT, report).kill_on_drop(true).spawn().unwrap()
+}
+
+/// Whole at once: it is waited for.
+fn write_report(folder: &Path, report: impl AsRef<Path>, content: &serde_json::Value) {
+    let staged = folder.join("report");
+    std::fs::write(&staged, content.to_string()).unwrap();
+    std::fs::rename(staged, report).unwrap();
+}
+
+#[tokio::test]
+async fn a_lab_that_is_kept_outlives_its_process_until_it_is_ended() {
+    if let Some(report) = std::env::var_os(REPORT) {
+        let lab = Lab::start().unwrap().to_be_kept();
+        let cluster = lab.cluster(&unique("kept")).await.unwrap().with_istiod(&Mesh::new("a.test")).await.unwrap();
+        // Nobody serves SDS: it runs, and waits.
+        let proxy = Proxy::new(ISTIO_NAMESPACE, "istio-ingressgateway", lab.folder().join("none.sock"));
+        let gateway = cluster.istio_gateway(&proxy).await.unwrap();
+        let mut processes = process_ids(&cluster);
+        processes.extend(gateway.envoy.pid());
+        write_report(lab.folder(), report, &json!([cluster.kubeconfig(), processes]));
+        return lab.keep(vec![cluster], vec![gateway], "of a test").unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report");
+    let mut owner = in_another_process("cluster::a_lab_that_is_kept_outlives_its_process_until_it_is_ended", &report);
+    assert!(owner.wait().await.unwrap().success());
+    let (kubeconfig, processes): (PathBuf, Vec<u32>) = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+
+    let _next = Lab::start().unwrap();
+    assert_eq!((alive(&processes), processes.len()), (processes.clone(), 4), "etcd, API server, istiod, Envoy");
+    let client = Config::from_custom_kubeconfig(Kubeconfig::read_from(&kubeconfig).unwrap(), &KubeConfigOptions::default()).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(Client::try_from(client).unwrap());
+    namespaces.get(ISTIO_NAMESPACE).await.unwrap();
+
+    let kept = cofide_testkit::lab::kept().unwrap().into_iter().find(|lab| kubeconfig.starts_with(&lab.folder)).unwrap();
+    assert_eq!(kept.note, "of a test");
+    kept.end().unwrap();
+    assert_eq!((alive(&processes), kubeconfig.exists()), (vec![], false), "something is left");
+}
 
 #[tokio::test]
 async fn what_a_killed_process_has_left_is_ended_by_the_next_lab() {
-    if let Some(report) = std::env::var_os(VICTIM) {
+    if let Some(report) = std::env::var_os(REPORT) {
         let lab = Lab::start().unwrap();
         let cluster = lab.cluster(&unique("victim")).await.unwrap();
-        let staged = lab.folder().join("report");
-        std::fs::write(&staged, json!([cluster.kubeconfig(), process_ids(&cluster)]).to_string()).unwrap();
-        std::fs::rename(staged, report).unwrap();
+        write_report(lab.folder(), report, &json!([cluster.kubeconfig(), process_ids(&cluster)]));
         std::future::pending::<()>().await;
     }
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report");
-    let mut victim = tokio::process::Command::new(std::env::current_exe().unwrap());
-    victim.args(["--exact", "cluster::what_a_killed_process_has_left_is_ended_by_the_next_lab"]).env(VICTIM, &report);
-    let mut victim = victim.kill_on_drop(true).spawn().unwrap();
+    let mut victim = in_another_process("cluster::what_a_killed_process_has_left_is_ended_by_the_next_lab", &report);
     let report = eventually("the victim has a cluster", LONG_ENOUGH, async || Ok(std::fs::read_to_string(&report)?)).await;
     let (kubeconfig, processes): (PathBuf, Vec<u32>) = serde_json::from_str(&report).unwrap();
     assert_eq!((kubeconfig.exists(), alive(&processes).len()), (true, 2), "{report}");

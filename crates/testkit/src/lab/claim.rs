@@ -3,7 +3,7 @@
 //! Whoever holds the lock of `<n>.lock` owns lab n: its folder, its namespaces, and every process in them. The kernel drops the
 //! lock with its holder, however that ends; so a lab whose lock can be had is an orphan, unless its owner said that it be kept.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -60,14 +60,22 @@ impl Claim {
 }
 
 /// A lab that its owner has left running.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Kept {
     pub folder: PathBuf,
     /// What its owner said about it.
     pub note: String,
     number: u8,
-    /// `None`: its owner is about to leave.
-    lock: Option<File>,
+}
+
+impl Kept {
+    /// Ends it; nothing happens where another process is faster.
+    pub fn end(&self) -> Result<()> {
+        // Whoever has the lock looks at it for a moment, or is about to leave it.
+        let lock = open_lock(self.number)?;
+        lock.lock().with_context(|| format!("cannot lock {}", lock_path(self.number).display()))?;
+        if is_kept(self.number, &self.folder) { end(self.number, &self.folder) } else { Ok(()) }
+    }
 }
 
 /// The labs that were left running on this machine.
@@ -75,24 +83,18 @@ pub fn kept() -> Result<Vec<Kept>> {
     let mut found = Vec::new();
     for number in 0..=u8::MAX {
         let folder = folder_of(number);
-        if lock_path(number).exists() && is_kept(number, &folder) {
-            let note = std::fs::read_to_string(folder.join(KEPT))?;
-            found.push(Kept { folder, note, number, lock: try_lock(number)? });
+        if is_kept(number, &folder) {
+            // Another process may be ending it.
+            let note = std::fs::read_to_string(folder.join(KEPT)).unwrap_or_default();
+            found.push(Kept { folder, note, number });
         }
     }
     Ok(found)
 }
 
-/// Ends the labs that were left running, and those that a killed process has left. Gives the folders of the former.
-pub fn end_kept() -> Result<Vec<PathBuf>> {
-    let mut ended = Vec::new();
-    for lab in kept()?.into_iter().filter(|lab| lab.lock.is_some()) {
-        end(lab.number, &lab.folder)?;
-        ended.push(lab.folder);
-    }
-    // A claim ends orphans.
-    Claim::next()?.end()?;
-    Ok(ended)
+/// Ends what a killed process has left, as every start of a lab does.
+pub fn end_orphans() -> Result<()> {
+    Claim::next()?.end()
 }
 
 fn root() -> PathBuf {
@@ -113,15 +115,19 @@ fn is_kept(number: u8, folder: &Path) -> bool {
 }
 
 fn try_lock(number: u8) -> Result<Option<File>> {
+    let file = open_lock(number)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", lock_path(number).display())),
+    }
+}
+
+fn open_lock(number: u8) -> Result<File> {
     make_folder(&root())?;
     let path = lock_path(number);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
-    }
+    file.with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Others may pass through, to a socket that they know of, and read nothing.

@@ -292,15 +292,19 @@ impl Cluster {
         self.run_pod(&proxy.pod(&host)).await?;
         let bootstrap = proxy.bootstrap(kind, &host, self).to_string();
         let name = format!("{}.{} of {}", proxy.name, proxy.namespace, self.name());
-        let wrapper: Vec<&str> = host.wrapper().into_iter().chain(prefix.iter().copied()).collect();
-        let envoy = if proxy.sds_socket.exists() {
-            Envoy::start_with(&name, &bootstrap, &wrapper).await?
-        } else {
-            Envoy::spawn(&name, &bootstrap, &wrapper)?
-        };
+        let parent: &[&str] = if host.network().stays() { &PARENT } else { &[] };
+        let wrapper: Vec<&str> = [&host.wrapper()[..], prefix, parent].concat();
+        let folder = tempfile::Builder::new().prefix("envoy-").tempdir_in(&host.folder)?;
+        let mut envoy = Envoy::spawn_in(folder, &name, &bootstrap, &wrapper)?;
+        if proxy.sds_socket.exists() {
+            envoy = envoy.live().await?;
+        }
         Ok(IstioProxy { envoy, proxy: proxy.clone(), host })
     }
 }
+
+/// An Envoy ends itself when its parent does; this one stays.
+const PARENT: [&str; 4] = ["sh", "-c", "\"$@\" & wait", "sh"];
 
 /// Those of istio-init: what leaves the pod goes to 15001, what enters it to 15006.
 const REDIRECTS: &str = "\

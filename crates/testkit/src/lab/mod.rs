@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
-pub use claim::{Kept, end_kept, kept};
+pub use claim::{Kept, end_orphans, kept};
 pub use cluster::{Cluster, TOKEN_ISSUER};
 pub use istio::{ISTIO_NAMESPACE, IstioProxy, Mesh, Proxy};
 pub use network::Host;
@@ -83,7 +83,13 @@ impl Lab {
         self.network.folder()
     }
 
-    /// Leaves everything running when this process ends, until [`end_kept`]. The note says to whoever finds it what it is.
+    /// Says that it is going to be [kept](Self::keep). What starts from now on can do without this process.
+    pub fn to_be_kept(self) -> Self {
+        self.network.let_stay();
+        self
+    }
+
+    /// Leaves everything running when this process ends, until [`Kept::end`]. The note says to whoever finds it what it is.
     pub fn keep(self, clusters: Vec<Cluster>, proxies: Vec<IstioProxy>, note: &str) -> Result<()> {
         self.network.keep(note)?;
         // What is forgotten is not dropped, hence not ended.

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener, TcpStream as
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -31,12 +31,14 @@ pub(super) struct Network {
     hub: String,
     /// The last octet of the address that the next host gets.
     next: AtomicU8,
+    /// Whether its programs are to outlive this process.
+    stays: AtomicBool,
 }
 
 impl Network {
     pub(super) fn create(claim: Claim) -> Result<Self> {
         let (number, hub) = (claim.number, name_of_hub(claim.number));
-        let network = Self { claim, hub: hub.clone(), next: AtomicU8::new(4) };
+        let network = Self { claim, hub: hub.clone(), next: AtomicU8::new(4), stays: AtomicBool::new(false) };
         let outer = name_of_link(number);
         let batch = format!(
             "netns add {hub}\n\
@@ -72,8 +74,7 @@ impl Network {
         let octet = taken.ok().context("a lab has 250 hosts at most")?;
         let address = self.nth(octet);
         let namespace = format!("{}-{octet}", self.hub);
-        let folder = self.claim.folder.join(format!("{octet}-{name}"));
-        std::fs::create_dir_all(&folder)?;
+        let folder = self.new_folder(name, octet)?;
         ip(&["netns", "add", &namespace], "")?;
         let link = format!("host{octet}");
         let batch = format!(
@@ -92,6 +93,28 @@ impl Network {
         );
         ip(&["-n", &namespace, "-batch", "-"], &batch)?;
         Ok(Host { name: name.to_owned(), namespace, link, address, folder, network: self.clone() })
+    }
+
+    /// Called after the host; several clusters may have hosts of one name.
+    fn new_folder(&self, name: &str, octet: u8) -> Result<PathBuf> {
+        let mut folder = self.claim.folder.join(name);
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                folder = self.claim.folder.join(format!("{name}-{octet}"));
+                std::fs::create_dir(&folder)
+            }
+            other => other,
+        }
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    pub(super) fn let_stay(&self) {
+        self.stays.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn stays(&self) -> bool {
+        self.stays.load(Ordering::Relaxed)
     }
 
     pub(super) fn keep(&self, note: &str) -> Result<()> {
