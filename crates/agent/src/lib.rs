@@ -36,6 +36,7 @@ pub mod index;
 pub mod local;
 pub mod observe;
 pub mod own_cluster;
+pub mod permissions;
 pub mod plan;
 pub mod published;
 pub mod reconciler;

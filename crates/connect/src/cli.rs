@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, DEFAULT_FILE};
+use crate::credential;
 
 #[derive(Parser)]
 #[command(
@@ -32,8 +33,17 @@ pub enum Command {
     /// Show configurations
     #[command(subcommand)]
     Config(ConfigCommand<Connect>),
+    /// Print the admin credential that `serve` keeps in its data folder, where no shell can: from a container
+    AdminCredential(AdminCredential),
     /// Print the version
     Version,
+}
+
+#[derive(Args)]
+pub struct AdminCredential {
+    /// The data folder of `serve`
+    #[arg(long, env = "COFIDE_CONNECT_DATA_DIR", value_name = "FOLDER", default_value = "connect-data")]
+    pub data_dir: PathBuf,
 }
 
 /// The program itself.
@@ -64,6 +74,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(launch) => launch.run(),
         Command::Config(command) => command.run(),
+        Command::AdminCredential(AdminCredential { data_dir }) => program::print(&credential::read_text(&data_dir)?),
         Command::Version => program::print_version::<Connect>(),
     }
 }

@@ -11,6 +11,8 @@ use cofide_core::ControlPlaneTrust;
 
 use crate::id;
 
+const FILE: &str = "admin-credential.json";
+
 #[derive(Clone)]
 pub struct AdminCredential {
     pub path: PathBuf,
@@ -21,7 +23,7 @@ pub struct AdminCredential {
 
 /// Makes the file where there is none, and brings an old one up to date, keeping its token.
 pub fn keep(data_dir: &Path, url: &ConnectUrl, trust: ControlPlaneTrust) -> Result<AdminCredential> {
-    let path = data_dir.join("admin-credential.json");
+    let path = data_dir.join(FILE);
     let held = read(&path)?;
     let token = held.as_ref().map_or_else(|| AccessToken::new(id::secret("cofide-admin")), |held| held.access_token.clone());
     let credential = AdminCredential { path, token, is_new: held.is_none() };
@@ -46,6 +48,13 @@ impl AdminCredential {
         }
         credential.write(&self.path).context("cannot write the admin credential")
     }
+}
+
+/// The file as it is, for whoever may read the data folder.
+pub fn read_text(data_dir: &Path) -> Result<String> {
+    let path = data_dir.join(FILE);
+    let text = cofide_runtime::files::read_secret(&path).context("there is no admin credential; `cofide-connect serve` writes it")?;
+    String::from_utf8(text.to_vec()).with_context(|| format!("{} is not a text", path.display()))
 }
 
 fn read(path: &Path) -> Result<Option<Credential>> {
@@ -85,6 +94,14 @@ mod tests {
         again.refresh(&url, rotated.clone()).unwrap();
         let read = Credential::read(&again.path).unwrap();
         assert_eq!((read.connect, read.access_token == first.token), (Some(rotated), true));
+    }
+
+    #[test]
+    fn what_is_printed_is_the_file_and_without_one_the_way_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(format!("{:#}", read_text(folder.path()).unwrap_err()).contains("cofide-connect serve"));
+        let credential = keep(folder.path(), &"127.0.0.1:8443".parse().unwrap(), trust()).unwrap();
+        assert_eq!(read_text(folder.path()).unwrap(), std::fs::read_to_string(credential.path).unwrap());
     }
 
     #[test]

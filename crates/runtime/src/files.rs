@@ -112,13 +112,22 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: Mode) -> Result<(), FileE
     write().map_err(|error| FileError::io("write", path, refused.get().map_or(error, io::Error::from_raw_os_error)))
 }
 
-/// Reads a file that holds a secret; refuses one that the group or others may access.
+/// Whether more than its owner and this process may access a secret.
+///
+/// Root may lend a file to a user by the group: that is how Kubernetes mounts a Secret into a pod that does not run as root
+/// (`fsGroup`), and a process cannot read it by any other way.
+fn is_exposed(mode: u32, owner: Account, own: Account) -> bool {
+    let lent = if owner.is_root() && !own.is_root() { 0o040 } else { 0 };
+    mode & 0o077 & !lent != 0
+}
+
+/// Reads a file that holds a secret; refuses one that the group or others may access, unless root has lent it to this user.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
     // Of the file that is open, not of what the path leads to a moment later.
     let metadata = file.metadata().map_err(at("read", path))?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if is_exposed(mode, Account::of(&metadata), Account::own()) {
         return Err(FileError::Exposed { path: path.to_owned(), mode });
     }
     // Sized once, so that no copy of the secret stays behind in a buffer that was outgrown.
@@ -218,6 +227,23 @@ mod tests {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let error = read_secret(&path).unwrap_err().to_string();
             assert!(error.contains("chmod 600") && error.contains(&format!("mode {mode:03o}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn root_may_lend_a_secret_to_a_user_by_its_group_for_reading_only() {
+        let (root, user, other) = (Account { uid: 0 }, Account { uid: 65532 }, Account { uid: 1000 });
+        for (mode, owner, own, exposed) in [
+            (0o440, root, user, false),
+            (0o640, root, user, false),
+            (0o400, user, user, false),
+            (0o440, user, user, true),
+            (0o440, other, user, true),
+            (0o440, root, root, true),
+            (0o460, root, user, true),
+            (0o444, root, user, true),
+        ] {
+            assert_eq!(is_exposed(mode, owner, own), exposed, "mode {mode:o} of {owner:?} for {own:?}");
         }
     }
 
