@@ -13,7 +13,7 @@ use cofide_testkit::lab::{Cluster, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Proxy
 #[tokio::main]
 async fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
-        Some("up") => up().await,
+        Some("up") => Box::pin(up()).await,
         Some("down") => down(),
         _ => bail!("say `up` or `down`"),
     }

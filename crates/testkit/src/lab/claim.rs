@@ -163,6 +163,7 @@ fn delete_link(name: &str) -> Result<()> {
 }
 
 /// Kills what runs in a namespace, by pid, and waits until it is gone. Not this process, which may have a thread in there.
+#[expect(clippy::disallowed_methods, reason = "a condition with a deadline; and a lab ends in drop, where nothing can be awaited")]
 fn end_processes(namespace: &str) -> Result<()> {
     let start = Instant::now();
     loop {
