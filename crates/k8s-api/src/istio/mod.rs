@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  cluster that exports   ServiceEntry, PeerAuthentication, Gateway, VirtualService, AuthorizationPolicy, DestinationRule
-//!  cluster that imports   ServiceEntry, WorkloadEntry, DestinationRule
+//!  cluster that imports   ServiceEntry, WorkloadEntry, DestinationRule, VirtualService, EnvoyFilter
 //! ```
 //!
 //! A field that is not here is read over, and left to whoever owns it: with server-side apply an object consists of what
@@ -10,10 +10,12 @@
 //! what somebody added inside of a list: [`is_applied`].
 //!
 //! Field names, values and their meaning are those of the Istio API, version 1.31 (`networking.istio.io/v1`,
-//! `security.istio.io/v1`).
+//! `security.istio.io/v1`; an EnvoyFilter is still
+//! `v1alpha3`).
 
 mod authorization_policy;
 mod destination_rule;
+mod envoy_filter;
 mod gateway;
 mod peer_authentication;
 mod service_entry;
@@ -30,16 +32,20 @@ use serde_json::Value;
 use crate::workload_entry::WorkloadEntrySpec;
 
 pub use authorization_policy::{Action, AuthorizationPolicySpec, AuthorizationRule, Condition, From, Operation, Source, To};
-pub use destination_rule::{ClientTls, ClientTlsMode, DestinationRuleSpec, PortSelector, PortTrafficPolicy, TrafficPolicy};
+pub use destination_rule::{
+    ClientTls, ClientTlsMode, ConnectionPool, DestinationRuleSpec, OutlierDetection, PortSelector, PortTrafficPolicy, Subset, TcpKeepalive,
+    TcpSettings, TrafficPolicy,
+};
+pub use envoy_filter::{ApplyTo, ClusterMatch, ConfigPatch, EnvoyFilterSpec, ObjectMatch, Operation as PatchOperation, Patch};
 pub use gateway::{GatewaySpec, Server, ServerTls, ServerTlsMode};
 pub use peer_authentication::{MutualTls, MutualTlsMode, PeerAuthenticationSpec};
 pub use service_entry::{LabelSelector, Location, Resolution, ServiceEntrySpec, ServicePort};
 pub use status::{IstioCondition, IstioStatus};
-pub use virtual_service::{Destination, RouteDestination, TlsMatch, TlsRoute, VirtualServiceSpec};
+pub use virtual_service::{Destination, HttpRoute, RouteDestination, TcpRoute, TlsMatch, TlsRoute, VirtualServiceSpec};
 
 /// Makes an object of a kind, with the API server's metadata around our specification.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident: $group:literal $plural:literal $spec:ty;)*) => {$(
+    ($($(#[$doc:meta])* $kind:ident: $group:literal $version:literal $plural:literal $spec:ty;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, ::serde::Deserialize)]
         // An object may have no specification, and Istio takes that for an empty one.
@@ -61,7 +67,7 @@ macro_rules! kinds {
             fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use ::serde::ser::SerializeStruct;
                 let mut object = serializer.serialize_struct(stringify!($kind), 4)?;
-                object.serialize_field("apiVersion", concat!($group, "/v1"))?;
+                object.serialize_field("apiVersion", concat!($group, "/", $version))?;
                 object.serialize_field("kind", stringify!($kind))?;
                 object.serialize_field("metadata", &self.metadata)?;
                 object.serialize_field("spec", &self.spec)?;
@@ -80,7 +86,7 @@ macro_rules! kinds {
                 $group.into()
             }
             fn version(_: &()) -> ::std::borrow::Cow<'_, str> {
-                "v1".into()
+                $version.into()
             }
             fn plural(_: &()) -> ::std::borrow::Cow<'_, str> {
                 $plural.into()
@@ -104,19 +110,21 @@ macro_rules! kinds {
 
 kinds! {
     /// Admits callers to workloads.
-    AuthorizationPolicy: "security.istio.io" "authorizationpolicies" AuthorizationPolicySpec;
+    AuthorizationPolicy: "security.istio.io" "v1" "authorizationpolicies" AuthorizationPolicySpec;
     /// How proxies connect to a host.
-    DestinationRule: "networking.istio.io" "destinationrules" DestinationRuleSpec;
+    DestinationRule: "networking.istio.io" "v1" "destinationrules" DestinationRuleSpec;
+    /// What Istio's own kinds cannot say, in Envoy's words.
+    EnvoyFilter: "networking.istio.io" "v1alpha3" "envoyfilters" EnvoyFilterSpec;
     /// What a gateway's proxies listen for.
-    Gateway: "networking.istio.io" "gateways" GatewaySpec;
+    Gateway: "networking.istio.io" "v1" "gateways" GatewaySpec;
     /// Whether proxies demand mutual TLS.
-    PeerAuthentication: "security.istio.io" "peerauthentications" PeerAuthenticationSpec;
+    PeerAuthentication: "security.istio.io" "v1" "peerauthentications" PeerAuthenticationSpec;
     /// A host that the mesh knows although Kubernetes does not.
-    ServiceEntry: "networking.istio.io" "serviceentries" ServiceEntrySpec;
+    ServiceEntry: "networking.istio.io" "v1" "serviceentries" ServiceEntrySpec;
     /// Where requests to a host go.
-    VirtualService: "networking.istio.io" "virtualservices" VirtualServiceSpec;
+    VirtualService: "networking.istio.io" "v1" "virtualservices" VirtualServiceSpec;
     /// An address behind a host, as in [`crate::WorkloadEntry`] of a file.
-    WorkloadEntry: "networking.istio.io" "workloadentries" WorkloadEntrySpec;
+    WorkloadEntry: "networking.istio.io" "v1" "workloadentries" WorkloadEntrySpec;
 }
 
 /// Labels that choose workloads of the object's namespace.

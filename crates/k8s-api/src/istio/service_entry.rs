@@ -44,7 +44,9 @@ pub struct LabelSelector {
 #[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
     pub number: u32,
-    /// `TLS`, `TCP`, `HTTP`, `HTTPS`, `GRPC` and others.
+    /// `TLS`, `TCP`, `HTTP`, `HTTPS`, `GRPC` and others; empty: proxies look at what the client says first, and tell HTTP from
+    /// everything else.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub protocol: String,
     /// Of each port of an entry its own; an endpoint's ports are named after it.
     pub name: String,

@@ -76,6 +76,7 @@ fn every_kind_knows_where_the_api_server_keeps_it() {
         [
             "AuthorizationPolicy security.istio.io/v1/authorizationpolicies",
             "DestinationRule networking.istio.io/v1/destinationrules",
+            "EnvoyFilter networking.istio.io/v1alpha3/envoyfilters",
             "Gateway networking.istio.io/v1/gateways",
             "PeerAuthentication security.istio.io/v1/peerauthentications",
             "ServiceEntry networking.istio.io/v1/serviceentries",
@@ -97,6 +98,7 @@ fn what_is_written_is_read_again() {
         let read = match kind {
             "AuthorizationPolicy" => again::<AuthorizationPolicy>(&object),
             "DestinationRule" => again::<DestinationRule>(&object),
+            "EnvoyFilter" => again::<EnvoyFilter>(&object),
             "Gateway" => again::<Gateway>(&object),
             "PeerAuthentication" => again::<PeerAuthentication>(&object),
             "ServiceEntry" => again::<ServiceEntry>(&object),

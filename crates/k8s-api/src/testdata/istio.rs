@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use crate::WorkloadEntrySpec;
 use crate::istio::{
-    Action, AuthorizationPolicy, AuthorizationPolicySpec, AuthorizationRule, ClientTls, ClientTlsMode, Condition, Destination,
-    DestinationRule, DestinationRuleSpec, From, Gateway, GatewaySpec, LabelSelector, Location, MutualTls, MutualTlsMode, Operation,
-    PeerAuthentication, PeerAuthenticationSpec, Port, PortSelector, PortTrafficPolicy, Resolution, RouteDestination, Server, ServerTls,
-    ServerTlsMode, ServiceEntry, ServiceEntrySpec, ServicePort, Source, TlsMatch, TlsRoute, To, TrafficPolicy, VirtualService,
-    VirtualServiceSpec, WorkloadEntry, WorkloadSelector,
+    Action, ApplyTo, AuthorizationPolicy, AuthorizationPolicySpec, AuthorizationRule, ClientTls, ClientTlsMode, ClusterMatch, Condition,
+    ConfigPatch, ConnectionPool, Destination, DestinationRule, DestinationRuleSpec, EnvoyFilter, EnvoyFilterSpec, From, Gateway,
+    GatewaySpec, HttpRoute, LabelSelector, Location, MutualTls, MutualTlsMode, ObjectMatch, Operation, OutlierDetection, Patch,
+    PatchOperation, PeerAuthentication, PeerAuthenticationSpec, Port, PortSelector, PortTrafficPolicy, Resolution, RouteDestination,
+    Server, ServerTls, ServerTlsMode, ServiceEntry, ServiceEntrySpec, ServicePort, Source, Subset, TcpKeepalive, TcpRoute, TcpSettings,
+    TlsMatch, TlsRoute, To, TrafficPolicy, VirtualService, VirtualServiceSpec, WorkloadEntry, WorkloadSelector,
 };
 
 /// For an API server with Istio's definitions and strict field validation, in the namespace `demo`: it knows every field
@@ -46,27 +47,56 @@ pub fn istio_objects() -> Vec<Value> {
     let destination_rule = DestinationRuleSpec {
         host: host(),
         traffic_policy: Some(TrafficPolicy {
+            connection_pool: Some(ConnectionPool {
+                tcp: TcpSettings {
+                    connect_timeout: Some("5s".into()),
+                    tcp_keepalive: Some(TcpKeepalive { time: "30s".into(), interval: "10s".into(), probes: 3 }),
+                },
+            }),
+            outlier_detection: Some(OutlierDetection {
+                split_external_local_origin_errors: true,
+                consecutive_local_origin_failures: 3,
+                consecutive_5xx_errors: 1,
+                interval: "1s".into(),
+                base_ejection_time: "5s".into(),
+                max_ejection_percent: 100,
+            }),
             tls: Some(tls(ClientTlsMode::IstioMutual)),
             port_level_settings: vec![PortTrafficPolicy { port: PortSelector { number: 8443 }, tls: Some(tls(ClientTlsMode::Disable)) }],
         }),
+        subsets: vec![Subset {
+            name: "mtls".into(),
+            labels: labels.clone().into(),
+            traffic_policy: Some(TrafficPolicy { tls: Some(tls(ClientTlsMode::Disable)), ..Default::default() }),
+        }],
         export_to: everywhere(),
         workload_selector: selector(),
+    };
+    let envoy_filter = EnvoyFilterSpec {
+        config_patches: vec![ConfigPatch {
+            apply_to: ApplyTo::Cluster,
+            matches: ObjectMatch { cluster: ClusterMatch { service: host(), port_number: Some(8443), subset: Some("mtls".into()) } },
+            patch: Patch { operation: PatchOperation::Merge, value: json!({ "connect_timeout": "1s" }) },
+        }],
     };
     let gateway = |mode| Server {
         port: Port { number: 15443, protocol: "TLS".into(), name: format!("tls-{mode:?}").to_lowercase() },
         hosts: vec![host()],
         tls: Some(ServerTls { mode: Some(mode) }),
     };
+    let route = || vec![RouteDestination { destination: Destination { host: host(), ..Default::default() }, weight: None }];
     let virtual_service = VirtualServiceSpec {
         hosts: vec![host()],
         gateways: vec!["demo/server".into()],
         tls: vec![TlsRoute {
             matches: vec![TlsMatch { sni_hosts: vec![host()], port: Some(15443), gateways: vec!["demo/server".into()] }],
             route: vec![RouteDestination {
-                destination: Destination { host: host(), port: Some(PortSelector { number: 8443 }) },
+                destination: Destination { host: host(), subset: Some("mtls".into()), port: Some(PortSelector { number: 8443 }) },
                 weight: Some(100),
             }],
         }],
+        http: vec![HttpRoute { route: route(), timeout: Some("0s".into()) }],
+        tcp: vec![TcpRoute { route: route() }],
         export_to: everywhere(),
     };
     let peer_authentication = PeerAuthenticationSpec {
@@ -93,6 +123,7 @@ pub fn istio_objects() -> Vec<Value> {
         )),
         json!(WorkloadEntry::new(metadata(), endpoint)),
         json!(DestinationRule::new(metadata(), destination_rule)),
+        json!(EnvoyFilter::new(metadata(), envoy_filter)),
         json!(Gateway::new(
             metadata(),
             GatewaySpec {
