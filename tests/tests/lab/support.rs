@@ -95,10 +95,12 @@ impl Certificate {
         TlsAcceptor::from(Arc::new(config.unwrap()))
     }
 
-    fn client(&self) -> TlsConnector {
+    fn client(&self, alpn: &[&str]) -> TlsConnector {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
-        TlsConnector::from(Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        TlsConnector::from(Arc::new(config))
     }
 }
 
@@ -125,9 +127,14 @@ pub(crate) fn echo(listener: TcpListener, certificate: Option<&Certificate>) {
 
 /// Says something over TLS, with the hostname as SNI, and hears it again from who holds this certificate.
 pub(crate) async fn call_tls(address: SocketAddr, hostname: &str, certificate: &Certificate) -> Result<()> {
+    call_tls_with_alpn(address, hostname, &[], certificate).await
+}
+
+/// The same, with these application protocols on offer.
+pub(crate) async fn call_tls_with_alpn(address: SocketAddr, hostname: &str, alpn: &[&str], certificate: &Certificate) -> Result<()> {
     let stream = TcpStream::connect(address).await.context("cannot connect")?;
     let name = ServerName::try_from(hostname.to_owned())?;
-    call(certificate.client().connect(name, stream).await.context("no TLS")?).await
+    call(certificate.client(alpn).connect(name, stream).await.context("no TLS")?).await
 }
 
 /// Says something and hears it again.
