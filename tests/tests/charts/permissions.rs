@@ -1,0 +1,63 @@
+//! The roles of the agent's chart beside the table of what its code asks for.
+
+use std::collections::BTreeMap;
+
+use cofide_agent::permissions::{PERMISSIONS, Scope};
+use serde_json::Value;
+
+use crate::support::{Chart, object};
+
+/// (scope, group, resource) and the verbs.
+type Rules = BTreeMap<(String, String, String), Vec<String>>;
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+fn rules_of(role: &Value) -> Rules {
+    let mut rules = Rules::new();
+    for rule in role["rules"].as_array().unwrap() {
+        let scopes = match (role["kind"].as_str().unwrap(), texts(&rule["resourceNames"])) {
+            ("ClusterRole", names) if names.is_empty() => vec!["everywhere".to_owned()],
+            ("Role", names) if names.is_empty() => vec!["own namespace".to_owned()],
+            (_, names) => names.into_iter().map(|name| format!("own object {name}")).collect(),
+        };
+        for group in texts(&rule["apiGroups"]) {
+            for resource in texts(&rule["resources"]) {
+                for scope in &scopes {
+                    let twice = rules.insert((scope.clone(), group.clone(), resource.clone()), texts(&rule["verbs"]));
+                    assert!(twice.is_none(), "{group} {resource} stands in two rules");
+                }
+            }
+        }
+    }
+    rules
+}
+
+#[tokio::test]
+async fn the_roles_hold_exactly_what_the_agent_asks_for() {
+    let objects = Chart::Agent.objects(&Chart::Agent.values("default")).await;
+    let mut granted = rules_of(object(&objects, "ClusterRole", "cofide-agent"));
+    granted.extend(rules_of(object(&objects, "Role", "cofide-agent")));
+    let asked = PERMISSIONS.iter().map(|permission| {
+        let scope = match permission.scope {
+            Scope::Cluster => "everywhere".to_owned(),
+            Scope::OwnNamespace => "own namespace".to_owned(),
+            Scope::OwnObject(name) => format!("own object {name}"),
+        };
+        let verbs = permission.verbs.iter().map(ToString::to_string).collect();
+        ((scope, permission.group.to_owned(), permission.resource.to_owned()), verbs)
+    });
+    let asked: Rules = asked.collect();
+    assert_eq!(granted, asked);
+}
+
+#[tokio::test]
+async fn connect_asks_nothing_of_kubernetes() {
+    for object in Chart::Connect.objects(&Chart::Connect.values("everything")).await {
+        assert!(!object["kind"].as_str().unwrap().contains("Role"), "{object:#}");
+        if let Some(mounts) = object.get("automountServiceAccountToken") {
+            assert_eq!(mounts, false);
+        }
+    }
+}
