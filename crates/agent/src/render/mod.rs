@@ -2,3 +2,4 @@
 //! [`Desired`](crate::desired::Desired).
 
 pub mod envoy;
+pub mod istio;

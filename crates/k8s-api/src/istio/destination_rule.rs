@@ -84,6 +84,8 @@ pub struct OutlierDetection {
     pub interval: String,
     pub base_ejection_time: String,
     pub max_ejection_percent: u32,
+    /// With fewer healthy endpoints than this, all are tried.
+    pub min_health_percent: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,16 +31,11 @@ pub struct ObjectMatch {
     pub cluster: ClusterMatch,
 }
 
-/// The clusters of a service, by what they are made from.
+/// One cluster, by its name: `outbound|<port>|<subset>|<host>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 pub struct ClusterMatch {
-    pub service: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port_number: Option<u32>,
-    /// None: those of every subset, and the one without.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subset: Option<String>,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

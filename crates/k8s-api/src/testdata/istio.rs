@@ -60,6 +60,7 @@ pub fn istio_objects() -> Vec<Value> {
                 interval: "1s".into(),
                 base_ejection_time: "5s".into(),
                 max_ejection_percent: 100,
+                min_health_percent: 1,
             }),
             tls: Some(tls(ClientTlsMode::IstioMutual)),
             port_level_settings: vec![PortTrafficPolicy { port: PortSelector { number: 8443 }, tls: Some(tls(ClientTlsMode::Disable)) }],
@@ -75,7 +76,7 @@ pub fn istio_objects() -> Vec<Value> {
     let envoy_filter = EnvoyFilterSpec {
         config_patches: vec![ConfigPatch {
             apply_to: ApplyTo::Cluster,
-            matches: ObjectMatch { cluster: ClusterMatch { service: host(), port_number: Some(8443), subset: Some("mtls".into()) } },
+            matches: ObjectMatch { cluster: ClusterMatch { name: format!("outbound|8443|mtls|{}", host()) } },
             patch: Patch { operation: PatchOperation::Merge, value: json!({ "connect_timeout": "1s" }) },
         }],
     };
