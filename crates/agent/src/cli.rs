@@ -84,6 +84,33 @@ pub struct Overrides {
     /// What surrounds the agent [default: host]
     #[arg(long, env = "AGENT_PROFILE", value_name = "PROFILE")]
     pub profile: Option<String>,
+    /// How the API server is reached [default: by the pod's service account]
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of that file [default: its current one]
+    #[arg(long, env = "COFIDE_AGENT_KUBE_CONTEXT", value_name = "NAME")]
+    pub kube_context: Option<String>,
+    /// Namespace of the agent [default: that of its service account]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
+    pub pod_namespace: Option<String>,
+    /// Name of this agent among those of its cluster [default: that of the machine]
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
+    /// Namespace of the gateways' Services [default: istio-system]
+    #[arg(long, env = "COFIDE_AGENT_GATEWAY_NAMESPACE", value_name = "NAME")]
+    pub gateway_namespace: Option<String>,
+    /// Service of the ingress gateway; empty for none [default: istio-ingressgateway]
+    #[arg(long, env = "COFIDE_AGENT_INGRESS_GATEWAY", value_name = "NAME")]
+    pub ingress_gateway: Option<String>,
+    /// Service of the east-west gateway; empty for none [default: istio-eastwestgateway]
+    #[arg(long, env = "COFIDE_AGENT_EAST_WEST_GATEWAY", value_name = "NAME")]
+    pub east_west_gateway: Option<String>,
+    /// Where remote clients reach the nodes, for gateways of type NodePort, comma-separated or repeated [default: nowhere]
+    #[arg(long, env = "COFIDE_AGENT_GATEWAY_NODE_ADDRESSES", value_name = "HOST", value_delimiter = ',')]
+    pub gateway_node_addresses: Option<Vec<String>>,
+    /// Namespaces whose services may be of another one, comma-separated or repeated; * for all [default: none]
+    #[arg(long, env = "COFIDE_AGENT_CROSS_NAMESPACE_FROM", value_name = "NAMESPACE", value_delimiter = ',')]
+    pub cross_namespace_from: Option<Vec<String>>,
     /// Folder for everything that is kept [default: agent-data]
     #[arg(long, env = "COFIDE_AGENT_DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
@@ -158,7 +185,10 @@ mod tests {
     use clap::CommandFactory;
 
     /// The variables that the field's charts set.
-    const ESTABLISHED: [(&str, &str); 8] = [
+    const ESTABLISHED: [(&str, &str); 11] = [
+        ("kubeconfig", "KUBECONFIG"),
+        ("pod_namespace", "POD_NAMESPACE"),
+        ("pod_name", "POD_NAME"),
         ("profile", "AGENT_PROFILE"),
         ("cluster_id", "CLUSTER_ID"),
         ("trust_zone_id", "TRUST_ZONE_ID"),

@@ -3,24 +3,47 @@
 //! One struct serves the file, the environment and the flags (see [`crate::cli`]), so a key has one name everywhere.
 //! What can be checked without touching the machine is checked in [`Config::check`], before anything is created.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cofide_connect_client::{ConnectUrl, ConnectUrlError};
-use cofide_core::{ClusterId, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, TrustDomain, TrustZoneId, parse_trust_domain};
+use cofide_core::{
+    ClusterId, DnsLabel, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, TrustDomain, TrustZoneId, UnknownProfile,
+    parse_trust_domain,
+};
 use cofide_runtime::config::InvalidKey;
 use cofide_runtime::duration;
 use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::LoopbackPool;
+use crate::sources::kubernetes::decide::{CrossNamespace, SourceSettings};
+use crate::sources::kubernetes::gateways::GatewaySettings;
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What surrounds the agent: `host`.
+    /// What surrounds the agent: `host`, `kubernetes`, or `istio` for a cluster with Istio.
     pub profile: String,
+    /// How the API server is reached; unset in a pod, where its service account says it.
+    pub kubeconfig: Option<PathBuf>,
+    /// Which context of that file; unset for its current one.
+    pub kube_context: Option<String>,
+    /// The namespace of the agent; unset for that of its service account.
+    pub pod_namespace: Option<String>,
+    /// The name of this agent among those of its cluster; unset for that of the machine.
+    pub pod_name: Option<String>,
+    /// Where the Services of the gateways are.
+    pub gateway_namespace: String,
+    /// The Service of the ingress gateway; empty where none is to be looked for.
+    pub ingress_gateway: String,
+    /// The Service of the east-west gateway; empty where none is to be looked for.
+    pub east_west_gateway: String,
+    /// Where remote clients reach the nodes, for gateways of type NodePort; empty where these are not to be used.
+    pub gateway_node_addresses: Vec<String>,
+    /// Namespaces whose FederatedServices may name another one in `spec.namespace`; `*` for all.
+    pub cross_namespace_from: Vec<String>,
     /// The folder for everything that is kept. One process at a time.
     pub data_dir: PathBuf,
     /// The folder with FederatedService and WorkloadEntry manifests; their status is written beside them.
@@ -73,6 +96,15 @@ impl Default for Config {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
             profile: Profile::Host.as_str().into(),
+            kubeconfig: None,
+            kube_context: None,
+            pod_namespace: None,
+            pod_name: None,
+            gateway_namespace: "istio-system".into(),
+            ingress_gateway: GatewayKind::Ingress.as_str().into(),
+            east_west_gateway: GatewayKind::EastWest.as_str().into(),
+            gateway_node_addresses: Vec::new(),
+            cross_namespace_from: Vec::new(),
             data_dir: "agent-data".into(),
             manifest_dir: "manifests".into(),
             bootstrap_file: None,
@@ -102,6 +134,8 @@ impl Default for Config {
 /// A configuration that is free of contradictions, in the types that the rest of the agent uses.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Absent on a host.
+    pub kubernetes: Option<KubernetesSettings>,
     pub data_dir: PathBuf,
     pub manifest_dir: PathBuf,
     pub join: JoinSettings,
@@ -117,6 +151,18 @@ pub struct Settings {
     pub import_addresses: LoopbackPool,
     pub admin_address: Option<SocketAddr>,
     pub resync: Duration,
+}
+
+/// What an agent of a Kubernetes cluster needs to know beyond that.
+#[derive(Clone, Debug)]
+pub struct KubernetesSettings {
+    /// Whether the gateways and the clients are Istio's.
+    pub is_istio: bool,
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+    pub namespace: Option<String>,
+    pub pod_name: Option<String>,
+    pub source: SourceSettings,
 }
 
 /// What the configuration says about joining; the bootstrap file says the rest.
@@ -153,11 +199,7 @@ fn refuse<T>(key: &'static str, reason: String) -> Result<T, InvalidKey> {
 impl Config {
     /// Checks what needs no look at the machine.
     pub fn check(self) -> Result<Settings, InvalidKey> {
-        match self.profile.parse() {
-            Ok(Profile::Host) => {}
-            Ok(other) => return refuse("profile", format!("the profile {other} is not part of this program yet; use host")),
-            Err(error) => return refuse("profile", error.to_string()),
-        }
+        let profile = self.profile.parse().or_else(|error: UnknownProfile| refuse("profile", error.to_string()))?;
         if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.resync_interval) {
             let reason = format!("{} is out of bounds; use a duration from 1s to 1h", duration::format(self.resync_interval));
             return refuse("resync_interval", reason);
@@ -166,8 +208,9 @@ impl Config {
             let reason = format!("{:?} is not of the form unix:///path/to/socket", self.spiffe_endpoint_socket);
             return refuse("spiffe_endpoint_socket", reason);
         }
-        let gateway_entries = self.gateway_entries()?;
+        let gateway_entries = self.gateway_entries(profile)?;
         Ok(Settings {
+            kubernetes: (profile != Profile::Host).then(|| self.kubernetes(profile)).transpose()?,
             data_dir: self.data_dir,
             manifest_dir: self.manifest_dir,
             join: JoinSettings {
@@ -193,13 +236,50 @@ impl Config {
         })
     }
 
-    fn gateway_entries(&self) -> Result<Vec<Gateway>, InvalidKey> {
+    fn kubernetes(&self, profile: Profile) -> Result<KubernetesSettings, InvalidKey> {
+        let label = |key, text: &str| match text.parse::<DnsLabel>() {
+            Ok(label) => Ok(label),
+            Err(error) => refuse(key, format!("{text:?} {error}")),
+        };
+        let name = |key, text: &str| if text.is_empty() { Ok(String::new()) } else { label(key, text).map(|label| label.to_string()) };
+        let node_addresses = self.gateway_node_addresses.iter().filter(|text| !text.is_empty()).map(|text| {
+            let address = if text.parse::<IpAddr>().is_ok() { ("", text.as_str()) } else { (text.as_str(), "") };
+            GatewayAddress::from_fields(address.0, address.1).or_else(|error| refuse("gateway_node_addresses", error.to_string()))
+        });
+        let trusted: Vec<_> = self.cross_namespace_from.iter().filter(|text| !text.is_empty()).collect();
+        Ok(KubernetesSettings {
+            is_istio: profile == Profile::Istio,
+            kubeconfig: self.kubeconfig.clone().filter(|path| !path.as_os_str().is_empty()),
+            context: given(self.kube_context.as_deref()).map(str::to_owned),
+            namespace: given(self.pod_namespace.as_deref())
+                .map(|text| label("pod_namespace", text))
+                .transpose()?
+                .map(|label| label.to_string()),
+            pod_name: given(self.pod_name.as_deref()).map(str::to_owned),
+            source: SourceSettings {
+                gateways: GatewaySettings {
+                    namespace: label("gateway_namespace", &self.gateway_namespace)?.to_string(),
+                    ingress: name("ingress_gateway", &self.ingress_gateway)?,
+                    east_west: name("east_west_gateway", &self.east_west_gateway)?,
+                    node_addresses: node_addresses.collect::<Result<_, _>>()?,
+                },
+                cross_namespace: match trusted.as_slice() {
+                    [] => CrossNamespace::Nobody,
+                    list if list.iter().any(|text| *text == "*") => CrossNamespace::Everybody,
+                    list => CrossNamespace::From(list.iter().map(|text| label("cross_namespace_from", text)).collect::<Result<_, _>>()?),
+                },
+            },
+        })
+    }
+
+    fn gateway_entries(&self, profile: Profile) -> Result<Vec<Gateway>, InvalidKey> {
         let listen = self.gateway_listen_address;
         if listen.port() == 0 {
             return refuse("gateway_listen_address", "remote clients need to know the port; give one from 1 to 65535".into());
         }
         let mut addresses = self.gateway_addresses.clone();
-        if addresses.is_empty() && !listen.ip().is_unspecified() {
+        // In a cluster, where the gateway listens says nothing about where it is reached: that is discovered.
+        if profile == Profile::Host && addresses.is_empty() && !listen.ip().is_unspecified() {
             addresses.push(listen.to_string());
         }
         let mut entries = addresses.iter().map(|address| gateway(address)).collect::<Result<Vec<_>, _>>()?;
@@ -271,8 +351,8 @@ mod tests {
         let keys = serde_json::to_value(Config::default()).unwrap();
         for key in keys.as_object().unwrap().keys() {
             assert!(DEFAULT_FILE.contains(&format!("\n{key}:")), "{key} is not in the printed default");
-            let page = include_str!("../../../docs/agent-host.md");
-            assert!(page.contains(&format!("\n| `{key}` |")), "{key} is not in docs/agent-host.md");
+            let pages = concat!(include_str!("../../../docs/agent-host.md"), include_str!("../../../docs/kubernetes/agent.md"));
+            assert!(pages.contains(&format!("\n| `{key}` |")), "{key} is on no page about the agent");
         }
     }
 
@@ -296,8 +376,15 @@ mod tests {
     #[test]
     fn each_wrong_value_is_named_with_its_key() {
         type Change = fn(&mut Config);
-        let wrong: [(&str, Change); 10] = [
-            ("profile", |config| config.profile = "kubernetes".into()),
+        let wrong: [(&str, Change); 13] = [
+            ("cross_namespace_from", |config| {
+                (config.profile, config.cross_namespace_from) = ("istio".into(), vec!["Platform".into()]);
+            }),
+            ("gateway_node_addresses", |config| {
+                (config.profile, config.gateway_node_addresses) = ("kubernetes".into(), vec!["1.2.3.4:5".into()]);
+            }),
+            ("gateway_namespace", |config| (config.profile, config.gateway_namespace) = ("kubernetes".into(), String::new())),
+            ("pod_namespace", |config| (config.profile, config.pod_namespace) = ("istio".into(), Some("a/b".into()))),
             ("profile", |config| config.profile = "laptop".into()),
             ("resync_interval", |config| config.resync_interval = Duration::ZERO),
             ("spiffe_endpoint_socket", |config| config.spiffe_endpoint_socket = "/tmp/api.sock".into()),

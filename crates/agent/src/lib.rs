@@ -25,14 +25,21 @@
 //!
 //! [`run`] puts it all together, in reading order.
 
+/// Whom the API server takes for the author of what the agent writes.
+pub const FIELD_MANAGER: &str = "cofide-agent";
+
 pub mod addresses;
 pub mod bootstrap;
 pub mod cli;
+pub mod cluster_state;
 pub mod config;
 pub mod desired;
+pub mod executors;
 pub mod export;
 pub mod identity;
 pub mod index;
+pub mod kubernetes;
+pub mod leader;
 pub mod local;
 pub mod observe;
 pub mod own_cluster;

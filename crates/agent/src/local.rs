@@ -49,6 +49,7 @@ impl Local {
         let exports = view.as_ref().as_ref().map(|view| Exports {
             exports: export(&self.cluster, &self.gateways, view),
             problems: view.problems.clone(),
+            gateway_findings: view.gateway_findings.clone(),
             incomplete: view.incomplete,
         });
         let offers = exports.iter().flat_map(|exports| &exports.exports).filter_map(|export| export.offer());

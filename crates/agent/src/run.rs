@@ -3,11 +3,13 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cofide_connect_client::{Node, connect_as_agent};
+use cofide_core::TrustDomain;
 use cofide_dns::{ServeError, Upstream, ZoneHandle};
 use cofide_runtime::admin::{self, Metrics};
 use cofide_runtime::{Readiness, bind};
@@ -21,8 +23,11 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
 use crate::addresses::{Addresses, DEFAULT_HOLD};
+use crate::cluster_state::ClusterState;
 use crate::config::{Config, Settings};
 use crate::identity::{self, OwnIdentity};
+use crate::kubernetes::{KubernetesCluster, LEASE};
+use crate::leader::{Election, Leadership};
 use crate::local::Local;
 use crate::observe::Observer;
 use crate::own_cluster::OwnCluster;
@@ -31,8 +36,11 @@ use crate::published::Wake;
 use crate::reconciler::{self, Pace};
 use crate::render::envoy::SidecarSettings;
 use crate::sources::host::HostSource;
+use crate::sources::kubernetes::KubernetesSource;
+use crate::sources::kubernetes::decide::SourceSettings;
 use crate::spire::{SpireClient, SpireKeeper};
 use crate::state::DataFolder;
+use crate::status::cluster::ClusterStatus;
 use crate::status::reporter::StatusReporter;
 use crate::uplink::agent_status::StatusPush;
 use crate::uplink::bundle::BundlePush;
@@ -81,8 +89,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
 
     // What was known before. The folder first: two processes that share one would destroy it.
     let data = Arc::new(DataFolder::open(&settings.data_dir)?);
+    let kubernetes = match &settings.kubernetes {
+        Some(settings) => Some(KubernetesCluster::open(settings).await?),
+        None => None,
+    };
+    let leadership = kubernetes.as_ref().map_or_else(Leadership::always, |cluster| cluster.leadership.clone());
+    let cluster_state =
+        kubernetes.as_ref().map(|cluster| Arc::new(ClusterState::new(cluster.client.clone(), &cluster.namespace, data.clone())));
+    if let Some(state) = &cluster_state {
+        state.restore_identity().await?;
+    }
     let membership = Membership::load(&settings.join, &data)?;
     let cluster = membership.cluster.clone();
+    let own_trust_domain = cluster.trust_domain.clone();
     let world = Arc::new(World::default());
     world.plan.set(PlanStore(&data).load().context("data_dir")?);
     let addresses = Addresses::open(data.clone(), settings.import_addresses, DEFAULT_HOLD).context("data_dir")?;
@@ -131,31 +150,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     spawn.at_once("local", wake, move || local.reconcile());
     let xds_server = tasks.spawn(serve_xds(xds_listener, xds.server(shutdown.clone()), shutdown.clone()));
 
-    // What the manifests say, and what is said about them.
-    let wake = Wake::default();
-    let source = HostSource::open(
-        settings.manifest_dir.clone(),
-        cluster.trust_domain.clone(),
-        data.clone(),
-        world.clone(),
-        wake.clone(),
-        shutdown.clone(),
-    )
-    .context("data_dir")?;
-    spawn.at_once("manifests", wake, move || source.reconcile());
-    let wake = Wake::default();
-    world.exports.wakes(&wake);
-    world.registrations.wakes(&wake);
-    world.plan.wakes(&wake);
-    xds.proxies().wakes(&wake);
-    let reporter = StatusReporter::new(world.clone(), xds.clone(), &settings.manifest_dir);
-    spawn.at_once("status", wake, move || reporter.reconcile());
+    // What local objects say, and what is said about them.
+    match (&kubernetes, &settings.kubernetes) {
+        (Some(cluster), Some(of)) => spawn.kubernetes(cluster, of.source.clone(), own_trust_domain, &world, &xds),
+        _ => spawn.host(&settings, own_trust_domain, &data, &world, &xds)?,
+    }
 
     // The trust zone's server.
     let keeper = Arc::new(keeper);
     let wake = Wake::default();
     world.plan.wakes(&wake);
-    spawn.each("spire", wake, move || {
+    spawn.as_leader("spire", wake, &leadership, move || {
         let keeper = keeper.clone();
         async move { keeper.reconcile().await }
     });
@@ -186,6 +191,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         identity,
         observer_wake,
         world: world.clone(),
+        leadership,
+        cluster_state,
         spawn,
     };
     tasks.spawn(uplink.run());
@@ -208,6 +215,16 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     Ok(Bound { cluster, xds_address, dns_address, admin_address, world, task })
 }
 
+/// Woken by everything that a status depends on.
+fn status_wake(world: &World, xds: &XdsService) -> Wake {
+    let wake = Wake::default();
+    world.exports.wakes(&wake);
+    world.registrations.wakes(&wake);
+    world.plan.wakes(&wake);
+    xds.proxies().wakes(&wake);
+    wake
+}
+
 /// Starts reconcilers.
 #[derive(Clone)]
 struct Spawner {
@@ -217,6 +234,55 @@ struct Spawner {
 }
 
 impl Spawner {
+    /// Manifests in a folder, and their status beside them.
+    fn host(&self, settings: &Settings, own: TrustDomain, data: &Arc<DataFolder>, world: &Arc<World>, xds: &Arc<XdsService>) -> Result<()> {
+        let wake = Wake::default();
+        let folder = &settings.manifest_dir;
+        let source = HostSource::open(folder.clone(), own, data.clone(), world.clone(), wake.clone(), self.shutdown.clone());
+        let source = source.context("data_dir")?;
+        self.at_once("manifests", wake, move || source.reconcile());
+        let wake = status_wake(world, xds);
+        let reporter = StatusReporter::new(world.clone(), xds.clone(), folder);
+        self.at_once("status", wake, move || reporter.reconcile());
+        Ok(())
+    }
+
+    /// Objects of a cluster, and their status in them.
+    fn kubernetes(&self, cluster: &KubernetesCluster, source: SourceSettings, own: TrustDomain, world: &Arc<World>, xds: &Arc<XdsService>) {
+        let KubernetesCluster { client, namespace, instance, leadership, is_istio } = cluster.clone();
+        let election = Election::new(client.clone(), &namespace, LEASE, instance.clone(), leadership.clone());
+        self.tasks.spawn(election.run(self.shutdown.clone()));
+
+        let (wake, status_wake) = (Wake::default(), status_wake(world, xds));
+        leadership.wakes(&status_wake);
+        // The status looks at the objects themselves, for somebody may edit it.
+        let wakes = vec![wake.clone(), status_wake.clone()];
+        let source = KubernetesSource::start(&client, own, source, world.clone(), wakes, &self.tasks, &self.shutdown);
+        let stores = source.stores();
+        self.at_once("objects", wake, move || source.reconcile());
+        let status = ClusterStatus::new(client, instance, leadership, stores, world.clone(), xds.clone(), is_istio, status_wake.clone());
+        let status = Arc::new(status);
+        self.each("status", status_wake, move || {
+            let status = status.clone();
+            async move { status.reconcile().await }
+        });
+    }
+
+    /// For what only the leader does: it ends in the middle where another one becomes leader.
+    fn as_leader<F, Fut, E>(&self, name: &'static str, wake: Wake, leadership: &Leadership, mut once: F)
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        leadership.wakes(&wake);
+        let leadership = leadership.clone();
+        self.each(name, wake, move || {
+            let (leadership, work) = (leadership.clone(), once());
+            async move { leadership.fenced(work).await.unwrap_or(Ok(())) }
+        });
+    }
+
     fn each<F, Fut, E>(&self, name: &'static str, wake: Wake, once: F)
     where
         F: FnMut() -> Fut + Send + 'static,
@@ -249,12 +315,15 @@ struct Uplink {
     identity: Arc<IdentitySlot>,
     observer_wake: Wake,
     world: Arc<World>,
+    leadership: Leadership,
+    /// Absent on a host.
+    cluster_state: Option<Arc<ClusterState>>,
     spawn: Spawner,
 }
 
 impl Uplink {
     async fn run(self) {
-        let Self { settings, data, membership, spire, identity, observer_wake, world, spawn } = self;
+        let Self { settings, data, membership, spire, identity, observer_wake, world, leadership, cluster_state, spawn } = self;
         let shutdown = spawn.shutdown.clone();
         let cluster = membership.lock().await.cluster.clone();
 
@@ -311,7 +380,7 @@ impl Uplink {
         // The zone's bundle, the services of the cluster, and a sign of life.
         world.link.wakes(&bundle_wake);
         let push = Arc::new(BundlePush::new(cluster.clone(), spire, connect.clone(), world.clone()));
-        spawn.each("bundle", bundle_wake, move || {
+        spawn.as_leader("bundle", bundle_wake, &leadership, move || {
             let push = push.clone();
             async move { push.reconcile().await }
         });
@@ -320,9 +389,19 @@ impl Uplink {
                 let (registrar, wake) = (Arc::new(registrar), Wake::default());
                 world.exports.wakes(&wake);
                 world.link.wakes(&wake);
-                spawn.each("registrations", wake, move || {
-                    let registrar = registrar.clone();
-                    async move { registrar.reconcile().await }
+                let (state, leading, term) = (cluster_state.clone(), leadership.clone(), Arc::new(AtomicU64::new(0)));
+                spawn.as_leader("registrations", wake, &leadership, move || {
+                    let (registrar, state, leading, term) = (registrar.clone(), state.clone(), leading.clone(), term.clone());
+                    async move {
+                        // Another agent may have led since, and registered what this one does not know.
+                        let present = leading.term();
+                        if let Some(state) = state.filter(|_| term.load(Ordering::Relaxed) != present) {
+                            state.restore_registrations().await?;
+                            registrar.recall().await?;
+                            term.store(present, Ordering::Relaxed);
+                        }
+                        anyhow::Ok(registrar.reconcile().await?)
+                    }
                 });
             }
             // To register without knowing what is registered would leave orphans.
@@ -330,14 +409,24 @@ impl Uplink {
                 tracing::error!(%error, "no service is registered until the data folder can be read; correct that and start again");
             }
         }
+        if let Some(state) = &cluster_state {
+            let (state, wake) = (state.clone(), Wake::default());
+            world.registrations.wakes(&wake);
+            world.plan.wakes(&wake);
+            spawn.as_leader("state", wake, &leadership, move || {
+                let state = state.clone();
+                async move { state.keep().await }
+            });
+        }
         let status = Arc::new(StatusPush::new(connect, world.clone()));
         let wake = Wake::default();
         world.link.wakes(&wake);
+        leadership.wakes(&wake);
         let pace = Pace { interval: STATUS_INTERVAL, retry: STATUS_INTERVAL };
-        let push = status.clone();
+        let (push, leading) = (status.clone(), leadership.clone());
         spawn.tasks.spawn(reconciler::run("agent status", pace, wake, shutdown.clone(), move || {
-            let push = push.clone();
-            async move { push.reconcile().await }
+            let (push, leading) = (push.clone(), leading.clone());
+            async move { leading.fenced(push.reconcile()).await.unwrap_or(Ok(())) }
         }));
 
         // The plan.
@@ -361,7 +450,10 @@ impl Uplink {
         };
         let follower = Follower { channel, node, data, world, on_control_plane: Box::new(on_control_plane) };
         follower.run(shutdown).await;
-        // So that nobody has to wait for the sign of life to be missed.
+        // So that nobody has to wait for the sign of life to be missed. In a cluster, another agent is there or comes.
+        if cluster_state.is_some() {
+            return;
+        }
         let _ = tokio::time::timeout(Duration::from_secs(1), status.stopped()).await;
     }
 }

@@ -19,6 +19,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+/// The name under which the agent keeps who it is.
+pub const IDENTITY: &str = "identity";
 /// The name under which the manifests are kept.
 pub const MANIFESTS: &str = "manifests";
 /// The name under which is kept what was registered with Connect.
@@ -91,6 +93,24 @@ impl DataFolder {
 
     fn set_aside(&self, name: &str) -> PathBuf {
         self.path.join(format!("{name}.damaged"))
+    }
+
+    /// What is kept under `name`, as it is written, for a second place to keep it.
+    pub fn text(&self, name: &str) -> Result<Option<String>, FileError> {
+        match files::read_secret(&self.file(name)) {
+            Ok(bytes) => Ok(String::from_utf8(bytes.to_vec()).ok()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes what [`DataFolder::text`] gave in the place of what is kept; answers whether it is whole. If not, nothing changes.
+    pub fn adopt(&self, name: &str, text: &str) -> Result<bool, FileError> {
+        if decode::<serde::de::IgnoredAny>(text.as_bytes()).is_err() {
+            return Ok(false);
+        }
+        files::write_atomic(&self.file(name), text.as_bytes(), Mode::Secret)?;
+        Ok(true)
     }
 
     /// Replaces the value kept under `name`.

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  value          written by              read by
-//!  view           source                  local
-//!  plan           plan stream             local, spire, status, agent status, observer
-//!  exports        local                   registrar, status, agent status, observer
+//!  view           source                  local, istio
+//!  plan           plan stream             local, spire, istio, status, agent status, observer
+//!  exports        local                   registrar, istio, status, agent status, observer
 //!  registrations  registrar               status, agent status
 //!  local          local                   plan stream (receipts)
 //!  spire          spire                   plan stream (receipts), agent status, observer
+//!  mesh           istio                   status
 //!  link           uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar and agent status
 //! ```
 //!
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 use cofide_core::{FederatedServiceId, Hostname};
 
+use crate::executors::kubernetes::MeshReport;
 use crate::export::{Export, ServiceRegistration};
 use crate::plan::Plan;
 use crate::published::Published;
@@ -35,6 +37,8 @@ pub struct World {
     pub local: Published<Option<LocalReport>>,
     /// Absent until the SPIRE server has been reconciled once.
     pub spire: Published<Option<SpireReport>>,
+    /// Absent until the mesh's objects have been reconciled once; for ever where there is no mesh.
+    pub mesh: Published<Option<MeshReport>>,
     /// How the way to Connect is.
     pub link: Published<Link>,
 }
@@ -46,6 +50,8 @@ pub struct Exports {
     pub exports: Vec<Export>,
     /// Problems that belong to no service.
     pub problems: BTreeMap<Origin, Vec<String>>,
+    /// What was looked for in vain where gateways are discovered.
+    pub gateway_findings: Vec<String>,
     /// As the view has it: what is missing here is not known to be gone.
     pub incomplete: bool,
 }

@@ -34,6 +34,10 @@ pub struct Surroundings<'a> {
     pub gateway_connected: bool,
     /// Whether that configuration waits, because services may be missing from what is known.
     pub gateway_waits: bool,
+    /// Whether the gateways are a mesh's, which takes its configuration from the API server and not from this agent.
+    pub gateway_of_mesh: bool,
+    /// What was looked for in vain where gateways are discovered.
+    pub gateway_findings: &'a [String],
 }
 
 /// The conditions of one export, in the order of [`ConditionKind::ALL`].
@@ -101,8 +105,20 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
         return condition(kind, Status::True, reasons::MANUAL_GATEWAYS, message);
     }
     if service.gateway_entries.is_empty() {
-        let message = "no address is known at which remote clients could enter. Set the agent's gateway_addresses, or spec.gateways";
+        let message = if around.gateway_findings.is_empty() {
+            "no address is known at which remote clients could enter. Set the agent's gateway_addresses, or spec.gateways".to_owned()
+        } else {
+            let found = around.gateway_findings.join("; ");
+            format!("no gateway was found through which remote clients could enter: {found}. Correct that, or set spec.gateways")
+        };
         return condition(kind, Status::False, reasons::NO_GATEWAY, message);
+    }
+    if around.gateway_of_mesh {
+        let mut message = list(&service.gateway_entries);
+        if !around.gateway_findings.is_empty() {
+            message = format!("{message}; beside that, {}", around.gateway_findings.join("; "));
+        }
+        return condition(kind, Status::True, reasons::GATEWAYS_DISCOVERED, message);
     }
     if !around.gateway_connected {
         let message = format!(
@@ -123,6 +139,18 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
 fn backends_ready(offer: &Offer) -> Condition {
     let kind = ConditionKind::BackendsReady;
     let service = &offer.service;
+    if let Some(backing) = &offer.backing {
+        if let Some(problem) = &backing.problem {
+            return condition(kind, Status::False, problem.reason, problem.message.clone());
+        }
+        let endpoints = match backing.backends.len() {
+            1 => "1 endpoint".to_owned(),
+            count => format!("{count} endpoints"),
+        };
+        let name = backing.service.as_deref().unwrap_or_default();
+        let message = format!("{endpoints} of Service {}/{name}", service.name.namespace);
+        return condition(kind, Status::True, reasons::ENDPOINTS_READY, message);
+    }
     if !offer.backends.is_empty() {
         let mut message = match offer.backends.len() {
             1 => "1 workload".to_owned(),
@@ -151,6 +179,9 @@ fn registered(registration: Option<&ServiceRegistration>) -> Condition {
     match registration {
         Some(ServiceRegistration::Registered) => {
             condition(kind, Status::True, reasons::REGISTERED, "Connect knows the service in its present form")
+        }
+        Some(ServiceRegistration::NotAnnounced) => {
+            condition(kind, Status::Unknown, reasons::NOT_ANNOUNCED, "Connect is told when a gateway and a backend are ready")
         }
         Some(ServiceRegistration::Outdated(reason)) => {
             let message = format!("Connect knows an earlier form of the service; the present one follows when Connect answers: {reason}");

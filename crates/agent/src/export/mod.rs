@@ -62,6 +62,13 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Whether remote clients could get to a workload. In a cluster that is waited for before Connect is told: a gateway gets
+    /// its address, and pods become ready, in their own time. On a host both are written by hand.
+    pub fn is_reachable(&self) -> bool {
+        let has_gateway = !self.service.gateway_specs.is_empty() || !self.service.gateway_entries.is_empty();
+        self.backing.is_none() || (has_gateway && !self.backends.is_empty())
+    }
+
     /// As the gateway serves it. `targets` is what Connect said of the trust domains that the service is exported to: one
     /// that cannot import it, because a federation has ended for example, is not admitted. Where Connect has not said so,
     /// the manifest decides: not to know is no reason to cut anybody off.
@@ -90,9 +97,12 @@ impl Export {
 
 /// Decides about every FederatedService of the view; the result is in the view's order, oldest first.
 ///
-/// `gateways` are those of this host; they are what clients use unless the service names its own.
+/// `gateways` are those that the configuration names, beside which are those of the view; they are what clients use unless the
+/// service names its own.
 pub fn export(cluster: &OwnCluster, gateways: &[Gateway], view: &ClusterView) -> Vec<Export> {
     let mut taken: BTreeMap<Hostname, ObjectKey> = BTreeMap::new();
+    let discovered = view.gateways.iter().flat_map(|gateway| &gateway.entries);
+    let gateways: Vec<Gateway> = gateways.iter().chain(discovered).cloned().collect();
     view.services
         .iter()
         .map(|object| Export {
@@ -100,7 +110,7 @@ pub fn export(cluster: &OwnCluster, gateways: &[Gateway], view: &ClusterView) ->
             origin: object.origin.clone(),
             generation: object.generation,
             problems: object.problems.clone(),
-            decision: decide(cluster, gateways, view, object, &mut taken),
+            decision: decide(cluster, &gateways, view, object, &mut taken),
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! The reasons of conditions: words for programs, in CamelCase as Kubernetes has them.
 //!
-//! A reason, once released, keeps its meaning. Each is explained to people in `docs/agent-host.md`.
+//! A reason, once released, keeps its meaning. Each is explained to people in `docs/agent-host.md` or `docs/kubernetes/agent.md`.
 
 /// Defines the constants, and [`ALL`] of them for whoever checks that each is documented.
 macro_rules! reasons {
@@ -29,6 +29,8 @@ reasons! {
     GATEWAY_NOT_CONNECTED = "GatewayNotConnected";
     /// The gateway keeps what it has until everything that is in force is known again.
     GATEWAY_WAITS = "GatewayWaits";
+    /// Gateways of the cluster were found, and have addresses.
+    GATEWAYS_DISCOVERED = "GatewaysDiscovered";
     /// No address is known at which remote clients could enter.
     NO_GATEWAY = "NoGateway";
 
@@ -38,6 +40,22 @@ reasons! {
     NO_WORKLOAD = "NoWorkload";
     /// WorkloadEntries carry the labels, and none has a port for the service.
     NO_USABLE_PORT = "NoUsablePort";
+    /// At least one endpoint of the Kubernetes Service is ready.
+    ENDPOINTS_READY = "EndpointsReady";
+    /// No Kubernetes Service selects pods by the labels.
+    NO_SERVICE = "NoService";
+    /// Several Kubernetes Services match and lead to different ports.
+    AMBIGUOUS_SERVICE = "AmbiguousService";
+    /// The Kubernetes Service leads out of the cluster.
+    EXTERNAL_NAME = "ExternalName";
+    /// The Kubernetes Service has no such port.
+    NO_SERVICE_PORT = "NoServicePort";
+    /// The port of the Kubernetes Service is not for TCP.
+    PORT_NOT_TCP = "PortNotTCP";
+    /// The Kubernetes Service has no endpoint.
+    NO_ENDPOINT = "NoEndpoint";
+    /// The Kubernetes Service has endpoints, and none is ready.
+    NO_READY_ENDPOINT = "NoReadyEndpoint";
 
     /// Connect knows the service in its present form.
     REGISTERED = "Registered";
@@ -49,6 +67,8 @@ reasons! {
     AGENT_REFUSED = "AgentRefused";
     /// Connect was not reached since the agent started.
     CONNECT_UNREACHABLE = "ConnectUnreachable";
+    /// Connect is told when a gateway and a backend are ready.
+    NOT_ANNOUNCED = "NotAnnounced";
     /// Connect was not told yet.
     PENDING = "Pending";
 

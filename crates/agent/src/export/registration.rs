@@ -5,6 +5,8 @@ pub enum ServiceRegistration {
     Registered,
     /// Connect knows an earlier form and could not be told of the present one, and why.
     Outdated(String),
+    /// Connect is not told yet, for there is no way to a workload: no gateway, or no backend.
+    NotAnnounced,
     /// Connect said no to this service, and why.
     Refused(String),
     /// Connect answered and takes nothing from this agent: what it said, and what to do.

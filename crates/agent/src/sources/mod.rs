@@ -2,3 +2,4 @@
 //! read. One that reads texts leaves to [`crate::index`] what is to be remembered of them.
 
 pub mod host;
+pub mod kubernetes;

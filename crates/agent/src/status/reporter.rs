@@ -3,14 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cofide_runtime::files::FileError;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::complaints::Complaints;
+use super::judge::judge;
+use super::now;
 use super::render::{History, render};
 use super::writer::StatusWriter;
-use crate::export::conditions::{Surroundings, conditions};
-use crate::role::Role;
 use crate::world::World;
 use crate::xds_service::XdsService;
 
@@ -38,25 +36,8 @@ impl StatusReporter {
     pub fn reconcile(&self) -> Result<(), FileError> {
         let exports = self.world.exports.get();
         let Some(exports) = exports.as_ref() else { return Ok(()) };
-        let plan = self.world.plan.get();
-        let registrations = self.world.registrations.get();
-        let gateway_connected = self.xds.proxies().get().iter().any(|proxy| proxy.role == Role::Gateway);
-        let judged: Vec<_> = exports
-            .exports
-            .iter()
-            .map(|export| {
-                let id = export.offer().map(|offer| &offer.service.id);
-                let around = Surroundings {
-                    registration: id.and_then(|id| registrations.get(id)),
-                    targets: id.and_then(|id| plan.targets(id)),
-                    gateway_connected,
-                    gateway_waits: exports.incomplete,
-                };
-                (export, conditions(export, around))
-            })
-            .collect();
-        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let now = now.format(&Rfc3339).unwrap_or_default();
+        let judged = judge(exports, &self.world, &self.xds, false);
+        let now = now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { writer, history, complaints } = &mut *state;
         complaints.update(&judged, &exports.problems);

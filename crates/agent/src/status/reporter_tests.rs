@@ -49,7 +49,7 @@ fn an_invalid_manifest_is_logged_once_with_its_first_reason_and_the_way_to_the_o
     let _guard = tracing::subscriber::set_default(subscriber);
     let reconcile = |exports: Vec<Export>, problems: &[(&str, &str)]| {
         let problems = problems.iter().map(|(file, problem)| (Origin::File(file.into()), vec![(*problem).to_owned()])).collect();
-        world.exports.set(Some(Exports { exports, problems, incomplete: false }));
+        world.exports.set(Some(Exports { exports, problems, ..Exports::default() }));
         reporter.reconcile().unwrap();
         log.take()
     };

@@ -10,9 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::JoinSettings;
 use crate::own_cluster::OwnCluster;
-use crate::state::DataFolder;
-
-const MEMORY: &str = "identity";
+use crate::state::{DataFolder, IDENTITY};
 
 /// Where the agent belongs, and whom it talks to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +82,7 @@ impl Membership {
     /// how it is led to a Connect that was set up anew. A file whose token was used says nothing new, and what the agent
     /// has learned since about Connect's authorities is kept.
     pub fn load(settings: &JoinSettings, data: &DataFolder) -> Result<Self, MembershipError> {
-        let stored = data.load::<Stored>(MEMORY)?.and_then(Stored::restore);
+        let stored = data.load::<Stored>(IDENTITY)?.and_then(Stored::restore);
         let bootstrap = match &settings.bootstrap_file {
             None => None,
             Some(path) => match Bootstrap::read(path) {
@@ -158,7 +156,7 @@ impl Membership {
         if let Some(token) = &self.token {
             self.used_token = Some(hash(token));
         }
-        data.save(MEMORY, &self.stored())?;
+        data.save(IDENTITY, &self.stored())?;
         self.token = None;
         Ok(())
     }
@@ -166,7 +164,7 @@ impl Membership {
     /// Follows Connect's own rotation.
     pub fn follow(&mut self, connect: &ControlPlaneTrust, data: &DataFolder) -> Result<(), FileError> {
         self.connect = connect.clone();
-        data.save(MEMORY, &self.stored())
+        data.save(IDENTITY, &self.stored())
     }
 
     /// The bootstrap in the form that the way to Connect takes; `None` once joined.

@@ -8,7 +8,7 @@ use cofide_runtime::files::FileError;
 use tokio::sync::Mutex;
 
 use super::connect::{CallError, Connect};
-use super::registrations::{RegistrationChange, Wanted, changes, strangers};
+use super::registrations::{RegistrationChange, Wanted, changes, is_own, strangers};
 use crate::export::ServiceRegistration;
 use crate::own_cluster::OwnCluster;
 use crate::state::{DataFolder, REGISTRATIONS};
@@ -48,6 +48,13 @@ impl Registrar {
         Ok(Self { cluster, connect, data, world, state: Mutex::new(State { registered, ..State::default() }) })
     }
 
+    /// Takes up again what is kept, which another agent of the cluster may have written.
+    pub async fn recall(&self) -> Result<(), FileError> {
+        let registered = self.data.load(REGISTRATIONS)?.unwrap_or_default();
+        *self.state.lock().await = State { registered, ..State::default() };
+        Ok(())
+    }
+
     /// Registers, updates and withdraws once, and publishes what Connect knows. Before it is known what is exported, nothing
     /// is done; while that is known in part only, nothing is withdrawn.
     ///
@@ -57,12 +64,13 @@ impl Registrar {
     pub async fn reconcile(&self) -> Result<(), RegistrarError> {
         let exports = self.world.exports.get();
         let Some(exports) = exports.as_ref() else { return Ok(()) };
-        let offers = exports.exports.iter().filter_map(|export| export.offer());
-        let wanted: Wanted = offers.map(|offer| (offer.service.id.clone(), offer.service.clone())).collect();
+        let offers = || exports.exports.iter().filter_map(|export| export.offer());
+        let wanted: Wanted = offers().map(|offer| (offer.service.id.clone(), offer.service.clone())).collect();
+        let unreachable = offers().filter(|offer| !offer.is_reachable()).map(|offer| offer.service.id.clone()).collect();
 
         let mut state = self.state.lock().await;
         let mut refused = BTreeMap::new();
-        let result = self.apply(&mut state, &wanted, exports.incomplete, &mut refused).await;
+        let result = self.apply(&mut state, &wanted, &unreachable, exports.incomplete, &mut refused).await;
         let failure = result.as_ref().err();
         let agent_refused = failure.and_then(|failure| self.agent_refused(failure));
         let registrations = wanted.iter().filter_map(|(id, service)| {
@@ -71,6 +79,7 @@ impl Registrar {
                 (Some(Some(confirmed)), ..) if confirmed == service => ServiceRegistration::Registered,
                 (_, Some(reason), ..) => ServiceRegistration::Refused(reason),
                 (_, None, Some(reason), _) => ServiceRegistration::AgentRefused(reason.clone()),
+                (None, None, None, _) if unreachable.contains(id) => ServiceRegistration::NotAnnounced,
                 (Some(_), None, None, Some(failure)) => ServiceRegistration::Outdated(failure.to_string()),
                 (None, None, None, Some(failure)) => ServiceRegistration::Unreachable(failure.to_string()),
                 (_, None, None, None) => return None,
@@ -99,10 +108,18 @@ impl Registrar {
         &self,
         state: &mut State,
         wanted: &Wanted,
+        unreachable: &BTreeSet<FederatedServiceId>,
         incomplete: bool,
         refused: &mut BTreeMap<FederatedServiceId, String>,
     ) -> Result<(), RegistrarError> {
         let listed = self.connect.list_federated_services().await?;
+        // What nobody could reach yet is not announced. What was announced is kept up: that all pods are replaced at once, or a
+        // load balancer is, does not take the service from its clients for longer than it lasts.
+        let known: BTreeSet<&str> =
+            listed.iter().filter(|service| is_own(&self.cluster, service)).map(|service| service.id.as_str()).collect();
+        let is_announced = |id: &FederatedServiceId| !unreachable.contains(id) || known.contains(id.as_str());
+        let wanted: &Wanted =
+            &wanted.iter().filter(|(id, _)| is_announced(id)).map(|(id, service)| (id.clone(), service.clone())).collect();
         let withdrawable = if incomplete { BTreeSet::new() } else { state.registered.clone() };
         let changes = changes(&self.cluster, wanted, &listed, &withdrawable);
 

@@ -1,0 +1,110 @@
+//! The agent's memory in its cluster: the ConfigMap `cofide-agent-state` in the agent's namespace.
+//!
+//! A pod's disk goes with the pod. What must not be forgotten is kept here as well, in the words of the data folder
+//! ([`crate::state`]): who the agent is and how it recognises Connect, and what was registered. No secret is among it. The
+//! leader writes; whoever becomes leader reads first, because the leader before knew more than its own disk says.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cofide_runtime::files::FileError;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use crate::state::{DataFolder, IDENTITY, REGISTRATIONS};
+
+pub const NAME: &str = "cofide-agent-state";
+
+const KEPT: [&str; 2] = [IDENTITY, REGISTRATIONS];
+/// The API server takes a megabyte for all of it.
+const LONGEST: usize = 900_000;
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterStateError {
+    #[error("cannot {action} the ConfigMap {NAME}: {reason}")]
+    Api { action: &'static str, reason: String },
+    #[error("{name} has {length} bytes, which is more than the ConfigMap {NAME} can hold; it is kept on disk alone")]
+    TooLong { name: &'static str, length: usize },
+    #[error(transparent)]
+    Memory(#[from] FileError),
+}
+
+pub struct ClusterState {
+    maps: Api<ConfigMap>,
+    data: Arc<DataFolder>,
+    /// What the ConfigMap is known to hold.
+    kept: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl ClusterState {
+    pub fn new(client: Client, namespace: &str, data: Arc<DataFolder>) -> Self {
+        Self { maps: Api::namespaced(client, namespace), data, kept: Mutex::default() }
+    }
+
+    /// For an agent that starts: who it is, where its disk does not say so. An API server that does not answer keeps nobody
+    /// from starting.
+    pub async fn restore_identity(&self) -> Result<(), FileError> {
+        if self.data.has_held(IDENTITY) {
+            return Ok(());
+        }
+        match self.read().await {
+            Ok(held) => self.adopt(&held, IDENTITY).map(drop),
+            Err(error) => {
+                tracing::warn!(%error, "if this agent has joined before, it does not know");
+                Ok(())
+            }
+        }
+    }
+
+    /// For an agent that becomes leader: what the leader before it has registered.
+    pub async fn restore_registrations(&self) -> Result<(), ClusterStateError> {
+        let held = self.read().await?;
+        self.adopt(&held, REGISTRATIONS)?;
+        let known = KEPT.into_iter().filter_map(|name| Some((name, held.get(name)?.clone())));
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = known.collect();
+        Ok(())
+    }
+
+    fn adopt(&self, held: &BTreeMap<String, String>, name: &str) -> Result<bool, FileError> {
+        let Some(text) = held.get(name) else { return Ok(false) };
+        let is_whole = self.data.adopt(name, text)?;
+        if !is_whole {
+            tracing::error!(name, "what the ConfigMap {NAME} keeps is damaged and is ignored");
+        }
+        Ok(is_whole)
+    }
+
+    /// For the leader: keeps what differs from what is kept.
+    pub async fn keep(&self) -> Result<(), ClusterStateError> {
+        for name in KEPT {
+            let Some(text) = self.data.text(name)? else { continue };
+            if self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(name) == Some(&text) {
+                continue;
+            }
+            if text.len() > LONGEST {
+                return Err(ClusterStateError::TooLong { name, length: text.len() });
+            }
+            let patch = json!({ "data": { name: text } });
+            let params = PatchParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            call("write", self.maps.patch(NAME, &params, &Patch::Merge(&patch))).await?;
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(name, text);
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<BTreeMap<String, String>, ClusterStateError> {
+        Ok(call("read", self.maps.get_opt(NAME)).await?.and_then(|map| map.data).unwrap_or_default())
+    }
+}
+
+async fn call<T>(action: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, ClusterStateError> {
+    let failed = |reason: String| ClusterStateError::Api { action, reason };
+    match tokio::time::timeout(ATTEMPT, call).await {
+        Ok(outcome) => outcome.map_err(|error| failed(error.to_string())),
+        Err(_) => Err(failed("the API server does not answer".to_owned())),
+    }
+}
