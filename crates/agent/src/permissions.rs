@@ -40,7 +40,7 @@ pub const STATE_CONFIG_MAP: &str = "cofide-agent-state";
 pub const LEASE: &str = "cofide-agent";
 
 /// Everything, each resource once for each scope.
-pub const PERMISSIONS: [Permission; 16] = [
+pub const PERMISSIONS: [Permission; 17] = [
     // Backends and gateways of exported services.
     cluster("", "services", WATCH),
     cluster("discovery.k8s.io", "endpointslices", WATCH),
@@ -48,6 +48,7 @@ pub const PERMISSIONS: [Permission; 16] = [
     cluster("events.k8s.io", "events", &["create", "patch"]),
     // What is rendered for Istio, next to its FederatedService or in the agent's namespace.
     cluster("networking.istio.io", "destinationrules", KEEP),
+    cluster("networking.istio.io", "envoyfilters", KEEP),
     cluster("networking.istio.io", "gateways", KEEP),
     cluster("networking.istio.io", "serviceentries", KEEP),
     cluster("networking.istio.io", "virtualservices", KEEP),

@@ -50,7 +50,7 @@ pub fn imports<'a>(
 }
 
 fn marks(hostname: &Hostname) -> Marks {
-    Marks { side: Side::Import, hostname: hostname.clone(), service: names::label(hostname.as_str()) }
+    Marks { side: Side::Import, hostname: hostname.clone(), service: names::label(hostname.as_str()), owner: None }
 }
 
 /// Where the sidecars connect to: all names or all IP addresses, which Istio resolves in different ways.

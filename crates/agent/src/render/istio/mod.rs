@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 
 use cofide_core::Hostname;
 
-pub use object::{IstioObject, MANAGED_BY, MANAGER, ObjectName, SERVICE_LABEL, SOURCE_LABEL, Side};
+pub use object::{IstioObject, KINDS, MANAGED_BY, MANAGER, OWNER_ANNOTATION, ObjectName, SERVICE_LABEL, SOURCE_LABEL, Side};
 
 /// What the objects should be, and what their owner should know beside them.
 #[derive(Clone, Debug, Default, PartialEq)]

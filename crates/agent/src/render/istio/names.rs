@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_name_says_what_it_is_for() {
-        assert_eq!(object("server.demo.a.test", &["server.demo.a.test"]), "cofide-server-demo-a-test-5ff6e00ce6");
+        assert_eq!(object("server.demo.a.test", &["server.demo.a.test"]), "cofide-server-demo-a-test-1e35421c3e");
         assert_eq!(label("0198c5a2-7b3f-7e55-9c41-0b2f7d6d9a10"), "0198c5a2-7b3f-7e55-9c41-0b2f7d6d9a10");
     }
 

@@ -18,6 +18,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const SERVICE_LABEL: &str = "registry.cofide.io/service";
 pub const SOURCE_LABEL: &str = "registry.cofide.io/source";
 const HOSTNAME_ANNOTATION: &str = "registry.cofide.io/hostname";
+/// Namespace and name of the FederatedService that an export is of.
+pub const OWNER_ANNOTATION: &str = "registry.cofide.io/federated-service";
 
 /// Why an object is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +91,7 @@ impl IstioObject {
 }
 
 /// In the order in which they are written: who decides about trust before who lets traffic in.
-pub(super) const KINDS: [&str; 8] = [
+pub const KINDS: [&str; 8] = [
     "PeerAuthentication",
     "AuthorizationPolicy",
     "EnvoyFilter",
@@ -107,6 +109,8 @@ pub(super) struct Marks {
     pub(super) hostname: Hostname,
     /// The value of [`SERVICE_LABEL`].
     pub(super) service: String,
+    /// The value of [`OWNER_ANNOTATION`], where there is a FederatedService.
+    pub(super) owner: Option<String>,
 }
 
 impl Marks {
@@ -114,7 +118,8 @@ impl Marks {
         let labels = [(MANAGED_BY, MANAGER), (SERVICE_LABEL, &self.service), (SOURCE_LABEL, self.side.as_str())];
         let labels: BTreeMap<_, _> = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         // A label cannot hold every hostname.
-        let annotations = BTreeMap::from([(HOSTNAME_ANNOTATION.to_owned(), self.hostname.to_string())]);
+        let mut annotations = BTreeMap::from([(HOSTNAME_ANNOTATION.to_owned(), self.hostname.to_string())]);
+        annotations.extend(self.owner.iter().map(|owner| (OWNER_ANNOTATION.to_owned(), owner.clone())));
         ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..metadata }
     }
 }

@@ -90,7 +90,12 @@ impl<'a> Service<'a> {
             key: &export.key,
             owner: owner(export, offer),
             offer,
-            marks: Marks { side: Side::Export, hostname: service.hostname.clone(), service: names::label(service.id.as_str()) },
+            marks: Marks {
+                side: Side::Export,
+                hostname: service.hostname.clone(),
+                service: names::label(service.id.as_str()),
+                owner: Some(format!("{}/{}", export.key.namespace, export.key.name)),
+            },
             pod_ports,
             entrances,
             admitted: offer.route((around.targets)(&service.id).as_deref()).admitted,

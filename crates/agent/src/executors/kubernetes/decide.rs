@@ -1,0 +1,183 @@
+//! What to write and what to delete. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::live::{Live, Name};
+use crate::render::istio::{IstioObject, ObjectName, SOURCE_LABEL, Side};
+
+/// Everything that should be there, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) objects: BTreeMap<ObjectName, IstioObject>,
+    pub(super) known: Known,
+    /// FederatedServices, by namespace and name, whose objects stay although none is wanted.
+    pub(super) kept: BTreeSet<Name>,
+}
+
+/// Of which side it is known what is not wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) exports: bool,
+    pub(super) imports: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Action<'a> {
+    Apply {
+        object: &'a IstioObject,
+        /// Whether it is there, and ours.
+        ours: bool,
+    },
+    /// There is an object of somebody else in its place.
+    Foreign {
+        object: &'a IstioObject,
+    },
+    Delete {
+        name: ObjectName,
+        uid: String,
+    },
+}
+
+/// What is to be done about one kind, of which `live` is everything that there is.
+pub(super) fn decide<'a>(kind: &str, wanted: &'a Wanted, live: &BTreeMap<Name, Live>) -> Vec<Action<'a>> {
+    let mut actions = Vec::new();
+    let mut places = BTreeSet::new();
+    let mut static_kind = None;
+    for (name, object) in wanted.objects.iter().filter(|(name, _)| name.kind == kind) {
+        static_kind = Some(name.kind);
+        let place = (name.namespace.clone(), name.name.clone());
+        match live.get(&place).map(Live::ours) {
+            None => actions.push(Action::Apply { object, ours: false }),
+            Some(None) => actions.push(Action::Foreign { object }),
+            // It goes already; what replaces it comes after it has gone.
+            Some(Some(there)) if !there["metadata"]["deletionTimestamp"].is_null() => {}
+            Some(Some(there)) if !object.is_in(there) => actions.push(Action::Apply { object, ours: true }),
+            Some(Some(_)) => {}
+        }
+        places.insert(place);
+    }
+    let kind = static_kind.or_else(|| crate::render::istio::KINDS.into_iter().find(|known| *known == kind));
+    let Some(kind) = kind else { return actions };
+    for ((namespace, name), object) in live {
+        let Some(there) = object.ours() else { continue };
+        let place = (namespace.clone(), name.clone());
+        if places.contains(&place) || !there["metadata"]["deletionTimestamp"].is_null() || !is_unwanted(there, wanted) {
+            continue;
+        }
+        let name = ObjectName { kind, namespace: namespace.clone(), name: name.clone() };
+        actions.push(Action::Delete { name, uid: object.uid.clone() });
+    }
+    actions
+}
+
+/// Whether it is known that nobody wants it. Of what has lost its labels nothing is known.
+fn is_unwanted(there: &Value, wanted: &Wanted) -> bool {
+    let label = there["metadata"]["labels"][SOURCE_LABEL].as_str();
+    if label == Some(Side::Import.as_str()) {
+        return wanted.known.imports;
+    }
+    if label == Some(Side::Export.as_str()) {
+        return wanted.known.exports && owner(there).is_none_or(|owner| !wanted.kept.contains(&owner));
+    }
+    false
+}
+
+/// For which FederatedService it is.
+fn owner(there: &Value) -> Option<Name> {
+    let annotation = there["metadata"]["annotations"][crate::render::istio::OWNER_ANNOTATION].as_str()?;
+    let (namespace, name) = annotation.split_once('/')?;
+    Some((namespace.to_owned(), name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executors::kubernetes::live::Whose;
+    use serde_json::json;
+
+    fn object(name: &str, side: Side) -> (ObjectName, IstioObject) {
+        let name = ObjectName { kind: "ServiceEntry", namespace: "demo".into(), name: name.into() };
+        let labels = json!({ SOURCE_LABEL: side.as_str() });
+        let json = json!({ "metadata": { "labels": labels }, "spec": { "hosts": [name.name] } });
+        (name.clone(), IstioObject { name, side, hostname: "server.demo.a.test".parse().unwrap(), json })
+    }
+
+    fn live(json: Value) -> Live {
+        Live { uid: "uid".into(), created: 0, whose: Whose::Ours(json), hosts: vec![] }
+    }
+
+    fn wanted(objects: &[(ObjectName, IstioObject)]) -> Wanted {
+        Wanted { objects: objects.iter().cloned().collect(), known: Known { exports: true, imports: true }, ..Wanted::default() }
+    }
+
+    fn cluster(objects: &[(&str, Live)]) -> BTreeMap<Name, Live> {
+        objects.iter().map(|(name, live)| (("demo".to_owned(), (*name).to_owned()), live.clone())).collect()
+    }
+
+    fn words(actions: &[Action<'_>]) -> Vec<String> {
+        let word = |action: &Action<'_>| match action {
+            Action::Apply { object, ours } => format!("apply {} {ours}", object.name.name),
+            Action::Foreign { object } => format!("foreign {}", object.name.name),
+            Action::Delete { name, uid } => format!("delete {} {uid}", name.name),
+        };
+        actions.iter().map(word).collect()
+    }
+
+    #[test]
+    fn only_a_difference_is_written() {
+        let (same, changed, new) = (object("same", Side::Import), object("changed", Side::Import), object("new", Side::Import));
+        let mut edited = changed.1.json.clone();
+        edited["spec"]["hosts"] = json!(["evil"]);
+        let live = cluster(&[("same", live(same.1.json.clone())), ("changed", live(edited))]);
+        assert_eq!(words(&decide("ServiceEntry", &wanted(&[same, changed, new]), &live)), ["apply changed true", "apply new false"]);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_neither_written_nor_deleted() {
+        let theirs = Live { whose: Whose::Others, ..live(json!({})) };
+        let live = cluster(&[("a", theirs.clone()), ("b", theirs)]);
+        assert_eq!(words(&decide("ServiceEntry", &wanted(&[object("a", Side::Import)]), &live)), ["foreign a"]);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_deleted_where_that_is_known() {
+        let live =
+            cluster(&[("export", live(object("export", Side::Export).1.json)), ("import", live(object("import", Side::Import).1.json))]);
+        let with = |exports, imports| Wanted { known: Known { exports, imports }, ..Wanted::default() };
+        assert_eq!(words(&decide("ServiceEntry", &with(false, false), &live)), [""; 0]);
+        assert_eq!(words(&decide("ServiceEntry", &with(true, false), &live)), ["delete export uid"]);
+        assert_eq!(words(&decide("ServiceEntry", &with(false, true), &live)), ["delete import uid"]);
+        // Of another kind, this says nothing.
+        assert_eq!(words(&decide("Gateway", &with(true, true), &BTreeMap::new())), [""; 0]);
+    }
+
+    #[test]
+    fn objects_of_a_service_that_cannot_be_read_now_stay() {
+        let mut json = object("export", Side::Export).1.json;
+        json["metadata"]["annotations"] = json!({ crate::render::istio::OWNER_ANNOTATION: "team/service" });
+        let live = cluster(&[("export", live(json))]);
+        let kept = Wanted { kept: [("team".to_owned(), "service".to_owned())].into(), ..wanted(&[]) };
+        assert_eq!(words(&decide("ServiceEntry", &kept, &live)), [""; 0]);
+        assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), ["delete export uid"]);
+    }
+
+    #[test]
+    fn what_goes_already_is_left_to_go() {
+        let (name, object) = object("a", Side::Import);
+        let mut json = object.json.clone();
+        json["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let live = cluster(&[("a", live(json))]);
+        assert_eq!(words(&decide("ServiceEntry", &wanted(&[(name, object)]), &live)), [""; 0]);
+        assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), [""; 0]);
+    }
+
+    #[test]
+    fn what_has_lost_its_labels_is_mended_while_it_is_wanted_and_left_afterwards() {
+        let (name, object) = object("a", Side::Import);
+        let live = cluster(&[("a", live(json!({ "metadata": {}, "spec": object.json["spec"] })))]);
+        assert_eq!(words(&decide("ServiceEntry", &wanted(&[(name, object)]), &live)), ["apply a true"]);
+        assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), [""; 0]);
+    }
+}

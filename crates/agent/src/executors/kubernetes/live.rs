@@ -1,0 +1,101 @@
+//! What the mirrors keep of each object.
+
+use std::collections::BTreeMap;
+
+use cofide_core::Hostname;
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use super::mirror::{Mirror, Presence};
+use crate::render::istio::{MANAGED_BY, MANAGER, SERVICE_LABEL};
+
+/// Namespace and name.
+pub(super) type Name = (String, String);
+
+/// An object of the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Live {
+    pub(super) uid: String,
+    /// Seconds since 1970.
+    pub(super) created: i64,
+    pub(super) whose: Whose,
+    /// Of a ServiceEntry.
+    pub(super) hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Whose {
+    /// What we would compare; the rest is not kept.
+    Ours(Value),
+    Others,
+}
+
+impl Live {
+    pub(super) fn new(object: &DynamicObject) -> Self {
+        let whose = if is_ours(object) {
+            let metadata = json!({
+                "labels": object.metadata.labels,
+                "annotations": object.metadata.annotations,
+                "ownerReferences": object.metadata.owner_references,
+                // A finalizer of somebody may keep what we have deleted already.
+                "deletionTimestamp": object.metadata.deletion_timestamp,
+            });
+            Whose::Ours(json!({ "metadata": metadata, "spec": object.data["spec"] }))
+        } else {
+            Whose::Others
+        };
+        let hosts = match object.types.as_ref().map(|types| types.kind.as_str()) {
+            Some("ServiceEntry") | None => strings(&object.data["spec"]["hosts"]),
+            Some(_) => Vec::new(),
+        };
+        Self {
+            uid: object.uid().unwrap_or_default(),
+            created: object.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second()),
+            whose,
+            hosts,
+        }
+    }
+
+    pub(super) fn ours(&self) -> Option<&Value> {
+        match &self.whose {
+            Whose::Ours(json) => Some(json),
+            Whose::Others => None,
+        }
+    }
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// By the labels; where somebody took those away, by who has written the object.
+fn is_ours(object: &DynamicObject) -> bool {
+    let labels = object.labels();
+    if labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER) && labels.contains_key(SERVICE_LABEL) {
+        return true;
+    }
+    let is_us = |manager: Option<&str>, operation: Option<&str>| manager == Some(MANAGER) && operation == Some("Apply");
+    object.managed_fields().iter().any(|fields| is_us(fields.manager.as_deref(), fields.operation.as_deref()))
+}
+
+/// The hosts that ServiceEntries of others have, with these. Where two have claimed one host, the older has it, as in Istio; so
+/// nobody can take an import from the mesh by writing an object in a corner of it.
+pub(super) fn taken(mirrors: &[Mirror]) -> BTreeMap<Hostname, String> {
+    let Some(mirror) = mirrors.iter().find(|mirror| mirror.kind().kind == "ServiceEntry") else { return BTreeMap::new() };
+    let Presence::Listed(live) = mirror.presence() else { return BTreeMap::new() };
+    let mut claims: BTreeMap<&str, (bool, i64, String)> = BTreeMap::new();
+    for ((namespace, name), object) in live.iter() {
+        let theirs = object.ours().is_none();
+        for host in &object.hosts {
+            // Of two of the same second, ours has it: false is less than true.
+            let claim = (theirs, object.created, format!("ServiceEntry {namespace}/{name}"));
+            let older = |held: &(bool, i64, String)| (claim.1, claim.0) < (held.1, held.0);
+            if claims.get(host.as_str()).is_none_or(older) {
+                claims.insert(host, claim);
+            }
+        }
+    }
+    let theirs = claims.into_iter().filter(|(_, (theirs, ..))| *theirs);
+    theirs.filter_map(|(host, (.., claimant))| Some((host.parse().ok()?, claimant))).collect()
+}

@@ -1,0 +1,196 @@
+//! What the cluster has of one kind, as a watch tells it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cofide_runtime::Backoff;
+use futures::TryStreamExt;
+use kube::api::{Api, DynamicObject};
+use kube::core::ApiResource;
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::failure;
+use super::live::{Live, Name};
+use crate::published::Wake;
+
+const RETRY: Duration = Duration::from_millis(200);
+/// A definition that appears, or rights that are given, take effect within this time.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// A connection that died without a word is noticed after this many seconds.
+const WATCH_TIMEOUT: u32 = 120;
+
+#[derive(Debug)]
+pub(super) struct Mirror {
+    kind: ApiResource,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    presence: Presence,
+    /// The version of each object; what is older than that is late news.
+    versions: BTreeMap<Name, u64>,
+}
+
+/// What is known of a kind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Presence {
+    /// It was not listed yet.
+    #[default]
+    Unknown,
+    /// The cluster does not have the kind.
+    Absent,
+    /// The agent may not look.
+    Refused(String),
+    Listed(Arc<BTreeMap<Name, Live>>),
+}
+
+impl Mirror {
+    pub(super) fn new(kind: ApiResource) -> Self {
+        Self { kind, state: Mutex::default() }
+    }
+
+    pub(super) fn kind(&self) -> &ApiResource {
+        &self.kind
+    }
+
+    pub(super) fn presence(&self) -> Presence {
+        self.lock().presence.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what the API server answered to a write, which the watch may tell later.
+    pub(super) fn saw(&self, object: &DynamicObject) -> bool {
+        self.lock().put(object)
+    }
+
+    /// Watches until `shutdown`.
+    pub(super) async fn follow(&self, client: Client, wake: Wake, shutdown: CancellationToken) {
+        let api: Api<DynamicObject> = Api::all_with(client, &self.kind);
+        let mut events = Box::pin(watcher::watcher(api, watcher::Config::default().timeout(WATCH_TIMEOUT)));
+        let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
+        let mut listed = Vec::new();
+        loop {
+            let event = tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = events.try_next() => event,
+            };
+            let changed = match event {
+                Ok(None) => return,
+                Ok(Some(Event::Init)) => {
+                    listed.clear();
+                    false
+                }
+                Ok(Some(Event::InitApply(object))) => {
+                    listed.push(object);
+                    false
+                }
+                Ok(Some(Event::InitDone)) => {
+                    backoff.reset();
+                    self.lock().replace(std::mem::take(&mut listed))
+                }
+                Ok(Some(Event::Apply(object))) => self.lock().put(&object),
+                Ok(Some(Event::Delete(object))) => self.lock().remove(&object),
+                Err(error) => {
+                    let changed = self.failed(&error);
+                    if changed {
+                        wake.wake();
+                    }
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = tokio::time::sleep(backoff.wait()) => {}
+                    }
+                    false
+                }
+            };
+            if changed {
+                wake.wake();
+            }
+        }
+    }
+
+    /// What was known stays known, unless the whole kind has gone.
+    fn failed(&self, error: &watcher::Error) -> bool {
+        let status = match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+                status
+            }
+            // Connections break, and a place in the history is forgotten (410): the watcher takes care of both.
+            _ => {
+                tracing::debug!(kind = %self.kind.kind, %error, "a watch broke off");
+                return false;
+            }
+        };
+        let presence = match status.code {
+            404 => Presence::Absent,
+            401 | 403 => Presence::Refused(failure::forbidden("list and watch", &self.kind, &status.message)),
+            _ => {
+                tracing::debug!(kind = %self.kind.kind, %error, "cannot watch");
+                return false;
+            }
+        };
+        let mut state = self.lock();
+        if state.presence == presence {
+            return false;
+        }
+        match &presence {
+            // A cluster without Istio is no failure of anybody.
+            Presence::Absent => tracing::info!(kind = %self.kind.kind, "the cluster does not have this kind; it is looked for again"),
+            _ => tracing::warn!(kind = %self.kind.kind, %error, "cannot watch"),
+        }
+        state.presence = presence;
+        state.versions.clear();
+        true
+    }
+}
+
+fn name(object: &DynamicObject) -> Name {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn version(object: &DynamicObject) -> u64 {
+    object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+impl State {
+    /// Answers whether that is news.
+    fn replace(&mut self, objects: Vec<DynamicObject>) -> bool {
+        let live: BTreeMap<_, _> = objects.iter().map(|object| (name(object), Live::new(object))).collect();
+        self.versions = objects.iter().map(|object| (name(object), version(object))).collect();
+        let presence = Presence::Listed(Arc::new(live));
+        let changed = self.presence != presence;
+        self.presence = presence;
+        changed
+    }
+
+    fn put(&mut self, object: &DynamicObject) -> bool {
+        let Presence::Listed(live) = &mut self.presence else { return false };
+        let (name, version) = (name(object), version(object));
+        if self.versions.get(&name).is_some_and(|known| *known > version) {
+            return false;
+        }
+        self.versions.insert(name.clone(), version);
+        let record = Live::new(object);
+        if live.get(&name) == Some(&record) {
+            return false;
+        }
+        Arc::make_mut(live).insert(name, record);
+        true
+    }
+
+    fn remove(&mut self, object: &DynamicObject) -> bool {
+        let Presence::Listed(live) = &mut self.presence else { return false };
+        let (name, version) = (name(object), version(object));
+        if self.versions.get(&name).is_some_and(|known| *known > version) {
+            return false;
+        }
+        self.versions.remove(&name);
+        Arc::make_mut(live).remove(&name).is_some()
+    }
+}

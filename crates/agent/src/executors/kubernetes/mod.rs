@@ -1,0 +1,273 @@
+//! Istio objects in the API server of the agent's cluster: the executor of [`render::istio`](crate::render::istio).
+//!
+//! ```text
+//!  exports, plan ─ render ─> wanted ─┐
+//!                                    ├─ decide (pure) ─> what to write and what to delete ─> API server
+//!  mirrors of each kind ─────────────┘                                                          │
+//!        ▲                                                                                      │
+//!        └───────────────────────────────────── watch ──────────────────────────────────────────┘
+//! ```
+//!
+//! - Only a difference is written, so an agent at rest writes nothing, and one that starts over a cluster that is as it should
+//!   be writes nothing either.
+//! - Ours is what carries our label or what we have applied. Somebody's change of ours is undone; what others add beside our
+//!   fields stays. An object of somebody else that has our name, or our host, is left alone and its service told.
+//! - Ours that is wanted no more is deleted, but only where it is known that it is wanted no more: from a view and a plan that
+//!   are whole, and a kind that was listed as a whole. No memory is needed for that, so a crash leaves nothing behind.
+//! - A kind that the cluster does not have, or that the agent may not touch, holds up no other one.
+
+mod decide;
+mod failure;
+mod live;
+mod mirror;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cofide_api::convert::plan as wire;
+use cofide_core::Hostname;
+use futures::StreamExt;
+use kube::Client;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::core::ApiResource;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::export::Decision;
+use crate::leader::Leadership;
+use crate::own_cluster::OwnCluster;
+use crate::published::Wake;
+use crate::render::istio::client::imports;
+use crate::render::istio::server::{Exporting, exports};
+use crate::render::istio::{IstioObject, MANAGER, MeshSettings, ObjectName, Rendered};
+use crate::world::World;
+
+use decide::{Action, Wanted, decide};
+use failure::{Failure, Verb};
+use live::taken;
+use mirror::{Mirror, Presence};
+
+/// How many requests are under way at a time.
+const PARALLEL: usize = 16;
+
+/// What became of the objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MeshReport {
+    /// What was decided against or could not be had, by the service.
+    pub notes: BTreeMap<Hostname, Vec<String>>,
+    /// What went wrong with objects of a service.
+    pub problems: BTreeMap<Hostname, Vec<String>>,
+    /// What concerns no single service: a kind that is not there, a right that is missing.
+    pub cluster: BTreeSet<String>,
+}
+
+/// Keeps the Istio objects of the cluster as exports and plan say.
+pub struct IstioExecutor {
+    client: Client,
+    cluster: OwnCluster,
+    settings: MeshSettings,
+    leadership: Leadership,
+    mirrors: Arc<Vec<Mirror>>,
+    world: Arc<World>,
+}
+
+impl std::fmt::Debug for IstioExecutor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IstioExecutor({:?})", self.settings)
+    }
+}
+
+/// What is not as it should be after a run; it is tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct Unfinished(Vec<String>);
+
+impl IstioExecutor {
+    /// Begins to watch. `wake` is called when an object that matters has changed.
+    pub fn start(
+        client: Client,
+        cluster: OwnCluster,
+        settings: MeshSettings,
+        leadership: Leadership,
+        world: Arc<World>,
+        wake: &Wake,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let kinds = cofide_k8s_api::istio::kinds();
+        let in_order = crate::render::istio::KINDS.iter().filter_map(|name| kinds.iter().find(|kind| kind.kind == **name));
+        let mirrors: Arc<Vec<Mirror>> = Arc::new(in_order.map(|kind| Mirror::new(kind.clone())).collect());
+        for index in 0..mirrors.len() {
+            let (mirrors, client, wake, shutdown) = (mirrors.clone(), client.clone(), wake.clone(), shutdown.clone());
+            tasks.spawn(async move { mirrors[index].follow(client, wake, shutdown).await });
+        }
+        Self { client, cluster, settings, leadership, mirrors, world }
+    }
+
+    /// Makes the cluster's objects what they should be, as far as that is known; nothing where another agent leads.
+    ///
+    /// # Errors
+    ///
+    /// When something could not be written that may be written later. Everything else is in place then.
+    pub async fn reconcile(&self) -> Result<(), Unfinished> {
+        if !self.leadership.is_leader() {
+            return Ok(());
+        }
+        let mut report = MeshReport::default();
+        let wanted = self.wanted(&mut report);
+        let mut retry = Vec::new();
+        let done = self.leadership.fenced(self.write(&wanted, &mut report, &mut retry)).await;
+        if done.is_none() {
+            return Ok(());
+        }
+        self.world.mesh.set(Some(report));
+        if retry.is_empty() { Ok(()) } else { Err(Unfinished(retry)) }
+    }
+
+    fn wanted(&self, report: &mut MeshReport) -> Wanted {
+        let (held, view, plan) = (self.world.exports.get(), self.world.view.get(), self.world.plan.get());
+        let taken = taken(&self.mirrors);
+        let mut wanted = Wanted::default();
+        if let (Some(held), Some(view)) = (held.as_ref(), view.as_ref()) {
+            let exports_known = plan.is_known(wire::EXPORTED_SERVICE);
+            let rendered = exports(Exporting {
+                own: &self.cluster.trust_domain,
+                exports: &held.exports,
+                gateways: &view.gateways,
+                // From a plan that is not whole, nothing is concluded.
+                targets: &|id| if exports_known { plan.targets(id).map(<[_]>::to_vec) } else { None },
+                taken: &taken,
+                settings: &self.settings,
+            });
+            take_in(&mut wanted, report, rendered);
+            let invalid = |decision: &Decision| matches!(decision, Decision::Invalid);
+            // What is not valid now may have been, and then its objects stand for its last valid version.
+            let unknown = held.exports.iter().filter(|export| invalid(&export.decision));
+            wanted.kept.extend(unknown.map(|export| (export.key.namespace.clone(), export.key.name.clone())));
+            wanted.known.exports = !held.incomplete;
+        }
+        if plan.is_known(wire::IMPORTED_SERVICE) {
+            take_in(&mut wanted, report, imports(plan.imports(), &taken, &self.settings));
+            wanted.known.imports = true;
+        }
+        wanted
+    }
+
+    async fn write(&self, wanted: &Wanted, report: &mut MeshReport, retry: &mut Vec<String>) {
+        // First what decides about trust, last what lets traffic in; the other way round when they go.
+        for mirror in self.mirrors.iter() {
+            self.write_kind(mirror, wanted, Phase::Apply, report, retry).await;
+        }
+        for mirror in self.mirrors.iter().rev() {
+            self.write_kind(mirror, wanted, Phase::Delete, report, retry).await;
+        }
+    }
+
+    async fn write_kind(&self, mirror: &Mirror, wanted: &Wanted, phase: Phase, report: &mut MeshReport, retry: &mut Vec<String>) {
+        let kind = mirror.kind();
+        let actions = match mirror.presence() {
+            Presence::Listed(live) => decide(&kind.kind, wanted, &live),
+            // The mirror wakes us when it has been.
+            Presence::Unknown => return,
+            Presence::Absent => {
+                if wanted.objects.keys().any(|name| name.kind == kind.kind) {
+                    report.cluster.insert(failure::absent(kind));
+                }
+                return;
+            }
+            Presence::Refused(reason) => {
+                report.cluster.insert(reason);
+                return;
+            }
+        };
+        let actions = actions.into_iter().filter(|action| phase == Phase::of(action));
+        let mut outcomes = futures::stream::iter(actions.map(|action| self.act(mirror, action))).buffer_unordered(PARALLEL);
+        while let Some((action, outcome)) = outcomes.next().await {
+            let Err(failure) = outcome else { continue };
+            match failure {
+                Failure::OfService(problem) => {
+                    if let Action::Apply { object, .. } | Action::Foreign { object } = &action {
+                        report.problems.entry(object.hostname.clone()).or_default().push(problem);
+                    } else {
+                        retry.push(problem);
+                    }
+                }
+                Failure::OfKind(problem) => {
+                    retry.push(problem.clone());
+                    report.cluster.insert(problem);
+                    // The others of this kind would meet the same, or make it worse.
+                    break;
+                }
+                Failure::Passing(problem) => {
+                    retry.push(problem);
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn act<'a>(&self, mirror: &Mirror, action: Action<'a>) -> (Action<'a>, Result<(), Failure>) {
+        let outcome = match &action {
+            Action::Apply { object, ours } => self.apply(mirror, object, *ours).await,
+            Action::Delete { name, uid } => self.delete(mirror, name, uid).await,
+            Action::Foreign { object } => Err(Failure::foreign(&object.name)),
+        };
+        (action, outcome)
+    }
+
+    fn api(&self, kind: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, kind)
+    }
+
+    /// Takes fields back from whoever changed them (`ours`). Where the object was not there a moment ago, nothing is taken: if it
+    /// is there by now it is somebody else's, and the API server says so.
+    async fn apply(&self, mirror: &Mirror, object: &IstioObject, ours: bool) -> Result<(), Failure> {
+        let ObjectName { namespace, name, .. } = &object.name;
+        let params = PatchParams { force: ours, ..PatchParams::apply(MANAGER) };
+        match self.api(mirror.kind(), namespace).patch(name, &params, &Patch::Apply(&object.json)).await {
+            Ok(written) => {
+                tracing::debug!(object = %object.name, "applied");
+                mirror.saw(&written);
+                Ok(())
+            }
+            Err(error) => Err(Failure::new(&error, Verb::Patch, mirror.kind(), &object.name)),
+        }
+    }
+
+    async fn delete(&self, mirror: &Mirror, name: &ObjectName, uid: &str) -> Result<(), Failure> {
+        // Another object of that name is not the one that was decided about.
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match self.api(mirror.kind(), &name.namespace).delete(&name.name, &params).await {
+            Ok(_) => {
+                tracing::debug!(object = %name, "deleted");
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(Failure::new(&error, Verb::Delete, mirror.kind(), name)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Apply,
+    Delete,
+}
+
+impl Phase {
+    fn of(action: &Action<'_>) -> Self {
+        match action {
+            Action::Apply { .. } | Action::Foreign { .. } => Self::Apply,
+            Action::Delete { .. } => Self::Delete,
+        }
+    }
+}
+
+fn take_in(wanted: &mut Wanted, report: &mut MeshReport, rendered: Rendered) {
+    let Rendered { objects, notes } = rendered;
+    wanted.objects.extend(objects);
+    for (hostname, notes) in notes {
+        report.notes.entry(hostname).or_default().extend(notes);
+    }
+}
