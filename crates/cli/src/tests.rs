@@ -177,3 +177,118 @@ async fn a_person_is_told_when_connect_takes_its_time() {
     }
     assert_eq!(seen.0.lock().unwrap().as_slice(), b"waiting for Connect...\n");
 }
+
+const CREATE: [&str; 14] = [
+    "federated-service",
+    "create",
+    "--name=server",
+    "--namespace",
+    "demo",
+    "--export-to",
+    "other1.domain,other2.domain",
+    "--labels",
+    "app=ping-pong-server",
+    "--port",
+    "8443",
+    "--tls-mode",
+    "Mtls",
+    "--gateway=istio-ingressgateway=gw.example.com:5432",
+];
+
+#[tokio::test]
+async fn a_manifest_is_made_of_flags_and_is_what_the_agent_reads() {
+    let home = tempfile::tempdir().unwrap();
+    let outcome = cofidectl(home.path(), &CREATE).await;
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    insta::assert_snapshot!(outcome.stdout);
+
+    // And so it is found valid again, from its file.
+    let file = home.path().join("service.yaml");
+    std::fs::write(&file, &outcome.stdout).unwrap();
+    let again = cofidectl(home.path(), &["federated-service", "create", "--file", file.to_str().unwrap()]).await;
+    assert_eq!((again.code, &again.stdout), (0, &outcome.stdout), "{}", again.stderr);
+    let json = cofidectl(home.path(), &[&CREATE[..], &["-o", "json"]].concat()).await.stdout;
+    let (json, yaml): (serde_json::Value, serde_json::Value) =
+        (serde_json::from_str(&json).unwrap(), serde_saphyr::from_str(outcome.stdout.trim_start_matches("---\n")).unwrap());
+    assert_eq!(json, yaml);
+}
+
+#[tokio::test]
+async fn a_manifest_that_the_agent_would_refuse_is_not_printed() {
+    let home = tempfile::tempdir().unwrap();
+    for (change, expected) in [
+        (&["--trust-domain", "other1.domain"][..], "spec.exportedTrustDomains[0]"),
+        (&["--spiffe-id-path", "a//b"], "spec.spiffeIDPaths[0]"),
+        (&["--export-to", "Other"], "spec.exportedTrustDomains[2]"),
+    ] {
+        let outcome = cofidectl(home.path(), &[&CREATE[..], change].concat()).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{change:?}");
+        assert!(outcome.stderr.contains("demo/server is not valid") && outcome.stderr.contains(expected), "{}", outcome.stderr);
+    }
+    let file = home.path().join("services.yaml");
+    std::fs::write(&file, "apiVersion: registry.cofide.io/v1alpha1\nkind: FederatedService\nmetadata: {name: a}\n---\nkind: Secret\n")
+        .unwrap();
+    let outcome = cofidectl(home.path(), &["federated-service", "create", "--file", file.to_str().unwrap()]).await;
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""));
+    for expected in ["FederatedService default/a is not valid", "spec.tlsMode", "document 2, line 4"] {
+        assert!(outcome.stderr.contains(expected), "{expected}: {}", outcome.stderr);
+    }
+}
+
+/// As `kubectl get services --all-namespaces -o json` prints them, without what nobody reads here.
+const SERVICES: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "server", "namespace": "demo", "uid": "1"},
+     "spec": {"type": "ClusterIP", "clusterIP": "10.96.0.1", "selector": {"app": "server"},
+              "ports": [{"name": "tls", "port": 8443, "targetPort": 9443, "protocol": "TCP"}]}},
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "two-ports", "namespace": "demo"},
+     "spec": {"selector": {"app": "two"}, "ports": [{"name": "a", "port": 1}, {"name": "b", "port": 2}, {"port": 3, "protocol": "UDP"}]}},
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "datagrams", "namespace": "demo"},
+     "spec": {"selector": {"app": "udp"}, "ports": [{"port": 53, "protocol": "UDP"}]}},
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "elsewhere", "namespace": "demo"},
+     "spec": {"type": "ExternalName", "externalName": "example.com"}},
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kubernetes", "namespace": "default"},
+     "spec": {"ports": [{"port": 443}]}},
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "other", "namespace": "demo"},
+     "spec": {"clusterIP": "None", "selector": {"app": "other", "tier": "front"}, "ports": [{"port": 80}]}}
+]}"#;
+
+async fn export(home: &Path, line: &[&str]) -> Outcome {
+    let file = home.join("services.json");
+    std::fs::write(&file, SERVICES).unwrap();
+    let common = ["federated-service", "export", "--export-to", "b.test", "--tls-mode", "IstioMtls", "--file", file.to_str().unwrap()];
+    cofidectl(home, &[&common, line].concat()).await
+}
+
+#[tokio::test]
+async fn services_that_exist_become_manifests_and_what_cannot_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let all = export(home.path(), &["--all"]).await;
+    assert_eq!(all.code, 0, "{}", all.stderr);
+    insta::assert_snapshot!(format!("{}\nstderr:\n{}", all.stdout, all.stderr));
+
+    let two = export(home.path(), &["demo/server", "two-ports", "--port", "tls"]).await;
+    assert_eq!((two.code, two.stdout.as_str()), (1, ""), "who names a Service wants it");
+    assert!(two.stderr.contains("demo/two-ports: its ports are 1 (a), 2 (b)"), "{}", two.stderr);
+    let chosen = export(home.path(), &["two-ports", "--port", "b"]).await;
+    assert!(chosen.code == 0 && chosen.stdout.contains("port: 2\n"), "{}", chosen.stderr);
+    let missing = export(home.path(), &["demo/servr"]).await;
+    assert!(missing.code == 1 && missing.stderr.contains("hint: there are demo/server"), "{}", missing.stderr);
+}
+
+#[tokio::test]
+async fn a_list_of_other_things_is_told_apart() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("pods.yaml");
+    for (text, expected) in [
+        ("kind: PodList\nitems: []\n", "it is a PodList"),
+        ("kind: [", "is not what kubectl prints"),
+        ("kind: List\nitems: []\n", "holds no Service"),
+        ("{}", "is not what kubectl prints"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let line = ["federated-service", "export", "--all", "--export-to=b.test", "--tls-mode=Mtls", "--file", file.to_str().unwrap()];
+        let outcome = cofidectl(home.path(), &line).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{text}");
+        assert!(outcome.stderr.contains(expected), "{text}: {}", outcome.stderr);
+    }
+}

@@ -1,6 +1,7 @@
 //! Where Connect is.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// The port where none is given: that of HTTPS.
@@ -29,6 +30,11 @@ impl ConnectUrl {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether it is found from the same machine only.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 }
 
@@ -79,6 +85,13 @@ mod tests {
         for text in ["127.0.0.1:8443", "[::1]:8443", "connect.example.com:443"] {
             assert_eq!(text.parse::<ConnectUrl>().unwrap().to_string().parse(), text.parse::<ConnectUrl>());
         }
+    }
+
+    #[test]
+    fn a_loopback_address_is_one_of_this_machine() {
+        let is_loopback = |text: &str| text.parse::<ConnectUrl>().unwrap().is_loopback();
+        assert!(["localhost:1", "127.0.0.2:1", "[::1]:1"].into_iter().all(is_loopback));
+        assert!(!["localhost.example.com:1", "192.0.2.1:1", "[2001:db8::1]:1"].into_iter().any(is_loopback));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod federated_services;
 mod federation_status;
 mod federations;
 mod getting_started;
+mod helm_values;
 mod join_tokens;
 mod output;
 mod reaching_connect;

@@ -12,6 +12,34 @@ pub enum AgentCommand {
     /// Join tokens: how the agent of a cluster first introduces itself
     #[command(subcommand)]
     JoinToken(JoinTokenCommand),
+    /// Print the values for the agent's Helm chart: who it is, and how it finds and recognises Connect
+    #[command(
+        after_help = "Examples:\n  cofidectl agent helm-values --trust-zone trust-zone-a --cluster cluster-a \\\n      --with-join-token |\n    \
+                            helm install cofide-agent charts/cofide-agent --namespace cofide \\\n      --create-namespace --values -\n\n  \
+                            cofidectl agent helm-values --trust-zone trust-zone-a --cluster cluster-a \\\n      --output-file values.yaml\n\nWithout \
+                            a token, pass one by --set agent.env.AGENT_TOKEN=..., or keep what\ncofidectl agent join-token create writes in a \
+                            Secret (bootstrap.existingSecret)."
+    )]
+    HelmValues(HelmValuesArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct HelmValuesArgs {
+    /// Name or id of the trust zone
+    #[arg(long, value_name = "ZONE")]
+    pub trust_zone: String,
+    /// Name or id of the cluster
+    #[arg(long)]
+    pub cluster: String,
+    /// Create a join token and put it in; an older token of the cluster stops working
+    #[arg(long)]
+    pub with_join_token: bool,
+    /// Where to write them, readable by you alone; - for stdout
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub output_file: PathBuf,
+    /// Replace the output file if it is there already
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Args, Debug)]

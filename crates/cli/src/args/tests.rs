@@ -58,7 +58,7 @@ fn every_command_has_an_example_that_is_valid() {
         assert!(!examples.is_empty(), "{words} has no example");
         for example in examples {
             assert!(example.starts_with(&words), "{example} is no example of {words}");
-            let line = example.strip_prefix("cofidectl ").unwrap().split('>').next().unwrap();
+            let line = example.strip_prefix("cofidectl ").unwrap().split(['>', '|']).next().unwrap();
             parse(line).unwrap_or_else(|error| panic!("{example}\n{error}"));
         }
     }

@@ -9,9 +9,12 @@ use cofide_api::connect::receipt_service::{ListAgentStatusesRequest, list_agent_
 use cofide_api::types::cluster::Cluster;
 use cofide_api::types::trust_zone::TrustZone;
 use cofide_connect_client::Bootstrap;
-use cofide_core::{JoinTokenSecret, parse_trust_domain};
+use cofide_core::{JoinTokenSecret, Profile, parse_trust_domain};
+use cofide_runtime::files::{self, Mode};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use crate::args::agent::{AgentCommand, CreateArgs, JoinTokenCommand, ListArgs};
+use crate::args::agent::{AgentCommand, CreateArgs, HelmValuesArgs, JoinTokenCommand, ListArgs};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
@@ -23,6 +26,16 @@ pub(super) async fn run(command: AgentCommand, connection: &Connection, printer:
     match command {
         AgentCommand::List(args) => list(args, connection, printer).await,
         AgentCommand::JoinToken(JoinTokenCommand::Create(args)) => create_join_token(args, connection, printer).await,
+        AgentCommand::HelmValues(args) => helm_values(args, connection, printer).await,
+    }
+}
+
+/// What can be said before Connect is asked for anything.
+pub(super) fn check(command: &AgentCommand) -> Result<()> {
+    match command {
+        AgentCommand::List(_) => Ok(()),
+        AgentCommand::JoinToken(JoinTokenCommand::Create(args)) => check_output_file(&args.output_file, args.force),
+        AgentCommand::HelmValues(args) => check_output_file(&args.output_file, args.force),
     }
 }
 
@@ -44,9 +57,8 @@ async fn create_join_token(args: CreateArgs, connection: &Connection, printer: &
     let zones = trust_zones(connection).await?;
     let zone = zones.find(&args.trust_zone)?;
     let cluster = cluster_in(connection, zone, &args.cluster).await?;
-    let request = CreateAgentJoinTokenRequest { trust_zone_id: zone.id.clone(), cluster_id: cluster.id.clone() };
-    let token = call(connection.agents().create_agent_join_token(request)).await?.agent_token.unwrap_or_default();
-    let bootstrap = bootstrap(zone, &cluster, JoinTokenSecret::new(token), connection)?;
+    let token = join_token(zone, &cluster, connection).await?;
+    let bootstrap = bootstrap(zone, &cluster, token, connection)?;
     if is_stdout(&args.output_file) {
         return printer.data(&bootstrap.to_yaml());
     }
@@ -59,6 +71,72 @@ async fn create_join_token(args: CreateArgs, connection: &Connection, printer: &
     ))
 }
 
+async fn join_token(zone: &TrustZone, cluster: &Cluster, connection: &Connection) -> Result<JoinTokenSecret> {
+    let request = CreateAgentJoinTokenRequest { trust_zone_id: zone.id.clone(), cluster_id: cluster.id.clone() };
+    let token = call(connection.agents().create_agent_join_token(request)).await?.agent_token.unwrap_or_default();
+    Ok(JoinTokenSecret::new(token))
+}
+
+async fn helm_values(args: HelmValuesArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let zone = zones.find(&args.trust_zone)?;
+    let cluster = cluster_in(connection, zone, &args.cluster).await?;
+    // Before a token is made that nobody could use.
+    let profile = match cluster.profile().parse() {
+        Ok(profile @ (Profile::Kubernetes | Profile::Istio)) => profile,
+        Ok(Profile::Host) | Err(_) => {
+            let error = Error::failed(format!(
+                "cluster {} has the profile {:?}, and the chart is for Kubernetes",
+                cluster.name(),
+                cluster.profile()
+            ));
+            return Err(error.hint("an agent on a host takes the file of cofidectl agent join-token create"));
+        }
+    };
+    let token = if args.with_join_token { join_token(zone, &cluster, connection).await? } else { JoinTokenSecret::new(String::new()) };
+    let bootstrap = bootstrap(zone, &cluster, token, connection)?;
+    let values = serde_saphyr::to_string(&values(&bootstrap, profile))
+        .map(Zeroizing::new)
+        .map_err(|error| Error::failed(format!("cannot write the values as YAML: {error}")))?;
+    if bootstrap.connect_url.is_loopback() {
+        let url = &bootstrap.connect_url;
+        printer
+            .say(&format!("note: {url} is this machine, where no pod finds Connect; set agent.env.COFIDE_CONNECT_URL to its address"))?;
+    }
+    if is_stdout(&args.output_file) {
+        return printer.data(&values);
+    }
+    let written = files::write_atomic(&args.output_file, values.as_bytes(), Mode::Secret);
+    written.map_err(|error| Error::failed(error.to_string()))?;
+    let file = args.output_file.display();
+    printer.say(&format!("wrote {file}; next: helm install cofide-agent CHART --namespace cofide --create-namespace --values {file}"))
+}
+
+/// What the chart makes the environment and the bootstrap file from.
+fn values(bootstrap: &Bootstrap, profile: Profile) -> Value {
+    let mut values = json!({
+        "agent": { "env": {
+            "AGENT_PROFILE": profile.as_str(),
+            "CLUSTER_ID": bootstrap.cluster_id.as_str(),
+            "COFIDE_AGENT_CLUSTER_NAME": bootstrap.cluster_name.as_str(),
+            "COFIDE_CONNECT_TRUST_DOMAIN": bootstrap.connect.spiffe_id.trust_domain().as_str(),
+            "COFIDE_CONNECT_URL": bootstrap.connect_url.to_string(),
+            "TRUST_DOMAIN": bootstrap.trust_domain.as_str(),
+            "TRUST_ZONE_ID": bootstrap.trust_zone_id.as_str(),
+        } },
+        "bootstrap": { "connect": {
+            "spiffeID": bootstrap.connect.spiffe_id.to_string(),
+            "bundle": cofide_svid::bundle::to_jwks(&bootstrap.connect.bundle),
+        } },
+    });
+    // Left out where there is none, so that it can come from another values file.
+    let token = bootstrap.agent_token.expose();
+    if !token.is_empty() {
+        values["agent"]["env"]["AGENT_TOKEN"] = token.into();
+    }
+    values
+}
+
 fn is_stdout(file: &Path) -> bool {
     file == Path::new("-")
 }
@@ -67,8 +145,7 @@ fn is_stdout(file: &Path) -> bool {
 ///
 /// The file is replaced and not written into, so anything but a regular file, a device above all, would be gone; and so
 /// would a bootstrap file that still waits for its agent.
-pub(super) fn check_output_file(args: &CreateArgs) -> Result<()> {
-    let file = args.output_file.as_path();
+fn check_output_file(file: &Path, force: bool) -> Result<()> {
     if is_stdout(file) {
         return Ok(());
     }
@@ -76,7 +153,7 @@ pub(super) fn check_output_file(args: &CreateArgs) -> Result<()> {
     let reason = match std::fs::symlink_metadata(file) {
         Ok(found) if found.is_dir() => "it is a folder",
         Ok(found) if !found.is_file() => "it is no regular file; name another, or - for stdout",
-        Ok(found) if !args.force => {
+        Ok(found) if !force => {
             let exists = Error::failed(format!("{} exists already: {}", file.display(), described(file, &found)));
             return Err(exists.hint("name another file, or replace it with --force; nothing was changed, and no token was made"));
         }

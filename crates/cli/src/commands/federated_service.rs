@@ -13,6 +13,8 @@ pub(super) async fn run(command: FederatedServiceCommand, connection: &Connectio
     match command {
         FederatedServiceCommand::List(args) => list(args, connection, printer).await,
         FederatedServiceCommand::Get(args) => get(args, connection, printer).await,
+        // Done without Connect.
+        FederatedServiceCommand::Create(_) | FederatedServiceCommand::Export(_) => Ok(()),
     }
 }
 

@@ -8,12 +8,13 @@ mod cluster;
 mod explain;
 mod federated_service;
 mod federation;
+mod manifest;
 mod trust_zone;
 
 use clap::CommandFactory;
 
-use crate::args::agent::{AgentCommand, JoinTokenCommand};
 use crate::args::attestation_policy_binding::BindingCommand;
+use crate::args::federated_service::FederatedServiceCommand;
 use crate::args::{Cli, Command, VersionArgs};
 use crate::config::Config;
 use crate::connection::Connection;
@@ -33,7 +34,10 @@ pub async fn run(command: Command, config: &Config, printer: &mut Printer<'_>) -
         Command::AttestationPolicyBinding(BindingCommand::Update(args)) if !attestation_policy_binding::asks_for_a_change(args)? => {
             return printer.say("No changes specified");
         }
-        Command::Agent(AgentCommand::JoinToken(JoinTokenCommand::Create(args))) => agent::check_output_file(args)?,
+        Command::Agent(command) => agent::check(command)?,
+        // Manifests are for Kubernetes; Connect hears of them from the agent.
+        Command::FederatedService(FederatedServiceCommand::Create(args)) => return manifest::create(args, printer),
+        Command::FederatedService(FederatedServiceCommand::Export(args)) => return manifest::export(args, printer),
         _ => {}
     }
     let connection = Connection::open(config).await?;
