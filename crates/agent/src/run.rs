@@ -25,16 +25,19 @@ use tonic::transport::Server;
 use crate::addresses::{Addresses, DEFAULT_HOLD};
 use crate::cluster_state::ClusterState;
 use crate::config::{Config, Settings};
+use crate::executors::kubernetes::{IstioExecutor, MeshOfCluster};
 use crate::identity::{self, OwnIdentity};
-use crate::kubernetes::{KubernetesCluster, LEASE};
+use crate::kubernetes::KubernetesCluster;
 use crate::leader::{Election, Leadership};
 use crate::local::Local;
 use crate::observe::Observer;
 use crate::own_cluster::OwnCluster;
+use crate::permissions::LEASE;
 use crate::plan::PlanStore;
 use crate::published::Wake;
 use crate::reconciler::{self, Pace};
 use crate::render::envoy::SidecarSettings;
+use crate::render::istio::MeshSettings;
 use crate::sources::host::HostSource;
 use crate::sources::kubernetes::KubernetesSource;
 use crate::sources::kubernetes::decide::SourceSettings;
@@ -57,6 +60,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How often Connect hears that the agent is alive.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(500);
+/// Of the names of Services in nearly every cluster.
+const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// An agent that is up: every socket is bound, and what it knew before is served.
 #[derive(Debug)]
@@ -152,7 +157,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
 
     // What local objects say, and what is said about them.
     match (&kubernetes, &settings.kubernetes) {
-        (Some(cluster), Some(of)) => spawn.kubernetes(cluster, of.source.clone(), own_trust_domain, &world, &xds),
+        (Some(at), Some(of)) => {
+            spawn.kubernetes(at, of.source.clone(), own_trust_domain, &world, &xds);
+            if at.is_istio {
+                spawn.istio(at, &of.source.gateways.namespace, cluster.clone(), &world);
+            }
+        }
         _ => spawn.host(&settings, own_trust_domain, &data, &world, &xds)?,
     }
 
@@ -265,6 +275,23 @@ impl Spawner {
         self.each("status", status_wake, move || {
             let status = status.clone();
             async move { status.reconcile().await }
+        });
+    }
+
+    /// The objects of a mesh whose own ones are in the namespace `root`.
+    fn istio(&self, at: &KubernetesCluster, root: &str, cluster: OwnCluster, world: &Arc<World>) {
+        let KubernetesCluster { client, namespace, leadership, .. } = at.clone();
+        let settings =
+            MeshSettings { agent_namespace: namespace, root_namespace: root.to_owned(), cluster_domain: CLUSTER_DOMAIN.to_owned() };
+        let wake = Wake::default();
+        world.exports.wakes(&wake);
+        world.plan.wakes(&wake);
+        leadership.wakes(&wake);
+        let mesh = MeshOfCluster { client, cluster, settings, leadership, world: world.clone() };
+        let executor = Arc::new(IstioExecutor::start(mesh, &wake, &self.tasks, &self.shutdown));
+        self.each("istio", wake, move || {
+            let executor = executor.clone();
+            async move { executor.reconcile().await }
         });
     }
 

@@ -1,6 +1,7 @@
 //! What to write and what to delete. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::render::istio::{IstioObject, ObjectName, SOURCE_LABEL, Side};
 /// Everything that should be there, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Wanted {
-    pub(super) objects: BTreeMap<ObjectName, IstioObject>,
+    pub(super) objects: BTreeMap<ObjectName, Arc<IstioObject>>,
     pub(super) known: Known,
     /// FederatedServices, by namespace and name, whose objects stay although none is wanted.
     pub(super) kept: BTreeSet<Name>,
@@ -24,15 +25,15 @@ pub(super) struct Known {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Action<'a> {
+pub(super) enum Action {
     Apply {
-        object: &'a IstioObject,
+        object: Arc<IstioObject>,
         /// Whether it is there, and ours.
         ours: bool,
     },
     /// There is an object of somebody else in its place.
     Foreign {
-        object: &'a IstioObject,
+        object: Arc<IstioObject>,
     },
     Delete {
         name: ObjectName,
@@ -41,13 +42,14 @@ pub(super) enum Action<'a> {
 }
 
 /// What is to be done about one kind, of which `live` is everything that there is.
-pub(super) fn decide<'a>(kind: &str, wanted: &'a Wanted, live: &BTreeMap<Name, Live>) -> Vec<Action<'a>> {
+pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Live>) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut places = BTreeSet::new();
     let mut static_kind = None;
     for (name, object) in wanted.objects.iter().filter(|(name, _)| name.kind == kind) {
         static_kind = Some(name.kind);
         let place = (name.namespace.clone(), name.name.clone());
+        let object = object.clone();
         match live.get(&place).map(Live::ours) {
             None => actions.push(Action::Apply { object, ours: false }),
             Some(None) => actions.push(Action::Foreign { object }),
@@ -109,15 +111,19 @@ mod tests {
     }
 
     fn wanted(objects: &[(ObjectName, IstioObject)]) -> Wanted {
-        Wanted { objects: objects.iter().cloned().collect(), known: Known { exports: true, imports: true }, ..Wanted::default() }
+        Wanted {
+            objects: objects.iter().cloned().map(|(name, object)| (name, Arc::new(object))).collect(),
+            known: Known { exports: true, imports: true },
+            ..Wanted::default()
+        }
     }
 
     fn cluster(objects: &[(&str, Live)]) -> BTreeMap<Name, Live> {
         objects.iter().map(|(name, live)| (("demo".to_owned(), (*name).to_owned()), live.clone())).collect()
     }
 
-    fn words(actions: &[Action<'_>]) -> Vec<String> {
-        let word = |action: &Action<'_>| match action {
+    fn words(actions: &[Action]) -> Vec<String> {
+        let word = |action: &Action| match action {
             Action::Apply { object, ours } => format!("apply {} {ours}", object.name.name),
             Action::Foreign { object } => format!("foreign {}", object.name.name),
             Action::Delete { name, uid } => format!("delete {} {uid}", name.name),

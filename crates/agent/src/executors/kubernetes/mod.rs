@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use cofide_api::convert::plan as wire;
 use cofide_core::Hostname;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::core::ApiResource;
@@ -63,17 +63,23 @@ pub struct MeshReport {
 
 /// Keeps the Istio objects of the cluster as exports and plan say.
 pub struct IstioExecutor {
-    client: Client,
-    cluster: OwnCluster,
-    settings: MeshSettings,
-    leadership: Leadership,
+    mesh: MeshOfCluster,
     mirrors: Arc<Vec<Mirror>>,
-    world: Arc<World>,
+}
+
+/// Where and for whom.
+#[derive(Clone)]
+pub struct MeshOfCluster {
+    pub client: Client,
+    pub cluster: OwnCluster,
+    pub settings: MeshSettings,
+    pub leadership: Leadership,
+    pub world: Arc<World>,
 }
 
 impl std::fmt::Debug for IstioExecutor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "IstioExecutor({:?})", self.settings)
+        write!(f, "IstioExecutor({:?})", self.mesh.settings)
     }
 }
 
@@ -84,24 +90,15 @@ pub struct Unfinished(Vec<String>);
 
 impl IstioExecutor {
     /// Begins to watch. `wake` is called when an object that matters has changed.
-    pub fn start(
-        client: Client,
-        cluster: OwnCluster,
-        settings: MeshSettings,
-        leadership: Leadership,
-        world: Arc<World>,
-        wake: &Wake,
-        tasks: &TaskTracker,
-        shutdown: &CancellationToken,
-    ) -> Self {
+    pub fn start(mesh: MeshOfCluster, wake: &Wake, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
         let kinds = cofide_k8s_api::istio::kinds();
         let in_order = crate::render::istio::KINDS.iter().filter_map(|name| kinds.iter().find(|kind| kind.kind == **name));
         let mirrors: Arc<Vec<Mirror>> = Arc::new(in_order.map(|kind| Mirror::new(kind.clone())).collect());
         for index in 0..mirrors.len() {
-            let (mirrors, client, wake, shutdown) = (mirrors.clone(), client.clone(), wake.clone(), shutdown.clone());
+            let (mirrors, client, wake, shutdown) = (mirrors.clone(), mesh.client.clone(), wake.clone(), shutdown.clone());
             tasks.spawn(async move { mirrors[index].follow(client, wake, shutdown).await });
         }
-        Self { client, cluster, settings, leadership, mirrors, world }
+        Self { mesh, mirrors }
     }
 
     /// Makes the cluster's objects what they should be, as far as that is known; nothing where another agent leads.
@@ -110,34 +107,34 @@ impl IstioExecutor {
     ///
     /// When something could not be written that may be written later. Everything else is in place then.
     pub async fn reconcile(&self) -> Result<(), Unfinished> {
-        if !self.leadership.is_leader() {
+        if !self.mesh.leadership.is_leader() {
             return Ok(());
         }
         let mut report = MeshReport::default();
         let wanted = self.wanted(&mut report);
         let mut retry = Vec::new();
-        let done = self.leadership.fenced(self.write(&wanted, &mut report, &mut retry)).await;
+        let done = self.mesh.leadership.fenced(self.write(&wanted, &mut report, &mut retry)).await;
         if done.is_none() {
             return Ok(());
         }
-        self.world.mesh.set(Some(report));
+        self.mesh.world.mesh.set(Some(report));
         if retry.is_empty() { Ok(()) } else { Err(Unfinished(retry)) }
     }
 
     fn wanted(&self, report: &mut MeshReport) -> Wanted {
-        let (held, view, plan) = (self.world.exports.get(), self.world.view.get(), self.world.plan.get());
+        let (held, view, plan) = (self.mesh.world.exports.get(), self.mesh.world.view.get(), self.mesh.world.plan.get());
         let taken = taken(&self.mirrors);
         let mut wanted = Wanted::default();
         if let (Some(held), Some(view)) = (held.as_ref(), view.as_ref()) {
             let exports_known = plan.is_known(wire::EXPORTED_SERVICE);
             let rendered = exports(Exporting {
-                own: &self.cluster.trust_domain,
+                own: &self.mesh.cluster.trust_domain,
                 exports: &held.exports,
                 gateways: &view.gateways,
                 // From a plan that is not whole, nothing is concluded.
                 targets: &|id| if exports_known { plan.targets(id).map(<[_]>::to_vec) } else { None },
                 taken: &taken,
-                settings: &self.settings,
+                settings: &self.mesh.settings,
             });
             take_in(&mut wanted, report, rendered);
             let invalid = |decision: &Decision| matches!(decision, Decision::Invalid);
@@ -147,7 +144,7 @@ impl IstioExecutor {
             wanted.known.exports = !held.incomplete;
         }
         if plan.is_known(wire::IMPORTED_SERVICE) {
-            take_in(&mut wanted, report, imports(plan.imports(), &taken, &self.settings));
+            take_in(&mut wanted, report, imports(plan.imports(), &taken, &self.mesh.settings));
             wanted.known.imports = true;
         }
         wanted
@@ -180,8 +177,9 @@ impl IstioExecutor {
                 return;
             }
         };
-        let actions = actions.into_iter().filter(|action| phase == Phase::of(action));
-        let mut outcomes = futures::stream::iter(actions.map(|action| self.act(mirror, action))).buffer_unordered(PARALLEL);
+        let work: Vec<_> =
+            actions.into_iter().filter(|action| phase == Phase::of(action)).map(|action| self.act(mirror, action).boxed()).collect();
+        let mut outcomes = futures::stream::iter(work).buffer_unordered(PARALLEL);
         while let Some((action, outcome)) = outcomes.next().await {
             let Err(failure) = outcome else { continue };
             match failure {
@@ -206,7 +204,7 @@ impl IstioExecutor {
         }
     }
 
-    async fn act<'a>(&self, mirror: &Mirror, action: Action<'a>) -> (Action<'a>, Result<(), Failure>) {
+    async fn act(&self, mirror: &Mirror, action: Action) -> (Action, Result<(), Failure>) {
         let outcome = match &action {
             Action::Apply { object, ours } => self.apply(mirror, object, *ours).await,
             Action::Delete { name, uid } => self.delete(mirror, name, uid).await,
@@ -216,7 +214,7 @@ impl IstioExecutor {
     }
 
     fn api(&self, kind: &ApiResource, namespace: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), namespace, kind)
+        Api::namespaced_with(self.mesh.client.clone(), namespace, kind)
     }
 
     /// Takes fields back from whoever changed them (`ours`). Where the object was not there a moment ago, nothing is taken: if it
@@ -256,7 +254,7 @@ enum Phase {
 }
 
 impl Phase {
-    fn of(action: &Action<'_>) -> Self {
+    fn of(action: &Action) -> Self {
         match action {
             Action::Apply { .. } | Action::Foreign { .. } => Self::Apply,
             Action::Delete { .. } => Self::Delete,
@@ -266,7 +264,7 @@ impl Phase {
 
 fn take_in(wanted: &mut Wanted, report: &mut MeshReport, rendered: Rendered) {
     let Rendered { objects, notes } = rendered;
-    wanted.objects.extend(objects);
+    wanted.objects.extend(objects.into_iter().map(|(name, object)| (name, Arc::new(object))));
     for (hostname, notes) in notes {
         report.notes.entry(hostname).or_default().extend(notes);
     }
