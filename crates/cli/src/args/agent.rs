@@ -17,8 +17,8 @@ pub enum AgentCommand {
         after_help = "Examples:\n  cofidectl agent helm-values --trust-zone trust-zone-a --cluster cluster-a \\\n      --with-join-token |\n    \
                             helm install cofide-agent charts/cofide-agent --namespace cofide \\\n      --create-namespace --values -\n\n  \
                             cofidectl agent helm-values --trust-zone trust-zone-a --cluster cluster-a \\\n      --output-file values.yaml\n\nWithout \
-                            a token, pass one by --set agent.env.AGENT_TOKEN=..., or keep what\ncofidectl agent join-token create writes in a \
-                            Secret (bootstrap.existingSecret)."
+                            a token, give one by --set agent.env.AGENT_TOKEN=..., or make a Secret\nof the file of cofidectl agent join-token \
+                            create (bootstrap.existingSecret)."
     )]
     HelmValues(HelmValuesArgs),
 }
