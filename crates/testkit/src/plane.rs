@@ -32,7 +32,7 @@ use tempfile::TempDir;
 
 use crate::loopback::own_address;
 use crate::running::{Running, log_tail, this_program};
-pub use crate::zone::Zone;
+pub use crate::zone::{Agent, Zone};
 
 /// Connect with any number of trust zones.
 pub struct Plane {

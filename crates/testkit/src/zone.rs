@@ -1,12 +1,13 @@
 //! One trust zone of a plane: its SPIFFE server, its agent, its manifests.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use cofide_agent::addresses::LoopbackPool;
+use cofide_agent::config::Config;
 use cofide_agent::spire::SpireClient;
 use cofide_agent::world::{Link, World};
 use cofide_core::{ClusterId, TrustDomain, TrustZoneId};
@@ -42,9 +43,35 @@ pub struct Zone {
     agent: Option<Agent>,
 }
 
-struct Agent {
+/// An agent that runs.
+pub struct Agent {
     running: Running,
     world: Arc<World>,
+}
+
+impl Agent {
+    /// Starts an agent of any configuration, such as a second one of a cluster. What it says goes to the end of `log`.
+    pub async fn start(config: Config, log: &Path) -> Result<Self> {
+        let start = async |shutdown| {
+            let bound = Box::pin(cofide_agent::run::run(config, shutdown)).await?;
+            Ok((bound.world.clone(), bound.stopped()))
+        };
+        let (world, running) = Running::start(log, start).await?;
+        Ok(Self { running, world })
+    }
+
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.running.stop().await
+    }
+
+    /// Ends it as `kill -9` would.
+    pub async fn kill(self) -> Result<()> {
+        self.running.kill().await
+    }
 }
 
 impl Zone {
@@ -162,7 +189,13 @@ impl Zone {
 
     pub async fn start_agent(&mut self) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent of {} runs", self.name);
-        let config = cofide_agent::config::Config {
+        self.agent = Some(Agent::start(self.agent_config(), &self.log("agent")).await?);
+        Ok(())
+    }
+
+    /// As the agent of the zone is configured.
+    pub fn agent_config(&self) -> Config {
+        Config {
             data_dir: self.folder.join("agent"),
             manifest_dir: self.manifest_dir(),
             bootstrap_file: Some(self.folder.join("bootstrap.yaml")),
@@ -173,20 +206,13 @@ impl Zone {
             gateway_listen_address: self.gateway_address,
             import_addresses: self.import_addresses,
             resync_interval: RESYNC_INTERVAL,
-            ..Default::default()
-        };
-        let start = async |shutdown| {
-            let bound = Box::pin(cofide_agent::run::run(config, shutdown)).await?;
-            Ok((bound.world.clone(), bound.stopped()))
-        };
-        let (world, running) = Running::start(&self.log("agent"), start).await?;
-        self.agent = Some(Agent { running, world });
-        Ok(())
+            ..Config::default()
+        }
     }
 
     pub async fn stop_agent(&mut self) -> Result<()> {
         match self.agent.take() {
-            Some(agent) => agent.running.stop().await,
+            Some(agent) => agent.stop().await,
             None => Ok(()),
         }
     }
@@ -194,7 +220,7 @@ impl Zone {
     /// Ends the agent as `kill -9` would: nothing is said or written on the way out.
     pub async fn kill_agent(&mut self) -> Result<()> {
         match self.agent.take() {
-            Some(agent) => agent.running.kill().await,
+            Some(agent) => agent.kill().await,
             None => Ok(()),
         }
     }
