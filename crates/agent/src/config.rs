@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cofide_connect_client::{ConnectUrl, ConnectUrlError};
 use cofide_core::{
-    ClusterId, DnsLabel, Gateway, GatewayAddress, GatewayKind, Name, Port, Profile, TrustDomain, TrustZoneId, UnknownProfile,
+    ClusterId, DnsLabel, Gateway, GatewayAddress, GatewayKind, MAX_GATEWAYS, Name, Port, Profile, TrustDomain, TrustZoneId, UnknownProfile,
     parse_trust_domain,
 };
 use cofide_runtime::config::InvalidKey;
@@ -285,6 +285,10 @@ impl Config {
         let mut entries = addresses.iter().map(|address| gateway(address)).collect::<Result<Vec<_>, _>>()?;
         entries.sort();
         entries.dedup();
+        if entries.len() > MAX_GATEWAYS {
+            let reason = format!("has {} entries, at most {MAX_GATEWAYS} are registered for a service; name a load balancer", entries.len());
+            return refuse("gateway_addresses", reason);
+        }
         Ok(entries)
     }
 }
@@ -376,7 +380,7 @@ mod tests {
     #[test]
     fn each_wrong_value_is_named_with_its_key() {
         type Change = fn(&mut Config);
-        let wrong: [(&str, Change); 13] = [
+        let wrong: [(&str, Change); 14] = [
             ("cross_namespace_from", |config| {
                 (config.profile, config.cross_namespace_from) = ("istio".into(), vec!["Platform".into()]);
             }),
@@ -393,6 +397,9 @@ mod tests {
             ("cluster_id", |config| config.cluster_id = Some("a b".into())),
             ("gateway_addresses", |config| config.gateway_addresses = vec!["gw.example.com".into()]),
             ("gateway_addresses", |config| config.gateway_addresses = vec!["gw.example.com:0".into()]),
+            ("gateway_addresses", |config| {
+                config.gateway_addresses = (0..=MAX_GATEWAYS).map(|number| format!("gw-{number}.example.com:15443")).collect();
+            }),
             ("gateway_listen_address", |config| config.gateway_listen_address.set_port(0)),
         ];
         for (key, change) in wrong {

@@ -10,6 +10,20 @@ use crate::{
     ClusterId, Direction, DnsLabel, FederatedServiceId, Gateway, Hostname, Name, NameError, Port, Timestamp, TrustDomain, TrustZoneId,
 };
 
+/// The bounds of a federated service, the same for a manifest, in the CustomResourceDefinition and at Connect: what one of
+/// them takes, the others take too. They are far more than a service has, but every importing cluster is sent what is in
+/// these lists, so no exporter may make them long.
+///
+/// With the longest names that many trust domains are 260 kB, and the record of who owns which entry of a set
+/// (`managedFields` of a Kubernetes object) takes as much again: safely within the 1.5 MiB that etcd stores of an object.
+pub const MAX_EXPORTED_TRUST_DOMAINS: usize = 1024;
+pub const MAX_WORKLOAD_LABELS: usize = 64;
+pub const MAX_SPIFFE_ID_PATHS: usize = 64;
+/// For the discovered gateways, and again for those written by hand.
+pub const MAX_GATEWAYS: usize = 64;
+/// Bytes of a [`SpiffeIdPath`] with its leading slash; a whole SPIFFE ID has no more (SPIFFE ID, section 2.3).
+pub const MAX_SPIFFE_ID_PATH: usize = 2048;
+
 /// How mutual TLS is handled. There is no default: whoever exports says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TlsMode {
@@ -70,7 +84,7 @@ impl fmt::Display for ServiceName {
     }
 }
 
-/// The path of a server's SPIFFE ID, with its leading slash; written with or without one.
+/// The path of a server's SPIFFE ID, with its leading slash; written with or without one. At most [`MAX_SPIFFE_ID_PATH`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SpiffeIdPath(String);
@@ -90,6 +104,9 @@ impl TryFrom<String> for SpiffeIdPath {
     type Error = FederatedServiceError;
     fn try_from(text: String) -> Result<Self, FederatedServiceError> {
         let path = if text.starts_with('/') { text } else { format!("/{text}") };
+        if path.len() > MAX_SPIFFE_ID_PATH {
+            return Err(FederatedServiceError::LongSpiffeIdPath(path.len()));
+        }
         match spiffe::SpiffeId::new(format!("spiffe://x{path}")) {
             Ok(_) => Ok(Self(path)),
             Err(error) => Err(FederatedServiceError::SpiffeIdPath { path, reason: error.to_string() }),
@@ -121,6 +138,8 @@ pub enum FederatedServiceError {
     OwnTrustDomain(TrustDomain),
     #[error("the workload labels must not be empty")]
     NoWorkloadLabels,
+    #[error("a SPIFFE ID path has at most {MAX_SPIFFE_ID_PATH} bytes with its leading slash, this one has {0}")]
+    LongSpiffeIdPath(usize),
     #[error("{path:?} is not a SPIFFE ID path: {reason}")]
     SpiffeIdPath { path: String, reason: String },
 }
@@ -219,6 +238,9 @@ mod tests {
         for bad in ["", "/", "a//b", "a/../b", "a b"] {
             assert!(bad.parse::<SpiffeIdPath>().is_err(), "{bad:?}");
         }
+        let long = "x".repeat(MAX_SPIFFE_ID_PATH);
+        assert_eq!(long[1..].parse::<SpiffeIdPath>().unwrap().as_str().len(), MAX_SPIFFE_ID_PATH);
+        assert_eq!(long.parse::<SpiffeIdPath>(), Err(FederatedServiceError::LongSpiffeIdPath(MAX_SPIFFE_ID_PATH + 1)));
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub use change::{Change, Noun, NounChange, NounId};
 pub use cluster::{Agent, AgentState, AgentStatus, Cluster, Profile, UnknownProfile};
 pub use explanation::{ConditionKind, Finding, Severity};
 pub use federated_service::{
-    ExportRefusal, ExportTarget, ExportedService, FederatedService, FederatedServiceError, ServiceName, SpiffeIdPath, TlsMode,
-    UnknownTlsMode,
+    ExportRefusal, ExportTarget, ExportedService, FederatedService, FederatedServiceError, MAX_EXPORTED_TRUST_DOMAINS, MAX_GATEWAYS,
+    MAX_SPIFFE_ID_PATH, MAX_SPIFFE_ID_PATHS, MAX_WORKLOAD_LABELS, ServiceName, SpiffeIdPath, TlsMode, UnknownTlsMode,
 };
 pub use federation::{Direction, Federation};
 pub use gateway::{Gateway, GatewayAddress, GatewayError, GatewayKind, Port};

@@ -303,3 +303,46 @@ fn every_reason_is_documented() {
         assert!(page.contains(&format!("`{reason}`")), "{reason} is on no page about the agent");
     }
 }
+
+/// A manifest that the agent takes must not be one that Connect refuses: the bounds are the same.
+#[test]
+fn what_a_manifest_may_hold_at_most_connect_takes_too() {
+    use cofide_api::convert::federated_service::Draft;
+    use cofide_core::{MAX_EXPORTED_TRUST_DOMAINS, MAX_GATEWAYS, MAX_SPIFFE_ID_PATH, MAX_SPIFFE_ID_PATHS, MAX_WORKLOAD_LABELS};
+    let list = |most: usize, entry: &dyn Fn(usize) -> String| (0..most).map(entry).collect::<Vec<_>>();
+    let path = |number: usize| format!("/{number:0>width$}", width = MAX_SPIFFE_ID_PATH - 1);
+    let label = |number: usize| (format!("{}/{number:0>63}", vec!["a".repeat(61); 4].join(".")), "v".repeat(63));
+    let manifest = |added: usize| {
+        serde_json::json!({
+            "apiVersion": "registry.cofide.io/v1alpha1",
+            "kind": "FederatedService",
+            "metadata": { "name": "ping-pong", "namespace": "demo" },
+            "spec": {
+                "name": "n".repeat(63),
+                "namespace": "n".repeat(63),
+                "exportedTrustDomains": list(MAX_EXPORTED_TRUST_DOMAINS + added, &|number| format!("{number:0>255}")),
+                "workloadLabels": (0..MAX_WORKLOAD_LABELS + added).map(label).collect::<BTreeMap<_, _>>(),
+                "port": 65535,
+                "tlsMode": "IstioMtls",
+                "spiffeIDPaths": list(MAX_SPIFFE_ID_PATHS + added, &path),
+                "gateways": (0..MAX_GATEWAYS + added)
+                    .map(|number| serde_json::json!({ "type": "istio-eastwestgateway", "hostname": format!("gw-{number}.test"), "port": 1 }))
+                    .collect::<Vec<_>>(),
+            },
+        })
+        .to_string()
+    };
+    let read = |text: &str| match cofide_k8s_api::read_manifests(text).remove(0).unwrap().object {
+        cofide_k8s_api::Object::FederatedService(read) => read.check(&cluster().trust_domain),
+        other => panic!("{other:?}"),
+    };
+    let exports = exports(&view(vec![object("ping-pong", 1, Some(read(&manifest(0)).unwrap()))]));
+    let service = &exports[0].offer().unwrap().service;
+    let message = cofide_api::types::federated_service::FederatedService::from(service);
+    let draft = Draft::try_from(&message).unwrap();
+    assert_eq!(draft.exported_trust_domains.len(), MAX_EXPORTED_TRUST_DOMAINS);
+    assert_eq!(draft.gateway_specs.len(), MAX_GATEWAYS);
+    assert_eq!(draft.spiffe_id_paths[0].as_str().len(), MAX_SPIFFE_ID_PATH);
+    let refused = read(&manifest(1)).unwrap_err();
+    assert_eq!(refused.len(), 4, "each list is bounded: {refused:?}");
+}

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use cofide_core::{
-    FederatedService, FederatedServiceError, FederatedServiceId, Gateway, Name, Port, ServiceName, SpiffeIdPath, TlsMode, TrustDomain,
+    FederatedService, FederatedServiceError, FederatedServiceId, Gateway, MAX_EXPORTED_TRUST_DOMAINS, MAX_GATEWAYS, MAX_SPIFFE_ID_PATHS,
+    MAX_WORKLOAD_LABELS, Name, Port, ServiceName, SpiffeIdPath, TlsMode, TrustDomain,
 };
 
 use super::{At, FieldError, also_owned, each, enumeration, optional, optional_text, parse, timestamp, trust_domain};
@@ -39,35 +40,27 @@ impl TryFrom<&proto::FederatedService> for Draft {
     }
 }
 
-/// Far more than a service has; every importing cluster is sent what is in these lists, so no exporter may make them
-/// long.
-const MAX_GATEWAYS: usize = 64;
-const MAX_WORKLOAD_LABELS: usize = 64;
-const MAX_SPIFFE_ID_PATHS: usize = 128;
-const MAX_EXPORTED_TRUST_DOMAINS: usize = 128;
-/// Bytes of a label's key, of its value, and of a path; the most that a whole SPIFFE ID may have (SPIFFE ID, section 2.3).
-const MAX_TEXT: usize = 2048;
+/// Bytes of a label's key and of its value. Those of Kubernetes are shorter; not every agent is in a cluster of that.
+const MAX_LABEL_TEXT: usize = 2048;
 
 fn draft(message: &proto::FederatedService) -> Result<Draft, FieldError> {
     if message.workload_labels.is_empty() {
         return Err(FieldError::new("workload_labels", FederatedServiceError::NoWorkloadLabels));
     }
-    for (field, length, most) in [
-        ("workload_labels", message.workload_labels.len(), MAX_WORKLOAD_LABELS),
-        ("exported_trust_domains", message.exported_trust_domains.len(), MAX_EXPORTED_TRUST_DOMAINS),
-        ("gateway_entries", message.gateway_entries.len(), MAX_GATEWAYS),
-        ("gateway_specs", message.gateway_specs.len(), MAX_GATEWAYS),
-        ("spiffe_id_paths", message.spiffe_id_paths.len(), MAX_SPIFFE_ID_PATHS),
+    let several = "export the same workloads under two names, each to some of the trust domains";
+    for (field, length, most, remedy) in [
+        ("workload_labels", message.workload_labels.len(), MAX_WORKLOAD_LABELS, "fewer select the same workloads, or more"),
+        ("exported_trust_domains", message.exported_trust_domains.len(), MAX_EXPORTED_TRUST_DOMAINS, several),
+        ("gateway_entries", message.gateway_entries.len(), MAX_GATEWAYS, "name in gateway_specs those that clients are to use"),
+        ("gateway_specs", message.gateway_specs.len(), MAX_GATEWAYS, "name fewer, or a load balancer in front of them"),
+        ("spiffe_id_paths", message.spiffe_id_paths.len(), MAX_SPIFFE_ID_PATHS, "with none, clients accept any of the trust domain"),
     ] {
         if length > most {
-            return Err(FieldError::new(field, format!("has {length} entries, at most {most} are kept; split the service")));
+            return Err(FieldError::new(field, format!("has {length} entries, at most {most} are kept; {remedy}")));
         }
     }
-    let labels = message.workload_labels.iter().flat_map(|(key, value)| [("workload_labels", key), ("workload_labels", value)]);
-    for (field, text) in labels.chain(message.spiffe_id_paths.iter().map(|path| ("spiffe_id_paths", path))) {
-        if text.len() > MAX_TEXT {
-            return Err(FieldError::new(field, format!("has a text of {} bytes, at most {MAX_TEXT} are kept", text.len())));
-        }
+    if let Some(text) = message.workload_labels.iter().flat_map(|(key, value)| [key, value]).find(|text| text.len() > MAX_LABEL_TEXT) {
+        return Err(FieldError::new("workload_labels", format!("has a text of {} bytes, at most {MAX_LABEL_TEXT} are kept", text.len())));
     }
     Ok(Draft {
         id: optional("id", Some(&message.id))?,

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use cofide_core::{
-    Gateway, GatewayAddress, GatewayError, Hostname, Port, ServiceName, SpiffeIdPath, TlsMode, TrustDomain, parse_trust_domain,
+    Gateway, GatewayAddress, GatewayError, Hostname, MAX_EXPORTED_TRUST_DOMAINS, MAX_GATEWAYS, MAX_SPIFFE_ID_PATHS, MAX_WORKLOAD_LABELS,
+    Port, ServiceName, SpiffeIdPath, TlsMode, TrustDomain, parse_trust_domain,
 };
 
-use super::schema::{MAX_GATEWAYS, MAX_LABELS, MAX_PATHS, MAX_TRUST_DOMAINS};
 use super::{FederatedService, FederatedServiceSpec, GatewaySpec};
 use crate::fields::{Read, closest};
 use crate::problem::{Problem, merge};
@@ -59,8 +59,8 @@ fn accept<T, E: Display>(path: &str, result: Result<T, E>, problems: &mut Vec<Pr
 }
 
 /// Bounds that are Kubernetes', but hold for files too: the same object means the same everywhere.
-fn check_count(path: &str, verb: &str, count: usize, max: u32, what: &str, problems: &mut Vec<Problem>) {
-    if u32::try_from(count).is_ok_and(|count| count > max) {
+fn check_count(path: &str, verb: &str, count: usize, max: usize, what: &str, problems: &mut Vec<Problem>) {
+    if count > max {
         problems.push(Problem::new(path, format!("{verb} {count}{what}, at most {max} are allowed")));
     }
 }
@@ -89,7 +89,7 @@ impl FederatedServiceSpec {
         self.check_labels(problems);
         let port = accept("spec.port", Port::try_from(i64::from(self.port)), problems);
         let tls_mode = self.check_tls_mode(problems);
-        check_count("spec.spiffeIDPaths", "has", self.spiffe_id_paths.len(), MAX_PATHS, " entries", problems);
+        check_count("spec.spiffeIDPaths", "has", self.spiffe_id_paths.len(), MAX_SPIFFE_ID_PATHS, " entries", problems);
         check_count("spec.gateways", "has", self.gateways.len(), MAX_GATEWAYS, " entries", problems);
         let spiffe_id_paths: BTreeSet<SpiffeIdPath> = (self.spiffe_id_paths.iter().enumerate())
             .filter_map(|(index, path)| accept(&format!("spec.spiffeIDPaths[{index}]"), path.parse(), problems))
@@ -114,7 +114,8 @@ impl FederatedServiceSpec {
             let problem = Problem::new("spec.exportedTrustDomains", "must name at least one trust domain");
             problems.push(problem.remedy("list the trust domains whose workloads may use the service, or delete the object"));
         }
-        check_count("spec.exportedTrustDomains", "names", self.exported_trust_domains.len(), MAX_TRUST_DOMAINS, " trust domains", problems);
+        let count = self.exported_trust_domains.len();
+        check_count("spec.exportedTrustDomains", "names", count, MAX_EXPORTED_TRUST_DOMAINS, " trust domains", problems);
         let mut exported = BTreeSet::new();
         for (index, text) in self.exported_trust_domains.iter().enumerate() {
             let path = format!("spec.exportedTrustDomains[{index}]");
@@ -141,7 +142,7 @@ impl FederatedServiceSpec {
             let problem = Problem::new("spec.workloadLabels", "must name at least one label");
             problems.push(problem.remedy("name the labels of the workloads behind the service, as in app: my-server"));
         }
-        check_count("spec.workloadLabels", "has", self.workload_labels.len(), MAX_LABELS, " entries", problems);
+        check_count("spec.workloadLabels", "has", self.workload_labels.len(), MAX_WORKLOAD_LABELS, " entries", problems);
         for (key, value) in &self.workload_labels {
             if let Some(reason) = label_problem(key, value) {
                 problems.push(Problem::new(format!("spec.workloadLabels[{key:?}]"), reason));

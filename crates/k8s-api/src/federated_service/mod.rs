@@ -50,10 +50,10 @@ pub struct FederatedServiceSpec {
     pub namespace: String,
     /// Remote trust domains whose workloads may use the service. With each of them a federation must exist, in both
     /// directions. The cluster's own trust domain is not listed.
-    #[schemars(length(min = 1, max = schema::MAX_TRUST_DOMAINS), extend("x-kubernetes-list-type" = "set", "items" = schema::trust_domain()))]
+    #[schemars(length(min = 1, max = cofide_core::MAX_EXPORTED_TRUST_DOMAINS), extend("x-kubernetes-list-type" = "set", "items" = schema::trust_domain()))]
     pub exported_trust_domains: Vec<String>,
     /// Labels of the pods behind the service. A Kubernetes Service that selects them must exist in the namespace.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = schema::MAX_LABELS, "additionalProperties" = schema::label_value()))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = cofide_core::MAX_WORKLOAD_LABELS, "additionalProperties" = schema::label_value()))]
     pub workload_labels: BTreeMap<String, String>,
     /// Port that the server listens on.
     #[schemars(range(min = 1, max = 65535))]
@@ -65,11 +65,11 @@ pub struct FederatedServiceSpec {
     /// Paths of the SPIFFE IDs that the server presents, as in /ns/demo/sa/server; the leading slash may be left out.
     /// Clients accept these and no others. Where none is given, they accept any SPIFFE ID of the server's trust domain.
     #[serde(rename = "spiffeIDPaths", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = schema::MAX_PATHS), extend("x-kubernetes-list-type" = "atomic", "items" = schema::spiffe_id_path()))]
+    #[schemars(length(max = cofide_core::MAX_SPIFFE_ID_PATHS), extend("x-kubernetes-list-type" = "atomic", "items" = schema::spiffe_id_path()))]
     pub spiffe_id_paths: Vec<String>,
     /// Gateways through which remote clients enter the cluster. Where any is given, they replace the discovered ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = schema::MAX_GATEWAYS), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = cofide_core::MAX_GATEWAYS), extend("x-kubernetes-list-type" = "atomic"))]
     pub gateways: Vec<GatewaySpec>,
 }
 

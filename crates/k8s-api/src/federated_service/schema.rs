@@ -6,7 +6,7 @@
 //!
 //! Every list and text has a bound, without which the API server cannot bound the cost of a rule and refuses the CRD.
 
-use cofide_core::{GatewayKind, TlsMode};
+use cofide_core::{GatewayKind, MAX_SPIFFE_ID_PATH, TlsMode};
 use serde_json::{Value, json};
 
 /// RFC 1123.
@@ -14,16 +14,8 @@ pub(super) const MAX_LABEL: u32 = 63;
 pub(super) const MAX_HOSTNAME: u32 = 253;
 /// An IPv6 address, written as it may be at its longest.
 pub(super) const MAX_IP: u32 = 45;
-/// SPIFFE ID, section 2.1: a trust domain's name has at most 255 bytes. Section 2.3: the whole ID at most 2048.
+/// SPIFFE ID, section 2.1: a trust domain's name has at most 255 bytes.
 const MAX_TRUST_DOMAIN: u32 = 255;
-const MAX_PATH: u32 = 2048;
-
-/// With the longest names that is 260 kB, and the record of who owns which entry of a set (`managedFields`) takes as much
-/// again: safely within the 1.5 MiB that etcd stores of an object.
-pub(super) const MAX_TRUST_DOMAINS: u32 = 1024;
-pub(super) const MAX_LABELS: u32 = 64;
-pub(super) const MAX_PATHS: u32 = 64;
-pub(super) const MAX_GATEWAYS: u32 = 64;
 
 /// One rule in CEL.
 fn rule(rule: &str, message: &str) -> Value {
@@ -80,7 +72,7 @@ pub(super) fn spiffe_id_path() -> Value {
     );
     let dots = rule("!self.matches('(^|/)[.][.]?(/|$)')", "must not contain a segment . or ..");
     let rules: Vec<Value> = [segments, dots].iter().filter_map(Value::as_array).flatten().cloned().collect();
-    json!({ "type": "string", "minLength": 1, "maxLength": MAX_PATH, "x-kubernetes-validations": rules })
+    json!({ "type": "string", "minLength": 1, "maxLength": MAX_SPIFFE_ID_PATH, "x-kubernetes-validations": rules })
 }
 
 /// The keys of a map have no bound that a schema could state, so a rule about them would exceed every cost limit; the

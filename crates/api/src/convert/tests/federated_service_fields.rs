@@ -92,8 +92,8 @@ fn a_federated_service_has_bounded_lists_and_texts() {
     let lists: [(&str, usize, Lengthen); 4] = [
         ("gateway_entries", 64, |service, length| lengthened(&mut service.gateway_entries, length)),
         ("gateway_specs", 64, |service, length| lengthened(&mut service.gateway_specs, length)),
-        ("spiffe_id_paths", 128, |service, length| lengthened(&mut service.spiffe_id_paths, length)),
-        ("exported_trust_domains", 128, |service, length| lengthened(&mut service.exported_trust_domains, length)),
+        ("spiffe_id_paths", 64, |service, length| lengthened(&mut service.spiffe_id_paths, length)),
+        ("exported_trust_domains", 1024, |service, length| lengthened(&mut service.exported_trust_domains, length)),
     ];
     for (field, most, lengthen) in lists {
         draft(&|service| lengthen(service, most)).unwrap_or_else(|error| panic!("{field}: {error}"));
@@ -105,5 +105,7 @@ fn a_federated_service_has_bounded_lists_and_texts() {
     assert!(error.starts_with("federated_service.workload_labels: has 65 entries, at most 64"), "{error}");
     let error = draft(&|service| service.workload_labels = [("app".to_owned(), "x".repeat(2049))].into()).unwrap_err();
     assert!(error.starts_with("federated_service.workload_labels: has a text of 2049 bytes"), "{error}");
+    let error = draft(&|service| service.spiffe_id_paths.push("x".repeat(2048))).unwrap_err();
+    assert!(error.starts_with("federated_service.spiffe_id_paths[1]: a SPIFFE ID path has at most 2048 bytes"), "{error}");
     draft(&|service| service.gateway_specs[1].ip = "127.0.0.1".into()).expect("everything may be on one machine");
 }
