@@ -63,7 +63,7 @@ impl Connect {
         AgentServiceClient::new(self.channel.clone()).max_decoding_message_size(LONGEST_ANSWER)
     }
 
-    /// The federated services that this agent may see, those of its zone.
+    /// The federated services that this agent may see, those of its cluster.
     pub async fn list_federated_services(&self) -> Result<Vec<federated_service::FederatedService>, CallError> {
         let request = timed(agent_service::ListFederatedServicesRequest::default());
         Ok(self.agents().list_federated_services(request).await?.into_inner().services)

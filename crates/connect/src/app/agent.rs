@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  user ── CreateAgentJoinToken(zone, cluster) ──> secret, once; its hash is kept
-//!  agent ── RegisterAgent(secret, zone, cluster, bundle) ──> the token is used up; the bundle is the zone's, where it is the
-//!           zone's first or follows on the one that is held
+//!  agent ── RegisterAgent(secret, zone, cluster, bundle) ──> the token is used up; the bundle is the zone's, where
+//!           the zone has none
 //!  agent ── X.509-SVID, verified with that bundle ──> everything else
 //! ```
 

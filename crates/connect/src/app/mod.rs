@@ -1,9 +1,9 @@
 //! The rules, each in one place: what may be created, changed and taken away, by whom, and in which order.
 //!
-//! A rule reads and writes in one transaction, and its audit event is part of it. Arguments and answers are the nouns of
-//! [`cofide_core`]; messages and status codes belong to [`crate::grpc`], rows to [`cofide_store`]. By the time a call
-//! arrives here, [`crate::gate`] has made sure that it comes from the right kind of caller; what an agent may touch
-//! depends on the object, so it is decided here.
+//! A rule reads and writes in one transaction, and its audit event is part of it. Arguments are the nouns of
+//! [`cofide_core`], or drafts of them from [`cofide_api::convert`]; answers are nouns; messages and status codes belong to
+//! [`crate::grpc`], rows to [`cofide_store`]. By the time a call arrives here, [`crate::gate`] has made sure that it comes
+//! from the right kind of caller; what an agent may touch depends on the object, so it is decided here.
 
 pub mod agent;
 pub mod agent_status;
