@@ -14,9 +14,8 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
+use crate::permissions::STATE_CONFIG_MAP as NAME;
 use crate::state::{DataFolder, IDENTITY, REGISTRATIONS};
-
-pub const NAME: &str = "cofide-agent-state";
 
 const KEPT: [&str; 2] = [IDENTITY, REGISTRATIONS];
 /// The API server takes a megabyte for all of it.

@@ -11,9 +11,6 @@ use uuid::Uuid;
 use crate::config::KubernetesSettings;
 use crate::leader::Leadership;
 
-/// The Lease that the leader holds.
-pub const LEASE: &str = "cofide-agent";
-
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where neither the configuration nor the service account says it: outside of a pod.
 const USUAL_NAMESPACE: &str = "cofide";
