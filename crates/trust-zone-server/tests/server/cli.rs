@@ -145,40 +145,45 @@ async fn a_mistake_on_the_command_line_is_named() {
     assert!(run(&["entry", "create", "--spiffe-id-path", "/x", "--selector", "uid"]).await.contains("type:value"));
 }
 
-/// What the program says when another user runs it; `None` where this one may not become another.
-async fn as_nobody(arguments: &[&str]) -> Option<String> {
+/// A user that is not root: this one, or where this is root, one who owns nothing.
+fn ordinary_user() -> u32 {
     const NOBODY: u32 = 65534;
-    if !nix::unistd::geteuid().is_root() {
-        return None;
-    }
+    let own = nix::unistd::geteuid();
+    if own.is_root() { NOBODY } else { own.as_raw() }
+}
+
+/// What the program says to that user.
+async fn as_ordinary_user(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trust-zone-server"));
-    command.args(arguments).uid(NOBODY).gid(NOBODY).kill_on_drop(true);
+    command.args(arguments).kill_on_drop(true);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(ordinary_user()).gid(ordinary_user());
+    }
     let output = within("the command", command.output()).await.unwrap();
     assert!(!output.status.success(), "{arguments:?}");
-    Some(String::from_utf8(output.stderr).unwrap())
+    String::from_utf8(output.stderr).unwrap()
 }
 
 #[tokio::test]
 async fn what_belongs_to_another_user_is_named_once_with_its_owner_and_the_way_out() {
-    use std::os::unix::fs::PermissionsExt;
+    let user = ordinary_user();
+    let run = |data: &str| ["run", "--trust-domain", "a.test", "--data-dir", data].map(str::to_owned);
+    let told = async |arguments: Vec<String>| as_ordinary_user(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+
+    let missing = told(run("/not-there-either").to_vec()).await;
+    assert!(missing.contains("root") && missing.contains(&format!("install -d -m 0700 -o {user}")), "{missing}");
+    let foreign = told(run("/usr").to_vec()).await;
+    assert!(foreign.contains("/usr belongs to user root (uid 0)") && foreign.contains(&format!("chown -R {user}")), "{foreign}");
+
     let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let path = folder.path().join("data");
-    let data = path.to_str().unwrap();
-    let run = ["run", "--trust-domain", "a.test", "--data-dir", data];
-
-    let Some(missing) = as_nobody(&run).await else { return };
-    assert!(missing.contains("root") && missing.contains("65534") && missing.contains("install -d -m 0700 -o 65534"), "{missing}");
-    std::fs::create_dir(&path).unwrap();
-    let foreign = as_nobody(&run).await.unwrap();
-    assert!(foreign.contains(&format!("{data} belongs to user root (uid 0)")) && foreign.contains("chown -R 65534"), "{foreign}");
-
-    nix::unistd::chown(&path, Some(65534.into()), None).unwrap();
-    let socket = folder.path().join("x.sock");
-    let arguments = [&run[..], &["--workload-api-socket", socket.to_str().unwrap()]].concat();
-    let unwritable = as_nobody(&arguments).await.unwrap();
-    assert!(unwritable.contains(&format!("cannot listen on {}", socket.display())), "{unwritable}");
-    assert!(unwritable.contains(&format!("{} belongs to user root (uid 0)", folder.path().display())), "{unwritable}");
+    if nix::unistd::geteuid().is_root() {
+        nix::unistd::chown(folder.path(), Some(user.into()), None).unwrap();
+    }
+    let mut arguments = run(folder.path().to_str().unwrap()).to_vec();
+    arguments.extend(["--workload-api-socket", "/not-there.sock"].map(str::to_owned));
+    let unwritable = told(arguments).await;
+    assert!(unwritable.contains("cannot listen on /not-there.sock"), "{unwritable}");
+    assert!(unwritable.contains("/ belongs to user root (uid 0)"), "{unwritable}");
     for text in [missing, foreign, unwritable] {
         assert!(text.matches("Permission denied").count() <= 1 && text.lines().count() == 1, "nothing is said twice: {text}");
     }
@@ -217,13 +222,10 @@ async fn a_process_that_only_checks_a_token_needs_no_entry_and_is_not_told_of() 
 async fn a_full_disk_is_told_as_that_and_not_as_a_damaged_key() {
     // A file system of one page, in a mount namespace that ends with the program.
     let script = r#"mount -t tmpfs -o size=4k tmpfs "$1" && head -c 4096 /dev/zero > "$1/fill"; exec "$2" run --trust-domain a.test --data-dir "$1""#;
-    let may_mount = Command::new("unshare").args(["-m", "true"]).output().await.is_ok_and(|output| output.status.success());
-    if !may_mount {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", script, "sh"]).arg(folder.path()).arg(env!("CARGO_BIN_EXE_trust-zone-server"));
+    // Its own user namespace lets an ordinary user mount, where the system allows that; elsewhere this test needs root.
+    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(folder.path()).arg(env!("CARGO_BIN_EXE_trust-zone-server"));
     let output = within("the command", command.kill_on_drop(true).output()).await.unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     let expected =
