@@ -113,7 +113,6 @@ async fn the_pods_pass_the_restricted_pod_security_standard() {
             };
             created(&pod).await.unwrap_or_else(|error| panic!("{chart} with the values {name}: {error:#}\n{pod:#}"));
             // And it would be refused, were it not so.
-            pod["spec"]["containers"][0]["securityContext"]["privileged"] = json!(true);
             pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
             let refused = format!("{:#}", created(&pod).await.unwrap_err());
             assert!(refused.contains("violates PodSecurity"), "{refused}");
