@@ -286,7 +286,8 @@ impl Config {
         entries.sort();
         entries.dedup();
         if entries.len() > MAX_GATEWAYS {
-            let reason = format!("has {} entries, at most {MAX_GATEWAYS} are registered for a service; name a load balancer", entries.len());
+            let reason =
+                format!("has {} entries, at most {MAX_GATEWAYS} are registered for a service; name a load balancer", entries.len());
             return refuse("gateway_addresses", reason);
         }
         Ok(entries)

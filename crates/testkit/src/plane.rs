@@ -27,7 +27,7 @@ use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZon
 use cofide_api::connect::trust_zone_service::{CreateTrustZoneRequest, UpdateTrustZoneBundleRequest};
 use cofide_api::types::{ap_binding, attestation_policy, audit, cluster, federated_service, federation, trust_zone};
 use cofide_connect_client::{Bootstrap, Credential, UserChannel, connect_as_user};
-use cofide_core::{JoinTokenSecret, TrustZoneId};
+use cofide_core::{JoinTokenSecret, Profile, TrustZoneId};
 use tempfile::TempDir;
 
 use crate::loopback::own_address;
@@ -46,8 +46,12 @@ pub struct Plane {
 impl Plane {
     /// Starts Connect in an empty folder.
     pub async fn start() -> Result<Self> {
+        Self::start_at((own_address(), 8443).into()).await
+    }
+
+    /// As [`Plane::start`], with Connect where others than this machine reach it too.
+    pub async fn start_at(address: SocketAddr) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plane").tempdir()?;
-        let address = (own_address(), 8443).into();
         let connect = start_connect(folder.path(), address).await?;
         let credential = Credential::read(&folder.path().join("connect/admin-credential.json"))?;
         Ok(Self { folder, address, connect: Some(connect), credential, zones: Vec::new() })
@@ -96,22 +100,26 @@ impl Plane {
     /// Adds the trust zone `trust-zone-<letter>` with trust domain `<letter>.test` and cluster `cluster-<letter>`, without
     /// starting anything of it.
     pub async fn create_zone(&mut self, letter: &str) -> Result<usize> {
+        self.create_zone_of(letter, &format!("{letter}.test"), Profile::Host).await
+    }
+
+    /// As [`Plane::create_zone`], with a trust domain and a profile of its own.
+    pub async fn create_zone_of(&mut self, name: &str, trust_domain: &str, profile: Profile) -> Result<usize> {
         let channel = self.admin().await?;
-        let zone =
-            trust_zone::TrustZone { name: format!("trust-zone-{letter}"), trust_domain: format!("{letter}.test"), ..Default::default() };
+        let zone = trust_zone::TrustZone { name: format!("trust-zone-{name}"), trust_domain: trust_domain.into(), ..Default::default() };
         let request = CreateTrustZoneRequest { trust_zone: Some(zone) };
         let created = TrustZoneServiceClient::new(channel.clone()).create_trust_zone(request).await?.into_inner();
         let id: TrustZoneId = created.trust_zone.and_then(|zone| zone.id).context("no id")?.parse()?;
 
         let cluster = cluster::Cluster {
-            name: Some(format!("cluster-{letter}")),
+            name: Some(format!("cluster-{name}")),
             trust_zone_id: Some(id.to_string()),
-            profile: Some("host".to_owned()),
+            profile: Some(profile.to_string()),
             ..Default::default()
         };
         let created = ClusterServiceClient::new(channel).create_cluster(CreateClusterRequest { cluster: Some(cluster) }).await?;
         let cluster_id = created.into_inner().cluster.and_then(|cluster| cluster.id).context("no id")?.parse()?;
-        self.zones.push(Zone::new(letter, self.folder.path().join(letter), id, cluster_id)?);
+        self.zones.push(Zone::new(name, trust_domain, self.folder.path().join(name), id, cluster_id)?);
         Ok(self.zones.len() - 1)
     }
 
@@ -261,12 +269,19 @@ impl Plane {
     }
 }
 
+impl Plane {
+    /// What helps to see why a test failed.
+    pub fn dump(&self) -> String {
+        let zones = self.zones.iter().map(Zone::dump);
+        std::iter::once(log_tail(&connect_log(self.folder.path()))).chain(zones).collect::<Vec<_>>().join("\n")
+    }
+}
+
 impl Drop for Plane {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The test harness shows it with the failure.
-            eprintln!("{}", log_tail(&connect_log(self.folder.path())));
-            self.zones.iter().for_each(|zone| eprintln!("{}", zone.dump()));
+            eprintln!("{}", self.dump());
         }
     }
 }

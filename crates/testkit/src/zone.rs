@@ -13,7 +13,7 @@ use cofide_agent::world::{Link, World};
 use cofide_core::{ClusterId, TrustDomain, TrustZoneId};
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
 use crate::authorities::Authorities;
@@ -34,6 +34,10 @@ pub struct Zone {
     pub id: TrustZoneId,
     pub cluster_id: ClusterId,
     pub folder: PathBuf,
+    /// The executable that the SPIFFE server takes for the agent's.
+    pub agent_program: PathBuf,
+    /// The names of secrets for Envoys that are not told SPIRE's; the key `sds` of the SPIFFE server's configuration.
+    pub sds: Value,
     /// Where the agent listens; kept over its restarts.
     pub xds_address: SocketAddr,
     pub dns_address: SocketAddr,
@@ -75,15 +79,17 @@ impl Agent {
 }
 
 impl Zone {
-    pub(crate) fn new(letter: &str, folder: PathBuf, id: TrustZoneId, cluster_id: ClusterId) -> Result<Self> {
+    pub(crate) fn new(name: &str, trust_domain: &str, folder: PathBuf, id: TrustZoneId, cluster_id: ClusterId) -> Result<Self> {
         std::fs::create_dir_all(folder.join("manifests"))?;
         let ip = own_address();
         Ok(Self {
-            name: format!("trust-zone-{letter}"),
-            trust_domain: TrustDomain::new(format!("{letter}.test"))?,
+            name: format!("trust-zone-{name}"),
+            trust_domain: TrustDomain::new(trust_domain)?,
             id,
             cluster_id,
             folder,
+            agent_program: this_program()?,
+            sds: json!({}),
             xds_address: (ip, 18001).into(),
             dns_address: (ip, 10053).into(),
             gateway_address: (ip, 15443).into(),
@@ -167,8 +173,9 @@ impl Zone {
                 "admin_socket": self.admin_socket(),
                 "entries": [{
                     "spiffe_id_path": format!("/cluster/{}/ns/cofide/sa/cofide-agent", self.cluster_name()),
-                    "selectors": [format!("unix:path:{}", this_program()?.display())],
+                    "selectors": [format!("unix:path:{}", self.agent_program.display())],
                 }],
+                "sds": self.sds,
             }),
         )?;
         let start = async |shutdown| {
@@ -235,7 +242,7 @@ impl Zone {
     }
 
     /// What helps to see why a test failed.
-    pub(crate) fn dump(&self) -> String {
+    pub fn dump(&self) -> String {
         let mut text = format!("=== {}: link {:?}\n", self.name, self.link());
         if let Some(Agent { world, .. }) = &self.agent {
             let plan = world.plan.get();
