@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cofide_agent::permissions::{PERMISSIONS, Scope};
 use serde_json::Value;
 
-use crate::support::{Chart, object};
+use crate::support::{Chart, checkout, object};
 
 /// (scope, group, resource) and the verbs.
 type Rules = BTreeMap<(String, String, String), Vec<String>>;
@@ -50,6 +50,26 @@ async fn the_roles_hold_exactly_what_the_agent_asks_for() {
     });
     let asked: Rules = asked.collect();
     assert_eq!(granted, asked);
+}
+
+#[test]
+fn the_page_about_installing_lists_every_permission() {
+    let page = std::fs::read_to_string(checkout().join("docs/kubernetes/install.md")).unwrap();
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| cluster |") || line.starts_with("| own namespace |")).collect();
+    for permission in PERMISSIONS {
+        let (scope, name) = match permission.scope {
+            Scope::Cluster => ("cluster", ""),
+            Scope::OwnNamespace => ("own namespace", ""),
+            Scope::OwnObject(name) => ("own namespace", name),
+        };
+        let group = if permission.group.is_empty() { "core".to_owned() } else { format!("`{}`", permission.group) };
+        let is_about = |row: &&&str| {
+            let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let names_it = cells[2].contains(&format!("`{}`", permission.resource)) && (name.is_empty() != cells[2].contains(" named "));
+            cells[0] == scope && cells[1] == group && names_it && cells[2].contains(name) && cells[3] == permission.verbs.join(", ")
+        };
+        assert_eq!(rows.iter().filter(is_about).count(), 1, "{permission:?}");
+    }
 }
 
 #[tokio::test]

@@ -26,10 +26,8 @@ fn printed(command: &mut Command) -> String {
     said
 }
 
-/// For the agents of other makers and for Kubernetes' own libraries; the chart passes them on.
+/// Values files that exist set them; the chart passes them on.
 const NOT_READ: [&str; 2] = ["MANAGEMENT_ZONE", "OIDC_ENDPOINT_ENABLED"];
-/// What the pod says of itself; it is no configuration and has no flag.
-const OF_THE_POD: [&str; 2] = ["POD_NAME", "POD_NAMESPACE"];
 
 #[tokio::test]
 async fn every_variable_of_the_agents_pod_is_one_that_the_agent_reads() {
@@ -39,7 +37,7 @@ async fn every_variable_of_the_agents_pod_is_one_that_the_agent_reads() {
         let map = object(&objects, "ConfigMap", "cofide-agent")["data"].as_object().unwrap().keys().cloned();
         let container = &object(&objects, "Deployment", "cofide-agent")["spec"]["template"]["spec"]["containers"][0];
         let own = container["env"].as_array().unwrap().iter().map(|variable| variable["name"].as_str().unwrap().to_owned());
-        for variable in map.chain(own).filter(|name| !NOT_READ.contains(&name.as_str()) && !OF_THE_POD.contains(&name.as_str())) {
+        for variable in map.chain(own).filter(|name| !NOT_READ.contains(&name.as_str())) {
             assert!(help.contains(&format!("[env: {variable}=")), "cofide-agent does not read {variable}");
         }
     }
