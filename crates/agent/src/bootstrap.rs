@@ -28,7 +28,7 @@ const MAX_CONNECTIONS: u32 = 50_000;
                         The drain time is how long connections to a service outlive its export.")]
 pub struct EnvoyBootstrap {
     /// What the Envoy is for
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = Role::with_bootstrap())]
     pub role: Role,
     /// Name of this Envoy in the agent's logs [default: the role]
     #[arg(long, value_name = "ID")]

@@ -30,14 +30,19 @@ pub struct Proxy {
     pub rejected: BTreeMap<(String, String), String>,
 }
 
+/// What is published at once: all exports, or all imports.
+#[derive(Clone, Copy)]
+enum Shown<'a> {
+    Exports(&'a GatewayPlan),
+    Imports(&'a [DesiredImport]),
+}
+
 /// The views, and the connected proxies.
 #[derive(Debug)]
 pub struct XdsService {
     sidecar_settings: SidecarSettings,
-    gateway: Arc<Cache>,
-    client: Arc<Cache>,
-    sidecar: Arc<Cache>,
-    sdk: Arc<Cache>,
+    /// One for every role.
+    caches: BTreeMap<Role, Arc<Cache>>,
     /// By stream.
     connected: Mutex<BTreeMap<u64, Proxy>>,
     proxies: Published<Vec<Proxy>>,
@@ -45,13 +50,9 @@ pub struct XdsService {
 
 impl XdsService {
     pub fn new(sidecar_settings: SidecarSettings) -> Arc<Self> {
-        let cache = || Arc::new(Cache::new());
         Arc::new(Self {
             sidecar_settings,
-            gateway: cache(),
-            client: cache(),
-            sidecar: cache(),
-            sdk: cache(),
+            caches: Role::all().iter().map(|role| (*role, Arc::new(Cache::new()))).collect(),
             connected: Mutex::default(),
             proxies: Published::default(),
         })
@@ -64,28 +65,37 @@ impl XdsService {
 
     /// Shows gateways this plan. What did not change is not sent.
     pub fn publish_gateway(&self, plan: &GatewayPlan) {
-        publish(&self.gateway, envoy::gateway(plan));
+        self.publish(Shown::Exports(plan));
     }
 
     /// Shows clients these imports. What did not change is not sent.
     pub fn publish_imports(&self, imports: &[DesiredImport]) {
-        publish(&self.client, envoy::client(imports));
-        publish(&self.sidecar, envoy::sidecar(imports, &self.sidecar_settings));
-        publish(&self.sdk, envoy::sdk(imports));
+        self.publish(Shown::Imports(imports));
+    }
+
+    fn publish(&self, shown: Shown<'_>) {
+        for (role, cache) in &self.caches {
+            if let Some(rendered) = self.rendered(*role, shown) {
+                cache.replace_all(rendered);
+                cache.mark_ready();
+            }
+        }
+    }
+
+    /// What a role sees of this; `None` where it is none of its matter.
+    fn rendered(&self, role: Role, shown: Shown<'_>) -> Option<envoy::Rendered> {
+        match (role, shown) {
+            (Role::Gateway, Shown::Exports(plan)) => Some(envoy::gateway(plan)),
+            (Role::Client, Shown::Imports(imports)) => Some(envoy::client(imports)),
+            (Role::Sidecar, Shown::Imports(imports)) => Some(envoy::sidecar(imports, &self.sidecar_settings)),
+            (Role::Sdk, Shown::Imports(imports)) => Some(envoy::sdk(imports)),
+            (Role::Gateway, Shown::Imports(_)) | (Role::Client | Role::Sidecar | Role::Sdk, Shown::Exports(_)) => None,
+        }
     }
 
     /// The connected proxies, in the order in which they came.
     pub fn proxies(&self) -> &Published<Vec<Proxy>> {
         &self.proxies
-    }
-
-    fn cache(&self, role: Role) -> &Arc<Cache> {
-        match role {
-            Role::Gateway => &self.gateway,
-            Role::Client => &self.client,
-            Role::Sidecar => &self.sidecar,
-            Role::Sdk => &self.sdk,
-        }
     }
 
     fn update(&self, change: impl FnOnce(&mut BTreeMap<u64, Proxy>)) {
@@ -95,15 +105,10 @@ impl XdsService {
     }
 }
 
-fn publish(cache: &Cache, rendered: envoy::Rendered) {
-    cache.replace_all(rendered);
-    cache.mark_ready();
-}
-
 #[async_trait::async_trait]
 impl Router for XdsService {
     async fn cache_for(&self, _peer: &Peer, node: &Node, _type_url: &str) -> Result<Arc<Cache>, Status> {
-        Ok(self.cache(Role::of(&node.cluster)).clone())
+        Ok(self.caches[&Role::of(&node.cluster)].clone())
     }
 
     async fn on_subscribe(&self, client: &Arc<Client>, _type_url: &str) {
