@@ -8,9 +8,10 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cofide_api::convert::plan as wire;
 use cofide_connect_client::{PlanChanges, ReceivedPlanResource};
 use cofide_core::{
-    ControlPlaneTrust, ExportTarget, ExportedService, FederatedServiceId, FederatedTrust, ImportedService, WorkloadRegistration,
+    ControlPlaneTrust, ExportTarget, FederatedServiceId, FederatedTrust, ImportedService, WorkloadRegistration,
 };
 use cofide_plan::PlanResource;
 
@@ -103,32 +104,35 @@ impl Plan {
         self.known.contains(type_url)
     }
 
-    fn values(&self) -> impl Iterator<Item = &PlanResource> {
-        self.resources.values().map(|held| &held.resource)
+    /// In the order of their names. What they cost follows from how many there are of the type, not of all.
+    fn of_type(&self, type_url: &'static str) -> impl Iterator<Item = &PlanResource> {
+        let from_here = self.resources.range((type_url, String::new())..);
+        from_here.take_while(move |((of, _), _)| *of == type_url).map(|(_, held)| &held.resource)
     }
 
     pub fn imports(&self) -> impl Iterator<Item = &ImportedService> {
-        self.values().filter_map(|resource| if let PlanResource::Import(import) = resource { Some(import) } else { None })
+        self.of_type(wire::IMPORTED_SERVICE).filter_map(|resource| if let PlanResource::Import(it) = resource { Some(it) } else { None })
     }
 
     pub fn trust(&self) -> impl Iterator<Item = &FederatedTrust> {
-        self.values().filter_map(|resource| if let PlanResource::Trust(trust) = resource { Some(trust) } else { None })
+        self.of_type(wire::FEDERATED_TRUST).filter_map(|resource| if let PlanResource::Trust(it) = resource { Some(it) } else { None })
     }
 
     pub fn registrations(&self) -> impl Iterator<Item = &WorkloadRegistration> {
-        self.values().filter_map(|resource| if let PlanResource::Registration(it) = resource { Some(it) } else { None })
-    }
-
-    fn exports(&self) -> impl Iterator<Item = &ExportedService> {
-        self.values().filter_map(|resource| if let PlanResource::Export(export) = resource { Some(export) } else { None })
+        let registrations = self.of_type(wire::WORKLOAD_REGISTRATION);
+        registrations.filter_map(|resource| if let PlanResource::Registration(it) = resource { Some(it) } else { None })
     }
 
     /// What became of each trust domain to which a service is exported; `None` until Connect has said so.
     pub fn targets(&self, service: &FederatedServiceId) -> Option<&[ExportTarget]> {
-        self.exports().find(|export| export.service_id == *service).map(|export| export.targets.as_slice())
+        match &self.resources.get(&(wire::EXPORTED_SERVICE, service.to_string()))?.resource {
+            PlanResource::Export(export) => Some(&export.targets),
+            _ => None,
+        }
     }
 
     pub fn control_plane_trust(&self) -> Option<&ControlPlaneTrust> {
-        self.values().find_map(|resource| if let PlanResource::ControlPlaneTrust(trust) = resource { Some(trust) } else { None })
+        let mut trust = self.of_type(wire::CONTROL_PLANE_TRUST);
+        trust.find_map(|resource| if let PlanResource::ControlPlaneTrust(it) = resource { Some(it) } else { None })
     }
 }

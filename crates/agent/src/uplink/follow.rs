@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cofide_api::convert::plan as wire;
 use cofide_connect_client::{Node, PlanChanges, PlanStream, PlanStreamState};
-use cofide_core::ControlPlaneTrust;
+use cofide_core::{AttestationPolicyBindingId, ControlPlaneTrust, Hostname, TrustDomain};
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -204,16 +204,16 @@ fn outcome(
     match type_url {
         wire::IMPORTED_SERVICE => {
             let report = local.filter(|report| report.plan_revision >= revision)?;
-            let refused = report.refused.iter().find(|(hostname, _)| hostname.as_str() == name);
-            Some(refused.map_or(Ok(()), |(_, reason)| Err(reason.clone())))
+            let refused = name.parse().ok().and_then(|hostname: Hostname| report.refused.get(&hostname));
+            Some(refused.map_or(Ok(()), |reason| Err(reason.clone())))
         }
         wire::FEDERATED_TRUST => {
             let report = spire.filter(|report| report.plan_revision >= revision)?;
-            Some(of(report.report.trust.iter().find(|(domain, _)| domain.as_str() == name).map(|(_, outcome)| outcome)))
+            Some(of(TrustDomain::new(name).ok().and_then(|trust_domain| report.report.trust.get(&trust_domain))))
         }
         wire::WORKLOAD_REGISTRATION => {
             let report = spire.filter(|report| report.plan_revision >= revision)?;
-            Some(of(report.report.registrations.iter().find(|(id, _)| id.as_str() == name).map(|(_, outcome)| outcome)))
+            Some(of(name.parse().ok().and_then(|binding: AttestationPolicyBindingId| report.report.registrations.get(&binding))))
         }
         // To know these is all that there is to do.
         _ => Some(Ok(())),
@@ -224,7 +224,6 @@ fn outcome(
 mod tests {
     use super::*;
     use crate::spire::Report;
-    use cofide_core::TrustDomain;
 
     fn spire(plan_revision: u64, trust: &[(&str, Outcome)]) -> SpireReport {
         let trust = trust.iter().map(|(name, outcome)| (TrustDomain::new(name).unwrap(), outcome.clone())).collect();
