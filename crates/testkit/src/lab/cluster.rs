@@ -146,6 +146,8 @@ impl Cluster {
             // No kubelet would mount a token, and a pod without its service account is refused.
             "--disable-admission-plugins=ServiceAccount",
             "--profiling=false",
+            // Without it a server that is to stop waits a minute for those who watch.
+            "--shutdown-watch-termination-grace-period=1s",
         ]);
         command.arg(format!("--bind-address={}", self.host.address));
         command.arg(format!("--advertise-address={}", self.host.address));

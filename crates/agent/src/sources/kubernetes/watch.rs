@@ -26,7 +26,7 @@ const QUIET: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_millis(200);
 /// A definition that appears, or rights that are given, take effect within this time.
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(3);
 /// A connection that died without a word is noticed after this many seconds.
 const WATCH_TIMEOUT: u32 = 120;
 
