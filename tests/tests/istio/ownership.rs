@@ -1,0 +1,1 @@
+//! What is written, what is left alone, and what goes.

@@ -1,0 +1,245 @@
+//! What connections become of the objects that the agent writes.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use cofide_core::GatewayKind::{EastWest, Ingress};
+use cofide_testkit::lab::{Cluster, Host, IstioProxy, Lab, Mesh, Pod, Proxy};
+
+use crate::support::{Agent, Application, Client, Heard, Zone, federate, gateway, http, import, istio_mtls, line, mtls};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+const ATTEMPT: Duration = Duration::from_secs(5);
+const MTLS_HOST: &str = "own.demo.a.test";
+const ISTIO_HOST: &str = "mesh.demo.a.test";
+
+/// The zones `a.test` (server), `b.test` (client, to which everything is exported) and `c.test` (which all trust, and to which
+/// nothing is).
+struct Zones {
+    a: Zone,
+    b: Zone,
+    c: Zone,
+}
+
+impl Zones {
+    async fn start() -> Self {
+        let a = Zone::start("a.test", "/ns/demo/sa/server", &["b.test", "c.test"]).await;
+        let b = Zone::start("b.test", "/ns/demo/sa/client", &["a.test", "c.test"]).await;
+        let c = Zone::start("c.test", "/ns/demo/sa/intruder", &["a.test", "b.test"]).await;
+        federate(&[&a, &b, &c]).await;
+        Self { a, b, c }
+    }
+
+    async fn client(&self, of: &Zone) -> Client {
+        Client { identity: of.identity().await, server: self.a.trust_domain.clone() }
+    }
+}
+
+/// A mesh that exports `own` (Mtls) and `mesh` (IstioMtls).
+struct Server {
+    cluster: Cluster,
+    agent: Agent,
+    ingress: IstioProxy,
+    east_west: IstioProxy,
+    sidecar: IstioProxy,
+    _applications: (Application, Application),
+    _host: Host,
+}
+
+impl Server {
+    async fn start(lab: &Lab, zones: &Zones) -> Self {
+        let cluster = lab.cluster("server").await.unwrap().with_istiod(&Mesh::new("a.test")).await.unwrap();
+        let proxy = |kind: &str| {
+            let name = format!("istio-{kind}");
+            Proxy::new("istio-system", &name, &zones.a.socket).label("istio", kind)
+        };
+        let ingress = cluster.istio_gateway(&proxy("ingressgateway")).await.unwrap();
+        cluster.expose_gateway(&ingress, &[("https", 443)]).await.unwrap();
+        let east_west = cluster.istio_gateway(&proxy("eastwestgateway")).await.unwrap();
+        cluster.expose_gateway(&east_west, &[("tls", 15443)]).await.unwrap();
+
+        let host = lab.host("own").unwrap();
+        let own = Application::start("own", host.listen(8443).unwrap(), Some(zones.a.identity().await));
+        cluster.create_namespace("demo").await.unwrap();
+        cluster.run_pod(&Pod::new("demo", "own", host.address).label("app", "own")).await.unwrap();
+        let sidecar = cluster.istio_sidecar(&Proxy::new("demo", "mesh", &zones.a.socket).label("app", "mesh")).await.unwrap();
+        let mesh = Application::start("mesh", sidecar.host.listen(8443).unwrap(), None);
+
+        let agent = Agent::start(&cluster, "a.test").await;
+        let server = Self { cluster, agent, ingress, east_west, sidecar, _applications: (own, mesh), _host: host };
+        server.agent.exports(vec![mtls("own", &["b.test"]), istio_mtls("mesh", &["b.test"])], &server.gateways());
+        server
+    }
+
+    fn gateways(&self) -> [cofide_agent::view::GatewayService; 2] {
+        [gateway(Ingress, &self.ingress, 443), gateway(EastWest, &self.east_west, 15443)]
+    }
+
+    fn addresses(&self) -> [SocketAddr; 2] {
+        [(self.ingress.host.address, 443).into(), (self.east_west.host.address, 15443).into()]
+    }
+
+    /// Tries until it is answered so; a failure to the end shows what istiod and the proxies say.
+    async fn hears(&self, what: &str, expected: &str, attempt: impl AsyncFnMut() -> Heard) {
+        let proxies = [&self.ingress, &self.east_west, &self.sidecar];
+        hears(what, expected, &[&self.cluster], &proxies, attempt).await;
+    }
+}
+
+async fn hears(what: &str, expected: &str, clusters: &[&Cluster], proxies: &[&IstioProxy], mut attempt: impl AsyncFnMut() -> Heard) {
+    let start = Instant::now();
+    loop {
+        let heard = match tokio::time::timeout(ATTEMPT, attempt()).await {
+            Ok(Ok(heard)) if heard == expected => return,
+            Ok(heard) => format!("{heard:?}"),
+            Err(_) => "no answer".to_owned(),
+        };
+        if start.elapsed() > PATIENCE {
+            for proxy in proxies {
+                eprintln!("{}", proxy.envoy.dump().await);
+            }
+            for cluster in clusters {
+                eprintln!("{}", cluster.log());
+            }
+            panic!("not within {PATIENCE:?}: {what}: {heard}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn istio_sni(host: &str) -> String {
+    format!("outbound_.8443_._.{host}")
+}
+
+#[tokio::test]
+async fn clients_without_a_mesh_reach_both_kinds_of_service_through_both_gateways() {
+    let lab = Lab::start().unwrap();
+    let zones = Zones::start().await;
+    let server = Server::start(&lab, &zones).await;
+    let (declared, undeclared) = (zones.client(&zones.b).await, zones.client(&zones.c).await);
+    let connect = async |address: SocketAddr| anyhow::Ok(tokio::net::TcpStream::connect(address).await?);
+    for address in server.addresses() {
+        let own = async || declared.over_tls(connect(address).await?, MTLS_HOST, &[]).await;
+        server.hears(&format!("Mtls through {address}"), "own to spiffe://b.test/ns/demo/sa/client", own).await;
+        let sni = istio_sni(ISTIO_HOST);
+        let mesh = async || declared.over_tls(connect(address).await?, &sni, &["istio"]).await;
+        server.hears(&format!("IstioMtls through {address}"), "mesh to somebody", mesh).await;
+
+        // Whom the service is not exported to is trusted for TLS, and gets no answer.
+        let refused = undeclared.over_tls(connect(address).await.unwrap(), &sni, &["istio"]).await;
+        assert!(refused.is_err(), "c.test heard {refused:?}");
+        // What is not exported leads nowhere.
+        for (sni, alpn) in [("other.demo.a.test", &[][..]), ("outbound_.8443_._.other.demo.a.test", &["istio"]), (ISTIO_HOST, &["istio"])] {
+            let nowhere = declared.over_tls(connect(address).await.unwrap(), sni, alpn).await.unwrap_err();
+            assert!(format!("{nowhere:#}").starts_with("no TLS"), "{sni}: {nowhere:#}");
+        }
+    }
+    // Not even past the gateway.
+    let direct: SocketAddr = (server.sidecar.host.address, 8443).into();
+    let sni = istio_sni(ISTIO_HOST);
+    let refused = undeclared.over_tls(connect(direct).await.unwrap(), &sni, &["istio"]).await;
+    assert!(refused.is_err(), "c.test heard {refused:?}");
+    let plain = line(connect(direct).await.unwrap()).await;
+    assert!(plain.is_err(), "plain text heard {plain:?}");
+
+    // Exported to nobody any more, nobody is let in.
+    server.agent.exports(vec![], &server.gateways());
+    for (sni, alpn) in [(MTLS_HOST, &[][..]), (sni.as_str(), &["istio"])] {
+        let call = async || declared.over_tls(connect(server.addresses()[1]).await?, sni, alpn).await;
+        let closed = async || call().await.or_else(|_| Ok("refused".to_owned()));
+        server.hears("what is withdrawn is closed", "refused", closed).await;
+    }
+}
+
+/// A mesh that imports.
+struct Importer {
+    cluster: Cluster,
+    agent: Agent,
+    sidecar: IstioProxy,
+}
+
+impl Importer {
+    async fn start(lab: &Lab, zones: &Zones) -> Self {
+        let cluster = lab.cluster("client").await.unwrap().with_istiod(&Mesh::new("b.test")).await.unwrap();
+        let mut proxy = Proxy::new("demo", "client", &zones.b.socket).label("app", "client");
+        // As where pilot-agent resolves names: only then a host has an address of its own.
+        proxy.metadata.insert("DNS_CAPTURE".into(), "true".into());
+        let sidecar = cluster.istio_sidecar(&proxy).await.unwrap();
+        let agent = Agent::start(&cluster, "b.test").await;
+        Self { cluster, agent, sidecar }
+    }
+
+    /// What Istio's resolver would answer.
+    async fn address_of(&self, host: &str) -> anyhow::Result<SocketAddr> {
+        let kind = cofide_k8s_api::istio::kinds().into_iter().find(|kind| kind.kind == "ServiceEntry").unwrap();
+        let entries: kube::Api<kube::api::DynamicObject> = kube::Api::namespaced_with(self.cluster.client()?, "cofide", &kind);
+        let entries = entries.list(&Default::default()).await?;
+        let entry = entries.iter().find(|entry| entry.data["spec"]["hosts"][0] == host);
+        let entry = entry.ok_or_else(|| anyhow::anyhow!("no ServiceEntry has {host}"))?;
+        let addresses = entry.data["status"]["addresses"].as_array().cloned().unwrap_or_default();
+        let v4 = addresses.iter().filter_map(|address| address["value"].as_str()).find(|address| !address.contains(':'));
+        let v4 = v4.ok_or_else(|| anyhow::anyhow!("{host} has no address: {addresses:?}"))?;
+        Ok(format!("{v4}:8443").parse()?)
+    }
+
+    async fn connect(&self, host: &str) -> anyhow::Result<tokio::net::TcpStream> {
+        self.sidecar.host.connect(self.address_of(host).await?).await
+    }
+}
+
+#[tokio::test]
+async fn clients_of_a_mesh_reach_both_kinds_of_service_with_plain_text_and_with_tls_of_their_own() {
+    let lab = Lab::start().unwrap();
+    let zones = Zones::start().await;
+    let (server, importer) = tokio::join!(Server::start(&lab, &zones), Importer::start(&lab, &zones));
+    let gateways = server.gateways();
+    let imports = [import(&mtls("own", &[]), &gateways), import(&istio_mtls("mesh", &[]), &gateways)];
+    importer.agent.imports(&imports);
+    let client = zones.client(&zones.b).await;
+
+    let (clusters, proxies) = ([&server.cluster, &importer.cluster], [&importer.sidecar, &server.east_west, &server.sidecar]);
+    let peer = "own to spiffe://b.test/ns/demo/sa/client";
+    let attempt = async || http(importer.connect(MTLS_HOST).await?, MTLS_HOST).await;
+    hears("plain HTTP to Mtls", peer, &clusters, &proxies, attempt).await;
+    let attempt = async || client.over_tls(importer.connect(MTLS_HOST).await?, MTLS_HOST, &[]).await;
+    hears("TLS of its own to Mtls", peer, &clusters, &proxies, attempt).await;
+    let attempt = async || line(importer.connect(ISTIO_HOST).await?).await;
+    hears("plain text to IstioMtls", "mesh to somebody", &clusters, &proxies, attempt).await;
+    let attempt = async || http(importer.connect(ISTIO_HOST).await?, ISTIO_HOST).await;
+    hears("plain HTTP to IstioMtls", "mesh to somebody", &clusters, &proxies, attempt).await;
+}
+
+#[tokio::test]
+async fn a_sidecar_takes_nobody_for_the_server_who_is_not_of_its_trust_domain() {
+    let lab = Lab::start().unwrap();
+    let zones = Zones::start().await;
+    let importer = Importer::start(&lab, &zones).await;
+    // All trust c.test, and it answers where a.test should.
+    let (right, wrong) = (lab.host("right").unwrap(), lab.host("wrong").unwrap());
+    let _right = Application::start("right", right.listen(15443).unwrap(), Some(zones.a.identity().await));
+    let _wrong = Application::start("wrong", wrong.listen(15443).unwrap(), Some(zones.c.identity().await));
+    let through = |host: &Host, paths: &[&str]| {
+        let address = cofide_core::GatewayAddress::Ip(host.address.into());
+        let gateway = cofide_core::Gateway { kind: EastWest, address, port: cofide_core::Port::try_from(15443).unwrap() };
+        let mut import = import(&mtls("own", &[]), &[]);
+        import.gateways = vec![cofide_core::ImportedGateway { gateway, cluster_name: "one".parse().unwrap() }];
+        import.spiffe_id_paths = paths.iter().map(|path| path.parse().unwrap()).collect();
+        import
+    };
+    let refusals = async || importer.sidecar.envoy.stat("cluster.outbound|8443|mtls|own.demo.a.test.ssl.fail_verify_san").await;
+    let ask = async || {
+        let before = refusals().await.unwrap_or_default();
+        let heard = http(importer.connect(MTLS_HOST).await?, MTLS_HOST).await;
+        if heard.is_err() && refusals().await? > before { Ok("refused".to_owned()) } else { heard }
+    };
+    let peer = "right to spiffe://b.test/ns/demo/sa/client";
+    for (what, host, paths, expected) in [
+        ("the right trust domain", &right, &[][..], peer),
+        ("the wrong trust domain", &wrong, &[], "refused"),
+        ("the right path", &right, &["/ns/demo/sa/server"], peer),
+        ("the wrong path", &right, &["/ns/demo/sa/other"], "refused"),
+    ] {
+        importer.agent.imports(&[through(host, paths)]);
+        hears(what, expected, &[&importer.cluster], &[&importer.sidecar], ask).await;
+    }
+}
