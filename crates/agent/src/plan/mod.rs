@@ -10,9 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cofide_api::convert::plan as wire;
 use cofide_connect_client::{PlanChanges, ReceivedPlanResource};
-use cofide_core::{
-    ControlPlaneTrust, ExportTarget, FederatedServiceId, FederatedTrust, ImportedService, WorkloadRegistration,
-};
+use cofide_core::{ControlPlaneTrust, ExportTarget, FederatedServiceId, FederatedTrust, ImportedService, WorkloadRegistration};
 use cofide_plan::PlanResource;
 
 pub use store::{PlanStore, StoredPlan};
