@@ -70,8 +70,16 @@ impl App {
     ) -> Result<Finding> {
         let now = now();
         let agent = transaction.agent_of_cluster(&cluster.id).await?;
-        let about = ReceiptFilter { cluster_id: Some(cluster.id.clone()), ..ReceiptFilter::default() };
-        let receipts = transaction.receipts(&about).await?;
+        let mut receipts = Vec::new();
+        for key in needs {
+            let about = ReceiptFilter {
+                cluster_id: Some(cluster.id.clone()),
+                type_url: Some(plan_resource::type_url(key).to_owned()),
+                resource_name: Some(plan_resource::name(key, self.hub.spiffe_id())),
+                ..ReceiptFilter::default()
+            };
+            receipts.extend(transaction.receipts(&about).await?);
+        }
         let wanted = needs.iter().filter_map(|key| Some((key, hub::version(&cofide_plan::resource(snapshot, &cluster.id, key)?))));
         let found = agent.map(|agent: Agent| self.presence.of(&agent, now));
         Ok(link(zone, cluster, found, &wanted.collect(), &receipts, now))

@@ -1,10 +1,10 @@
 //! What the receipts of agents say about each federation.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use cofide_api::convert::plan::FEDERATED_TRUST;
-use cofide_core::{Agent, ClusterId, Federation, Receipt, ReceiptOutcome, Timestamp, TrustDomain};
+use cofide_core::{Agent, ClusterId, Federation, Receipt, ReceiptOutcome, Timestamp, TrustDomain, TrustZoneId};
 use cofide_plan::{Key, Snapshot};
 use cofide_store::{AgentFilter, Agents, FederationFilter, Federations, ReceiptFilter, Receipts};
 
@@ -48,36 +48,43 @@ impl App {
         let mut transaction = self.read().await?;
         let federations = transaction.federations(filter).await?;
         let agents = transaction.agents(&AgentFilter::default()).await?;
-        let receipts = Reported::new(transaction.receipts(&ReceiptFilter::default()).await?);
+        let snapshot = self.hub.snapshot();
+        let mut reported = Reported::default();
+        for federation in &federations {
+            let of_zone = ReceiptFilter { trust_zone_id: Some(federation.trust_zone_id.clone()), ..ReceiptFilter::default() };
+            if reported.zones.insert(federation.trust_zone_id.clone()) {
+                reported.latest.extend(transaction.latest_receipts(&of_zone).await?);
+            }
+            if let Some(remote) = snapshot.trust_zone(&federation.remote_trust_zone_id) {
+                let name = Some(remote.trust_domain.to_string());
+                let about = ReceiptFilter { type_url: Some(FEDERATED_TRUST.to_owned()), resource_name: name, ..of_zone };
+                reported.add(transaction.receipts(&about).await?);
+            }
+        }
         drop(transaction);
-        let (snapshot, now) = (self.hub.snapshot(), now());
+        let now = now();
         let sign = |agent: Agent| {
             let sign = self.presence.of(&agent, now);
             (agent, sign)
         };
         let agents: Vec<_> = agents.into_iter().map(sign).collect();
-        let statuses = federations.iter().map(|federation| judge(&snapshot, federation, &agents, &receipts, now));
+        let statuses = federations.iter().map(|federation| judge(&snapshot, federation, &agents, &reported, now));
         Ok(statuses.collect())
     }
 }
 
-/// Receipts by what they are about.
+/// What agents have said about trust, and when they last said anything.
+#[derive(Default)]
 struct Reported {
-    trust: HashMap<(ClusterId, String), Receipt>,
+    /// Those whose clusters are in `latest`.
+    zones: HashSet<TrustZoneId>,
     latest: HashMap<ClusterId, Timestamp>,
+    trust: HashMap<(ClusterId, String), Receipt>,
 }
 
 impl Reported {
-    fn new(receipts: Vec<Receipt>) -> Self {
-        let mut reported = Self { trust: HashMap::new(), latest: HashMap::new() };
-        for receipt in receipts {
-            let latest = reported.latest.entry(receipt.cluster_id.clone()).or_insert(receipt.at);
-            *latest = receipt.at.max(*latest);
-            if receipt.type_url == FEDERATED_TRUST {
-                reported.trust.insert((receipt.cluster_id.clone(), receipt.resource_name.clone()), receipt);
-            }
-        }
-        reported
+    fn add(&mut self, about_trust: Vec<Receipt>) {
+        self.trust.extend(about_trust.into_iter().map(|receipt| ((receipt.cluster_id.clone(), receipt.resource_name.clone()), receipt)));
     }
 
     /// The receipts stand in where the agent has not been seen by this version yet.
@@ -232,7 +239,13 @@ mod tests {
     }
 
     fn judged_by(agents: Vec<(Agent, Sign)>, receipts: &[Receipt]) -> (Health, String, Option<Timestamp>) {
-        let status = judge(&world(), &federation(), &agents, &Reported::new(receipts.to_vec()), NOW);
+        let mut reported = Reported::default();
+        for receipt in receipts {
+            let latest = reported.latest.entry(receipt.cluster_id.clone()).or_insert(receipt.at);
+            *latest = receipt.at.max(*latest);
+        }
+        reported.add(receipts.iter().filter(|receipt| receipt.type_url == FEDERATED_TRUST).cloned().collect());
+        let status = judge(&world(), &federation(), &agents, &reported, NOW);
         (status.health, status.reason, status.observed_at)
     }
 

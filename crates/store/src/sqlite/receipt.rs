@@ -1,5 +1,7 @@
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use cofide_core::{AgentId, Receipt, ReceiptOutcome};
+use cofide_core::{AgentId, ClusterId, Receipt, ReceiptOutcome, Timestamp};
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
@@ -28,19 +30,32 @@ fn receipt(row: &SqliteRow) -> Result<Receipt> {
     })
 }
 
+fn select(columns: &'static str, filter: &ReceiptFilter) -> Select {
+    let mut select = Select::new(columns)
+        .equal("cluster_id", filter.cluster_id.as_ref())
+        .equal("type_url", filter.type_url.as_ref())
+        .equal("resource_name", filter.resource_name.as_ref());
+    if let Some(zone) = &filter.trust_zone_id {
+        let condition = select.and().push("cluster_id IN (SELECT id FROM cluster WHERE trust_zone_id = ");
+        condition.push_bind(zone.as_str()).push(")");
+    }
+    select
+}
+
 #[async_trait]
 impl<Access: Send> Receipts for Transaction<Access> {
     async fn receipts(&mut self, filter: &ReceiptFilter) -> Result<Vec<Receipt>> {
-        let mut select = Select::new("SELECT * FROM receipt")
-            .equal("cluster_id", filter.cluster_id.as_ref())
-            .equal("type_url", filter.type_url.as_ref())
-            .equal("resource_name", filter.resource_name.as_ref());
-        if let Some(zone) = &filter.trust_zone_id {
-            let condition = select.and().push("cluster_id IN (SELECT id FROM cluster WHERE trust_zone_id = ");
-            condition.push_bind(zone.as_str()).push(")");
-        }
-        let select = select.then(" ORDER BY cluster_id, type_url, resource_name, agent_id");
+        let select = select("SELECT * FROM receipt", filter).then(" ORDER BY cluster_id, type_url, resource_name, agent_id");
         select.rows(self.connection()).await?.iter().map(receipt).collect()
+    }
+
+    async fn latest_receipts(&mut self, filter: &ReceiptFilter) -> Result<BTreeMap<ClusterId, Timestamp>> {
+        let select = select("SELECT cluster_id, MAX(at) AS at FROM receipt", filter).then(" GROUP BY cluster_id");
+        let latest = |row: &SqliteRow| {
+            let columns = Columns::of(NOUN, row);
+            Ok((columns.parsed("cluster_id")?, columns.timestamp("at")?))
+        };
+        select.rows(self.connection()).await?.iter().map(latest).collect()
     }
 }
 

@@ -1,5 +1,7 @@
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use cofide_core::{AgentId, Receipt};
+use cofide_core::{AgentId, ClusterId, Receipt, Timestamp};
 
 use crate::{ReceiptFilter, Result};
 
@@ -7,6 +9,8 @@ use crate::{ReceiptFilter, Result};
 pub trait Receipts: Send {
     /// By cluster, type and resource name.
     async fn receipts(&mut self, filter: &ReceiptFilter) -> Result<Vec<Receipt>>;
+    /// When each cluster's agent has last sent one of these; a cluster from which there is none is missing.
+    async fn latest_receipts(&mut self, filter: &ReceiptFilter) -> Result<BTreeMap<ClusterId, Timestamp>>;
 }
 
 #[async_trait]

@@ -114,6 +114,7 @@ conformance! {
         receipts: [
             the_last_word_about_a_resource_is_kept,
             receipts_are_listed_by_zone_cluster_type_and_name,
+            the_latest_receipt_of_each_cluster_is_found_without_reading_the_others,
             receipts_go_with_their_agent,
         ],
     }

@@ -56,6 +56,21 @@ pub(crate) async fn receipts_are_listed_by_zone_cluster_type_and_name<D: Databas
     assert!(listed(ReceiptFilter { type_url: Some("other".to_owned()), ..Default::default() }).await.is_empty());
 }
 
+pub(crate) async fn the_latest_receipt_of_each_cluster_is_found_without_reading_the_others<D: Database>(database: &D) {
+    two_zones(database).await;
+    put(database, "agent-one", "one", "x").await;
+    written(database, async |write| {
+        write.put_receipt(&Receipt { at: Timestamp(7), ..receipt("agent-one", "one", "y") }).await?;
+        write.put_receipt(&Receipt { at: Timestamp(3), ..receipt("agent-two", "two", "x") }).await
+    })
+    .await;
+    let mut read = database.begin_read().await.unwrap();
+    let all = [(id("one"), Timestamp(7)), (id("two"), Timestamp(3))];
+    assert_eq!(read.latest_receipts(&ReceiptFilter::default()).await.unwrap(), all.clone().into());
+    let of_one = ReceiptFilter { trust_zone_id: Some(id("a")), ..Default::default() };
+    assert_eq!(read.latest_receipts(&of_one).await.unwrap(), all[..1].iter().cloned().collect());
+}
+
 pub(crate) async fn receipts_go_with_their_agent<D: Database>(database: &D) {
     two_zones(database).await;
     put(database, "agent-one", "one", "x").await;
