@@ -155,7 +155,7 @@ pub(super) fn snapshot_with_authorities(before: Option<&Bundle>, zone: &TrustZon
 /// SHA-256, in hexadecimal: of the certificate in DER, as `openssl x509 -fingerprint -sha256` prints it without its
 /// colons, and of a JWT key's SubjectPublicKeyInfo.
 fn fingerprints(bundle: Option<&Bundle>) -> Value {
-    let fingerprint = |der: &[u8]| Sha256::digest(der).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let fingerprint = |der: &[u8]| hex::encode(Sha256::digest(der));
     json!({
         "x509": bundle.map(|bundle| bundle.x509_authorities.iter().map(|authority| fingerprint(&authority.der)).collect::<Vec<_>>())
             .unwrap_or_default(),

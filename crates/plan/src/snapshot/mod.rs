@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cofide_core::{
     AttestationPolicy, AttestationPolicyBinding, AttestationPolicyBindingId, AttestationPolicyId, Cluster, ClusterId, ControlPlaneTrust,
-    FederatedService, FederatedServiceId, Federation, FederationId, Hostname, Name, Noun, NounChange, NounId, Revision, TrustDomain,
-    TrustZone, TrustZoneId,
+    FederatedService, FederatedServiceId, Federation, FederationId, Hostname, Noun, NounChange, NounId, Revision, TrustDomain, TrustZone,
+    TrustZoneId,
 };
 use rpds::RedBlackTreeMapSync;
 
@@ -26,7 +26,6 @@ pub struct Snapshot {
     control_plane_trust: Option<Arc<ControlPlaneTrust>>,
 
     trust_zones: Table<TrustZoneId, TrustZone>,
-    trust_zones_by_name: Index<Name, TrustZoneId>,
     trust_zones_by_domain: Index<TrustDomain, TrustZoneId>,
 
     clusters: Table<ClusterId, Cluster>,
@@ -58,7 +57,6 @@ impl Default for Snapshot {
             revision: 0,
             control_plane_trust: None,
             trust_zones: Table::new_sync(),
-            trust_zones_by_name: Index::default(),
             trust_zones_by_domain: Index::default(),
             clusters: Table::new_sync(),
             clusters_by_trust_zone: Index::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cofide_core::{
     AttestationPolicy, AttestationPolicyBinding, AttestationPolicyBindingId, AttestationPolicyId, Cluster, ClusterId, ControlPlaneTrust,
-    FederatedService, FederatedServiceId, Federation, FederationId, Hostname, Name, Revision, TrustDomain, TrustZone, TrustZoneId,
+    FederatedService, FederatedServiceId, Federation, FederationId, Hostname, Revision, TrustDomain, TrustZone, TrustZoneId,
 };
 
 use super::Snapshot;
@@ -25,10 +25,6 @@ impl Snapshot {
 
     pub fn trust_zones(&self) -> impl Iterator<Item = &TrustZone> {
         self.trust_zones.values().map(Arc::as_ref)
-    }
-
-    pub fn trust_zone_by_name(&self, name: &Name) -> Option<&TrustZone> {
-        self.trust_zones_by_name.get(name).find_map(|id| self.trust_zone(id))
     }
 
     pub fn trust_zone_by_domain(&self, trust_domain: &TrustDomain) -> Option<&TrustZone> {

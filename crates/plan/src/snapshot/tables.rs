@@ -14,14 +14,12 @@ use super::Snapshot;
 impl Snapshot {
     pub(super) fn put_trust_zone(&mut self, zone: Arc<TrustZone>) {
         self.remove_trust_zone(&zone.id);
-        self.trust_zones_by_name.insert(zone.name.clone(), zone.id.clone());
         self.trust_zones_by_domain.insert(zone.trust_domain.clone(), zone.id.clone());
         self.trust_zones.insert_mut(zone.id.clone(), zone);
     }
 
     fn remove_trust_zone(&mut self, id: &TrustZoneId) {
         let Some(zone) = self.trust_zones.get(id).cloned() else { return };
-        self.trust_zones_by_name.remove(&zone.name, id);
         self.trust_zones_by_domain.remove(&zone.trust_domain, id);
         self.trust_zones.remove_mut(id);
     }
