@@ -42,14 +42,23 @@ impl ImportedService {
         if preferred.is_empty() { all().collect() } else { preferred }
     }
 
-    /// The server name that a gateway of this kind expects in the TLS handshake.
+    /// The server name that its gateways expect in the TLS handshake.
     ///
-    /// An Istio gateway in AUTO_PASSTHROUGH mode, which serves `IstioMtls` on east-west gateways, routes by Istio's own
-    /// form of the name; everything else routes by the hostname.
-    pub fn server_name(&self, kind: GatewayKind) -> String {
-        match (self.tls_mode, kind) {
-            (TlsMode::IstioMtls, GatewayKind::EastWest) => self.hostname.istio_server_name(self.port),
-            _ => self.hostname.to_string(),
+    /// An Istio gateway in AUTO_PASSTHROUGH mode, which serves `IstioMtls`, finds its way by Istio's own form of the name,
+    /// and looks for Istio's ALPN beside it ([`Self::application_protocols`]). Other gateways know both names.
+    pub fn server_name(&self) -> String {
+        match self.tls_mode {
+            TlsMode::IstioMtls => self.hostname.istio_server_name(self.port),
+            TlsMode::Mtls => self.hostname.to_string(),
+        }
+    }
+
+    /// What a proxy that speaks TLS for its client offers as ALPN: `istio`, without which AUTO_PASSTHROUGH cuts it off; and
+    /// nothing to an application that speaks TLS itself, which has protocols of its own.
+    pub fn application_protocols(&self) -> &'static [&'static str] {
+        match self.tls_mode {
+            TlsMode::IstioMtls => &["istio"],
+            TlsMode::Mtls => &[],
         }
     }
 

@@ -8,7 +8,6 @@ use cofide_xds::envoy::envoy::config::core::v3::TrafficDirection;
 use cofide_xds::envoy::envoy::config::listener::v3::{FilterChainMatch, Listener};
 
 use super::cluster::{Endpoints, cluster};
-use super::tls::AcceptedIds;
 use super::{Rendered, listener, names, tls, wire};
 use crate::desired::DesiredImport;
 
@@ -45,12 +44,7 @@ pub(super) fn endpoints(import: &ImportedService) -> Endpoints {
 
 /// SPIFFE mTLS by Envoy, pinned to the IDs that the server may have.
 fn originating_cluster(import: &ImportedService, endpoints: &Endpoints) -> Cluster {
-    // All gateways in use are of one kind, so one server name fits them all.
-    let server_name = match import.gateways_for_envoy().first() {
-        Some(gateway) => import.server_name(gateway.kind),
-        None => import.hostname.to_string(),
-    };
-    cluster(names::cluster(&import.hostname), endpoints, Some(tls::upstream(server_name, AcceptedIds::of_servers(import))))
+    cluster(names::cluster(&import.hostname), endpoints, Some(tls::upstream(import)))
 }
 
 /// The client's own TLS, and the client's own server name: the hostname that it connects to.

@@ -121,16 +121,20 @@ fn the_gateway_of_two_clusters_is_one_endpoint() {
 }
 
 #[test]
-fn an_east_west_gateway_is_asked_for_istios_name_of_a_terminated_service() {
-    let mut import = import("server.demo.a.test", &[(GatewayKind::EastWest, "192.0.2.1")]);
-    let is_asked_for = |import: &DesiredImport| {
-        let rendered = client(std::slice::from_ref(import));
-        let cluster = golden::text(&rendered.into_iter().filter(|(_, resource)| resource.name() == "server.demo.a.test_cluster").collect());
-        cluster.lines().find_map(|line| line.trim().strip_prefix("sni: ").map(str::to_owned)).unwrap()
-    };
-    assert_eq!(is_asked_for(&import), "server.demo.a.test");
-    import.import.tls_mode = TlsMode::IstioMtls;
-    assert_eq!(is_asked_for(&import), "outbound_.8443_._.server.demo.a.test");
+fn a_terminated_service_is_asked_for_in_istios_way_at_every_gateway() {
+    for kind in [GatewayKind::EastWest, INGRESS] {
+        let mut import = import("server.demo.a.test", &[(kind, "192.0.2.1")]);
+        let said = |import: &DesiredImport| {
+            let rendered = client(std::slice::from_ref(import));
+            let cluster =
+                golden::text(&rendered.into_iter().filter(|(_, resource)| resource.name() == "server.demo.a.test_cluster").collect());
+            let line = |name: &str| cluster.lines().find_map(|line| line.trim().strip_prefix(name).map(str::to_owned)).unwrap_or_default();
+            (line("sni: "), cluster.contains("alpn_protocols"))
+        };
+        assert_eq!(said(&import), ("server.demo.a.test".to_owned(), false));
+        import.import.tls_mode = TlsMode::IstioMtls;
+        assert_eq!(said(&import), ("outbound_.8443_._.server.demo.a.test".to_owned(), true));
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl AcceptedIds {
     }
 
     /// The servers of an imported service: the IDs that it names, else any of its trust domain.
-    pub(super) fn of_servers(import: &ImportedService) -> Self {
+    fn of_servers(import: &ImportedService) -> Self {
         let ids = import.server_spiffe_ids();
         Self(if ids.is_empty() { vec![any_in(&import.trust_domain)] } else { ids.into_iter().map(MatchPattern::Exact).collect() })
     }
@@ -65,11 +65,12 @@ pub(super) fn downstream(accepted: AcceptedIds) -> TransportSocket {
     })
 }
 
-/// Speaks mTLS to the server, which is asked for by this name. No session is resumed, as for [`downstream`].
-pub(super) fn upstream(server_name: String, accepted: AcceptedIds) -> TransportSocket {
+/// Speaks mTLS to the servers of an import. No session is resumed, as for [`downstream`].
+pub(super) fn upstream(import: &ImportedService) -> TransportSocket {
+    let alpn_protocols = import.application_protocols().iter().map(|protocol| (*protocol).to_owned()).collect();
     transport_socket(&UpstreamTlsContext {
-        common_tls_context: Some(common(accepted)),
-        sni: server_name,
+        common_tls_context: Some(CommonTlsContext { alpn_protocols, ..common(AcceptedIds::of_servers(import)) }),
+        sni: import.server_name(),
         max_session_keys: wire::number(0),
         ..Default::default()
     })
