@@ -42,6 +42,7 @@ pub use istio::{ISTIO_NAMESPACE, IstioProxy, Mesh, Proxy};
 pub use network::Host;
 pub use objects::Pod;
 pub use parts::install;
+pub use process::Process;
 
 use claim::Claim;
 use network::Network;

@@ -18,6 +18,7 @@ use nix::sched::{CloneFlags, setns};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::claim::Claim;
+use super::process::Process;
 
 const NAMESPACES: &str = "/run/netns";
 /// What every host calls its neighbour at the other end of its veth: the hub, which has the address once for each.
@@ -164,6 +165,11 @@ impl Host {
         let mut command = Command::new(ip);
         command.args(words).arg(program).current_dir(&self.folder);
         command
+    }
+
+    /// Starts a program that [`Self::command`] describes. What it says goes to the end of `<name>.log` in the folder of the host.
+    pub fn start(&self, name: &str, command: Command) -> Result<Process> {
+        Process::start(name, command, self.folder.join(format!("{name}.log")))
     }
 
     /// Loads rules of nftables.

@@ -12,7 +12,7 @@ const LOG_TAIL: usize = 60;
 
 /// Killed when dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     pub(super) name: String,
     child: Child,
     log: PathBuf,
@@ -27,26 +27,30 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// With what it ended, where it has.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
     /// Asks it to end, as a kubelet does.
-    pub(super) async fn terminate(mut self) -> Result<()> {
+    pub async fn terminate(mut self) -> Result<()> {
         kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGTERM)?;
         tokio::task::spawn_blocking(move || self.child.wait()).await??;
         Ok(())
     }
 
+    /// Everything that it, and those of its name before it, have said.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// The end of its log.
-    pub(super) fn log_tail(&self) -> String {
-        let log = std::fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         format!("=== {}: end of {}\n{}", self.name, self.log.display(), lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n"))
     }

@@ -1,0 +1,99 @@
+//! The server of the ping-pong example, in a pod behind a Service.
+
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+use cofide_testkit::lab::{Host, IstioProxy, Lab, Pod, Process, Proxy};
+use serde_json::json;
+
+use super::{Site, program};
+
+/// How it speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Speaks<'a> {
+    /// mTLS itself, with whoever is of these trust domains.
+    Mtls(&'a [&'a str]),
+    /// Plain text.
+    Plain,
+}
+
+/// A pod, its Service, and the program in it.
+pub(crate) struct Server {
+    process: Process,
+    place: Place,
+    pub(crate) pod: Pod,
+}
+
+enum Place {
+    Alone(Host),
+    WithSidecar(IstioProxy),
+}
+
+impl Server {
+    /// A pod named and labelled `app`, alone.
+    pub(crate) async fn start(lab: &Lab, site: &Site, namespace: &str, app: &str, port: u16, speaks: Speaks<'_>) -> Result<Self> {
+        let host = lab.host(app)?;
+        let pod = Pod::new(namespace, app, host.address).label("app", app);
+        site.cluster.create_namespace(namespace).await?;
+        site.cluster.run_pod(&pod).await?;
+        Self::serve(site, Place::Alone(host), pod, port, speaks).await
+    }
+
+    /// A pod with a sidecar.
+    pub(crate) async fn with_sidecar(site: &Site, namespace: &str, app: &str, port: u16, speaks: Speaks<'_>) -> Result<Self> {
+        let proxy = Proxy::new(namespace, app, &site.workload_api).label("app", app);
+        let sidecar = site.cluster.istio_sidecar(&proxy).await?;
+        let pod = Pod::new(namespace, app, sidecar.host.address).label("app", app).label("security.istio.io/tlsMode", "istio");
+        Self::serve(site, Place::WithSidecar(sidecar), pod, port, speaks).await
+    }
+
+    async fn serve(site: &Site, place: Place, pod: Pod, port: u16, speaks: Speaks<'_>) -> Result<Self> {
+        let app = &pod.labels["app"];
+        let mut command = place.host().command(program("ping-pong-server"));
+        command.arg("--listen").arg(format!("0.0.0.0:{port}"));
+        command.arg("--workload-api").arg(format!("unix:{}", site.workload_api.display()));
+        match speaks {
+            Speaks::Plain => {
+                command.args(["--mode", "plain", "--name", app]);
+            }
+            Speaks::Mtls(admitted) => {
+                command.args(["--mode", "mtls"]).args(admitted.iter().flat_map(|peer| ["--admit", peer]));
+            }
+        }
+        let process = place.host().start("server", command)?;
+        site.cluster
+            .apply(&json!({
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": { "namespace": pod.namespace, "name": app },
+                "spec": { "selector": { "app": app }, "ports": [{ "name": "tls", "port": port }] },
+            }))
+            .await?;
+        site.cluster.endpoint_slice(&pod.namespace, app, ("tls", port), &[pod.ip]).await?;
+        Ok(Self { process, place, pod })
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.place.host().address
+    }
+
+    pub(crate) fn sidecar(&self) -> Option<&IstioProxy> {
+        match &self.place {
+            Place::Alone(_) => None,
+            Place::WithSidecar(sidecar) => Some(sidecar),
+        }
+    }
+}
+
+impl Place {
+    fn host(&self) -> &Host {
+        match self {
+            Self::Alone(host) => host,
+            Self::WithSidecar(sidecar) => &sidecar.host,
+        }
+    }
+}

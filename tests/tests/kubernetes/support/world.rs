@@ -1,0 +1,133 @@
+//! Everything that the tests share: Connect, the clusters, and who trusts whom.
+
+use anyhow::Result;
+use cofide_core::Profile;
+use cofide_testkit::lab::Lab;
+use cofide_testkit::plane::Plane;
+use serde_json::{Value, json};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::{PATIENCE, Site, attempts, program};
+
+/// The world, made when the first test asks for it.
+#[derive(Default)]
+pub(crate) struct Stage(OnceCell<RwLock<World>>);
+
+impl Stage {
+    async fn world(&self) -> &RwLock<World> {
+        self.0.get_or_init(async || RwLock::new(Box::pin(World::start()).await.unwrap())).await
+    }
+
+    /// For tests that leave what others use as it is.
+    pub(crate) async fn together(&self) -> RwLockReadGuard<'_, World> {
+        self.world().await.read().await
+    }
+
+    /// For tests that take something away from the others.
+    pub(crate) async fn alone(&self) -> RwLockWriteGuard<'_, World> {
+        self.world().await.write().await
+    }
+}
+
+/// What is shared. What runs in the lab ends before the lab.
+pub(crate) struct World {
+    pub(crate) server: Site,
+    pub(crate) client: Site,
+    pub(crate) plain: Site,
+    /// The zone to which nothing is exported.
+    pub(crate) stranger: usize,
+    pub(crate) plane: Plane,
+    pub(crate) lab: Lab,
+}
+
+/// The names under which Istio's configuration asks for secrets.
+fn istio_sds() -> Value {
+    json!({ "default_bundle_name": "null", "default_all_bundles_name": "ROOTCA" })
+}
+
+/// A zone of a plane, with its SPIFFE server.
+pub(crate) async fn zone(plane: &mut Plane, name: &str, trust_domain: &str, profile: Profile) -> Result<usize> {
+    let index = plane.create_zone_of(name, trust_domain, profile).await?;
+    let zone = &mut plane.zones[index];
+    if profile != Profile::Host {
+        zone.agent_program = program("cofide-agent");
+    }
+    if profile == Profile::Istio {
+        zone.sds = istio_sds();
+    }
+    zone.start_trust_zone_server().await?;
+    Ok(index)
+}
+
+impl World {
+    async fn start() -> Result<Self> {
+        let lab = Lab::start()?;
+        let mut plane = Plane::start_at((lab.address(), 8443).into()).await?;
+        let server = zone(&mut plane, "server", "local.domain", Profile::Istio).await?;
+        let client = zone(&mut plane, "client", "other1.domain", Profile::Istio).await?;
+        let plain = zone(&mut plane, "plain", "other2.domain", Profile::Kubernetes).await?;
+        let stranger = zone(&mut plane, "stranger", "third.domain", Profile::Host).await?;
+        for (one, other) in [(server, client), (server, plain), (client, plain), (server, stranger)] {
+            plane.federate_both_ways(one, other).await?;
+        }
+        let (mut server, mut client, mut plain) = tokio::try_join!(
+            Site::start(&lab, &plane, server, "server", Profile::Istio),
+            Site::start(&lab, &plane, client, "client", Profile::Istio),
+            Site::start(&lab, &plane, plain, "plain", Profile::Kubernetes),
+        )?;
+        plane.write_bootstrap(stranger, plane.join_token(stranger).await?)?;
+        plane.zones[stranger].start_agent().await?;
+
+        // The sidecars of `server` hold the stranger's bundle: that it is refused is not for want of that.
+        let others = [client.zone, plain.zone];
+        server.bind(&plane, "/ns/demo/sa/server", "ping-pong-server", &others).await?;
+        server.bind(&plane, "/ns/demo/sa/proxy", "envoy", &[client.zone, plain.zone, stranger]).await?;
+        for (site, partners) in [(&client, [server.zone, plain.zone]), (&plain, [server.zone, client.zone])] {
+            site.bind(&plane, "/ns/demo/sa/client", "ping-pong-client", &partners).await?;
+            site.bind(&plane, "/ns/demo/sa/server", "ping-pong-server", &partners).await?;
+            site.bind(&plane, "/ns/demo/sa/proxy", "envoy", &partners).await?;
+        }
+        for zone in [client.zone, plain.zone, stranger] {
+            plane.bind(zone, "/ns/demo/sa/direct", &[server.zone]).await?;
+        }
+        tokio::try_join!(server.open_gateways(&lab), client.open_gateways(&lab), plain.open_gateways(&lab))?;
+        Ok(Self { server, client, plain, stranger, plane, lab })
+    }
+
+    /// Tries until it works.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not within [`PATIENCE`], with the state of everything.
+    pub(crate) async fn until<T>(&self, what: &str, attempt: impl AsyncFnMut() -> Result<T>) -> T {
+        match attempts(PATIENCE, attempt).await {
+            Ok(value) => value,
+            Err(error) => panic!("{what}: {error}\n{}\n=== {what}: {error}", self.dump().await),
+        }
+    }
+
+    pub(crate) async fn dump(&self) -> String {
+        let mut text = self.plane.dump();
+        for site in [&self.server, &self.client, &self.plain] {
+            text.push_str(&site.dump().await);
+        }
+        text
+    }
+}
+
+/// A FederatedService of `server`, whose hostname is `<name>.<namespace>.local.domain`.
+pub(crate) fn federated_service(namespace: &str, name: &str, app: &str, port: u16, mode: &str, exported: &[&str]) -> Value {
+    json!({
+        "apiVersion": "registry.cofide.io/v1alpha1",
+        "kind": "FederatedService",
+        "metadata": { "namespace": namespace, "name": name },
+        "spec": {
+            "name": name,
+            "namespace": namespace,
+            "exportedTrustDomains": exported,
+            "workloadLabels": { "app": app },
+            "port": port,
+            "tlsMode": mode,
+        },
+    })
+}
