@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cofide_api::types::federated_service::{FederatedService, TlsMode};
-use cofide_core::{Gateway, ServiceName, parse_trust_domain};
+use cofide_api::types::federated_service::{self as proto, FederatedService};
+use cofide_core::{Gateway, ServiceName, TlsMode, parse_trust_domain};
 use serde::Serialize;
 
 use super::{joined, moment, or_nothing};
@@ -49,10 +49,10 @@ impl From<Gateway> for GatewayView {
 
 impl FederatedServiceView {
     pub fn new(service: &FederatedService) -> Self {
-        // What clients use; a gateway that cannot be read is one that nobody can use.
-        let manual: Vec<_> = service.gateway_specs.iter().filter_map(|gateway| Gateway::try_from(gateway).ok()).collect();
-        let discovered = || service.gateway_entries.iter().filter_map(|gateway| Gateway::try_from(gateway).ok()).collect();
-        let (gateway_source, gateways) = if manual.is_empty() { ("discovered", discovered()) } else { ("manual", manual) };
+        // What clients use, as `cofide_core::FederatedService::gateways` says it. One that cannot be read is one that nobody can use.
+        let discovered = || service.gateway_entries.iter().map(Gateway::try_from).flat_map(Result::ok).map(Into::into).collect();
+        let manual = || service.gateway_specs.iter().map(Gateway::try_from).flat_map(Result::ok).map(Into::into).collect();
+        let (gateway_source, gateways) = if service.gateway_specs.is_empty() { ("discovered", discovered()) } else { ("manual", manual()) };
         Self {
             id: service.id.clone(),
             hostname: hostname(service),
@@ -62,15 +62,15 @@ impl FederatedServiceView {
             cluster: service.cluster_name.clone(),
             port: service.port,
             tls_mode: match service.tls_mode() {
-                TlsMode::Mtls => "Mtls",
-                TlsMode::IstioMtls => "IstioMtls",
-                TlsMode::Unspecified => "Unspecified",
+                proto::TlsMode::Mtls => TlsMode::Mtls.as_str(),
+                proto::TlsMode::IstioMtls => TlsMode::IstioMtls.as_str(),
+                proto::TlsMode::Unspecified => "Unspecified",
             },
             exported_trust_domains: service.exported_trust_domains.clone(),
             workload_labels: service.workload_labels.clone(),
             spiffe_id_paths: service.spiffe_id_paths.clone(),
             gateway_source,
-            gateways: gateways.into_iter().map(Into::into).collect(),
+            gateways,
             created_at: moment!(service.created_at),
             last_updated_at: moment!(service.last_updated_at),
         }

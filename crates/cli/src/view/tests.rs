@@ -295,3 +295,17 @@ fn audit_events() {
     let view = EventsView { events: events.iter().map(EventView::new).collect(), next_page_token: "next".into() };
     insta::assert_snapshot!(both(&view));
 }
+
+#[test]
+fn manual_gateways_take_the_place_of_the_discovered_ones_even_where_none_of_them_can_be_read() {
+    let entry = |ip: &str| GatewayEntry { r#type: "istio-ingressgateway".into(), ip: ip.into(), port: 15443, ..Default::default() };
+    let spec = |ip: &str| GatewaySpec { r#type: "istio-ingressgateway".into(), ip: ip.into(), port: 15443, ..Default::default() };
+    let shown = |gateway_specs: Vec<GatewaySpec>| {
+        let service = FederatedService { gateway_entries: vec![entry("192.0.2.1")], gateway_specs, ..Default::default() };
+        let view = FederatedServiceView::new(&service);
+        (view.gateway_source, view.gateways.into_iter().map(|gateway| gateway.address).collect::<Vec<_>>())
+    };
+    assert_eq!(shown(vec![]), ("discovered", vec!["192.0.2.1".to_owned()]));
+    assert_eq!(shown(vec![spec("192.0.2.2")]), ("manual", vec!["192.0.2.2".to_owned()]));
+    assert_eq!(shown(vec![spec("not an address")]), ("manual", vec![]), "clients would not use the discovered ones either");
+}
