@@ -10,6 +10,7 @@ use cofide_api::connect::trust_zone_service::ListTrustZonesRequest;
 use cofide_api::types::attestation_policy::AttestationPolicy;
 use cofide_api::types::cluster::Cluster;
 use cofide_api::types::trust_zone::TrustZone;
+use cofide_core::closest;
 
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
@@ -94,11 +95,6 @@ impl<T: Named> Directory<T> {
     pub fn name_of<'a>(&'a self, id: &'a str) -> &'a str {
         self.0.iter().find(|object| object.id() == id).map_or(id, T::name)
     }
-}
-
-pub(crate) fn closest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = names.map(|name| (strsim::jaro_winkler(wanted, name), name));
-    scored.filter(|(score, _)| *score > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
 pub async fn trust_zones(connection: &Connection) -> Result<Directory<TrustZone>> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttestationPolicyBindingId, AttestationPolicyId, Name, OrganizationId, Timestamp, TrustZoneId};
+use crate::{AttestationPolicyBindingId, AttestationPolicyId, Name, OrganizationId, Timestamp, TrustZoneId, closest};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttestationPolicy {
@@ -150,9 +150,8 @@ impl Selector {
         let kind = || self.kind.clone();
         let (key, value) = self.value.split_once(':').unwrap_or((&self.value, ""));
         if !keys.contains(&key) {
-            let scored = keys.iter().map(|known| (strsim::jaro_winkler(key, known), *known));
-            let closest = scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0));
-            let meant = closest.map(|(_, known)| format!("{}:{known}{}", self.kind, self.value.strip_prefix(key).unwrap_or_default()));
+            let meant = closest(key, keys.iter().copied());
+            let meant = meant.map(|known| format!("{}:{known}{}", self.kind, self.value.strip_prefix(key).unwrap_or_default()));
             return Err(SelectorError::Key { kind: kind(), key: key.to_owned(), meant });
         }
         if value.is_empty() {

@@ -18,6 +18,7 @@ mod attestation;
 mod audit;
 mod bundle;
 mod change;
+mod closest;
 mod cluster;
 mod explanation;
 mod federated_service;
@@ -41,6 +42,7 @@ pub use attestation::{
 pub use audit::{Actor, AuditEvent, EntityKind, EventKind, Outcome};
 pub use bundle::{Bundle, BundleError, JwtAuthority, X509Authority};
 pub use change::{Change, Noun, NounChange, NounId};
+pub use closest::closest;
 pub use cluster::{Agent, AgentState, AgentStatus, Cluster, Profile, UnknownProfile};
 pub use explanation::{ConditionKind, Finding, Severity};
 pub use federated_service::{

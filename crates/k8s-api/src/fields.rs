@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cofide_core::closest;
 use serde_json::{Map, Value};
 
 use crate::Problem;
@@ -140,21 +141,13 @@ impl<'a> Fields<'a> {
             let path = self.path(field);
             let problem = Problem::new(&path, "unknown field");
             let belongs = elsewhere.iter().find(|(name, _)| name == field).map(|(_, place)| place);
-            self.problems.push(match (belongs, closest(field, &self.known)) {
+            self.problems.push(match (belongs, closest(field, self.known.iter().copied())) {
                 (Some(place), _) => problem.remedy(format!("it belongs into {place}; check the indentation")),
                 (None, Some(meant)) => problem.remedy(format!("did you mean {meant}?")),
                 (None, None) => problem.remedy(format!("known are {}", self.known.join(", "))),
             });
         }
     }
-}
-
-/// The known word that somebody may have meant.
-pub(crate) fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let word = word.to_lowercase();
-    let score = |candidate: &str| strsim::jaro_winkler(&word, &candidate.to_lowercase());
-    let best = known.iter().max_by(|a, b| score(a).total_cmp(&score(b)))?;
-    (score(best) > 0.85).then_some(best)
 }
 
 /// Reads a map with `read`, then reports the fields that it did not ask for.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::fields::{Read, closest};
+use crate::fields::Read;
 use crate::{FederatedService, WorkloadEntry, federated_service, workload_entry};
 
 /// One document of a file, as text.
@@ -140,11 +140,11 @@ fn object(value: &Value) -> Result<Object, ManifestErrorReason> {
 }
 
 fn meant(kind: &str) -> Option<String> {
-    let version = match closest(kind, &[federated_service::KIND, workload_entry::KIND])? {
+    let version = match cofide_core::closest(kind, [federated_service::KIND, workload_entry::KIND])? {
         federated_service::KIND => federated_service::API_VERSION,
         _ => workload_entry::API_VERSIONS[0],
     };
-    let kind = closest(kind, &[federated_service::KIND, workload_entry::KIND])?;
+    let kind = cofide_core::closest(kind, [federated_service::KIND, workload_entry::KIND])?;
     Some(format!("{kind} of {version}"))
 }
 

@@ -1,12 +1,12 @@
 //! `cofidectl federated-service`
 
 use cofide_api::connect::agent_service::ListFederatedServicesRequest;
+use cofide_core::closest;
 
 use crate::args::federated_service::{FederatedServiceCommand, GetArgs, ListArgs};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
-use crate::resolve::closest;
 use crate::view::federated_service::{FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView};
 
 pub(super) async fn run(command: FederatedServiceCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {

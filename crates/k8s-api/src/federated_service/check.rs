@@ -9,7 +9,7 @@ use cofide_core::{
 };
 
 use super::{FederatedService, FederatedServiceSpec, GatewaySpec};
-use crate::fields::{Read, closest};
+use crate::fields::Read;
 use crate::problem::{Problem, merge};
 
 /// What a valid FederatedService asks for.
@@ -156,7 +156,7 @@ impl FederatedServiceSpec {
             Ok(mode) => return Some(mode),
             Err(_) if self.tls_mode.is_empty() => Problem::new("spec.tlsMode", "must be set, there is no default").remedy(remedy),
             Err(_) => {
-                let meant = closest(&self.tls_mode, &[TlsMode::Mtls.as_str(), TlsMode::IstioMtls.as_str()]);
+                let meant = cofide_core::closest(&self.tls_mode, [TlsMode::Mtls, TlsMode::IstioMtls].map(TlsMode::as_str));
                 let remedy = meant.map_or_else(|| remedy.to_owned(), |meant| format!("did you mean {meant}?"));
                 Problem::new("spec.tlsMode", format!("{:?} is not a TLS mode", self.tls_mode)).remedy(remedy)
             }
