@@ -1,6 +1,7 @@
 //! `cofidectl explain`
 
 use cofide_api::connect::explain_service::ExplainRequest;
+use cofide_api::types::trust_zone::TrustZone;
 use cofide_core::{Finding, Severity};
 
 use crate::args::explain::ExplainArgs;
@@ -18,10 +19,7 @@ pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mu
         Some(cluster) => cluster_in(connection, zone, cluster).await?.id,
         None => None,
     };
-    let request = ExplainRequest { trust_zone_id: zone.id.clone().unwrap_or_default(), cluster_id, hostname: args.to.to_string() };
-    let findings = call(connection.explanations().explain(request)).await?.findings;
-    let unusable = |error| Error::failed(format!("Connect sent an explanation that cannot be used: {error}"));
-    let findings = findings.into_iter().map(Finding::try_from).collect::<Result<Vec<_>, _>>().map_err(unusable)?;
+    let findings = explanation(zone, cluster_id, args.to.as_str(), connection).await?;
     printer.show(&ExplanationView::new(&findings))?;
     match findings.into_iter().find(|finding| finding.severity != Severity::Ok) {
         None => printer.say(&format!("every link from {} to {} holds", zone.name, args.to)),
@@ -31,4 +29,17 @@ pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mu
             Err(Error::AnswerIsNo)
         }
     }
+}
+
+/// The links between a trust zone, or one of its clusters, and a service.
+pub(super) async fn explanation(
+    zone: &TrustZone,
+    cluster_id: Option<String>,
+    hostname: &str,
+    connection: &Connection,
+) -> Result<Vec<Finding>> {
+    let request = ExplainRequest { trust_zone_id: zone.id.clone().unwrap_or_default(), cluster_id, hostname: hostname.to_owned() };
+    let findings = call(connection.explanations().explain(request)).await?.findings;
+    let unusable = |error| Error::failed(format!("Connect sent an explanation that cannot be used: {error}"));
+    findings.into_iter().map(Finding::try_from).collect::<Result<Vec<_>, _>>().map_err(unusable)
 }

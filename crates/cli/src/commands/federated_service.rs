@@ -1,13 +1,18 @@
 //! `cofidectl federated-service`
 
 use cofide_api::connect::agent_service::ListFederatedServicesRequest;
-use cofide_core::closest;
+use cofide_api::types::trust_zone::TrustZone;
+use cofide_core::{Finding, Severity, closest};
 
+use super::explain::explanation;
 use crate::args::federated_service::{FederatedServiceCommand, GetArgs, ListArgs};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
-use crate::view::federated_service::{FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView};
+use crate::resolve::{Directory, trust_zones};
+use crate::view::federated_service::{
+    ConditionView, FederatedServiceDetail, FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView,
+};
 
 pub(super) async fn run(command: FederatedServiceCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     match command {
@@ -48,5 +53,34 @@ async fn get(args: GetArgs, connection: &Connection, printer: &mut Printer<'_>) 
         });
     }
     services.retain(is_wanted);
-    printer.show(&FederatedServiceDetailsView(services))
+    let zones = trust_zones(connection).await?;
+    let mut details = Vec::new();
+    for service in services {
+        let mut ready = Vec::new();
+        for domain in &service.exported_trust_domains {
+            ready.extend(readiness(&service, domain, &zones, connection).await?);
+        }
+        details.push(FederatedServiceDetail::new(service, ready));
+    }
+    printer.show(&FederatedServiceDetailsView(details))
+}
+
+/// Whether workloads of a trust domain can use the service; nothing where no question can be asked about it.
+async fn readiness(
+    service: &FederatedServiceView,
+    domain: &str,
+    zones: &Directory<TrustZone>,
+    connection: &Connection,
+) -> Result<Option<ConditionView>> {
+    let Some(hostname) = &service.hostname else { return Ok(None) };
+    let findings = match zones.iter().find(|zone| zone.trust_domain == domain) {
+        Some(zone) => explanation(zone, None, hostname, connection).await?,
+        None => vec![Finding {
+            check: "client trust zone".to_owned(),
+            severity: Severity::Broken,
+            message: format!("there is no trust zone with the trust domain {domain}"),
+            remedy: None,
+        }],
+    };
+    Ok(Some(ConditionView::ready(domain, &findings)))
 }

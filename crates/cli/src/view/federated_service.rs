@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cofide_api::types::federated_service::{self as proto, FederatedService};
-use cofide_core::{Gateway, ServiceName, TlsMode, parse_trust_domain};
+use cofide_core::{ConditionKind, Finding, Gateway, ServiceName, Severity, TlsMode, parse_trust_domain};
 use serde::Serialize;
 
 use super::{joined, moment, or_nothing};
@@ -129,13 +129,75 @@ impl View for FederatedServicesView {
     }
 }
 
+/// What Connect knows of a service's state. The agent knows more, and says it in the status of the FederatedService.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConditionView {
+    /// `Registered`, `GatewayReady`, or `Ready` for one of the trust domains that it is exported to.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub trust_domain: Option<String>,
+    /// `True` or `False`.
+    pub status: &'static str,
+    pub message: String,
+}
+
+impl ConditionView {
+    fn new(kind: ConditionKind, holds: bool, message: impl Into<String>) -> Self {
+        let status = if holds { "True" } else { "False" };
+        Self { kind: kind.as_str(), trust_domain: None, status, message: message.into() }
+    }
+
+    /// Whether one trust domain can use the service, by the links of the chain between the two.
+    pub fn ready(trust_domain: &str, findings: &[Finding]) -> Self {
+        let broken = findings.iter().find(|finding| finding.severity != Severity::Ok);
+        let message = match broken {
+            None => "every link to it holds".to_owned(),
+            Some(Finding { check, message, .. }) => format!("{check}: {message}"),
+        };
+        Self { trust_domain: Some(trust_domain.to_owned()), ..Self::new(ConditionKind::Ready, broken.is_none(), message) }
+    }
+}
+
+/// A service with its state.
+#[derive(Clone, Debug, Serialize)]
+pub struct FederatedServiceDetail {
+    #[serde(flatten)]
+    pub service: FederatedServiceView,
+    pub conditions: Vec<ConditionView>,
+}
+
+impl FederatedServiceDetail {
+    /// With the condition `Ready` for each trust domain.
+    pub fn new(service: FederatedServiceView, ready: impl IntoIterator<Item = ConditionView>) -> Self {
+        let by = format!("Connect knows it from cluster {}", service.cluster);
+        let gateways = match service.gateways.len() {
+            0 => "Connect knows no gateway that leads to it".to_owned(),
+            1 => "a gateway leads to it".to_owned(),
+            many => format!("{many} gateways lead to it"),
+        };
+        let mut conditions = vec![
+            ConditionView::new(ConditionKind::Registered, true, by),
+            ConditionView::new(ConditionKind::GatewayReady, !service.gateways.is_empty(), gateways),
+        ];
+        conditions.extend(ready);
+        Self { service, conditions }
+    }
+}
+
 /// One hostname in full, once per cluster that exports it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct FederatedServiceDetailsView(pub Vec<FederatedServiceView>);
+pub struct FederatedServiceDetailsView(pub Vec<FederatedServiceDetail>);
 
 impl View for FederatedServiceDetailsView {
     fn tables(&self) -> Vec<Table> {
-        self.0.iter().map(FederatedServiceView::fields).collect()
+        let conditions = |detail: &FederatedServiceDetail| {
+            let row = |condition: &ConditionView| {
+                let domain = condition.trust_domain.clone().unwrap_or_default();
+                vec![condition.kind.to_owned(), domain, condition.status.to_owned(), condition.message.clone()]
+            };
+            Table::new(["Condition", "Trust Domain", "Status", "Reason"]).rows(detail.conditions.iter().map(row))
+        };
+        self.0.iter().flat_map(|detail| [detail.service.fields(), conditions(detail)]).collect()
     }
 }

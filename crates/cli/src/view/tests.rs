@@ -19,7 +19,9 @@ use super::attestation_policy_binding::{BindingView, BindingsView};
 use super::audit::{EventView, EventsView};
 use super::cluster::{ClusterView, ClustersView};
 use super::explain::ExplanationView;
-use super::federated_service::{FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView};
+use super::federated_service::{
+    ConditionView, FederatedServiceDetail, FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView,
+};
 use super::federation::{FederationView, FederationsView};
 use super::trust_zone::{TrustZoneView, TrustZonesView};
 use crate::label_selector;
@@ -268,11 +270,10 @@ fn federated_services() {
         ..service.clone()
     };
     let views = vec![FederatedServiceView::new(&service), FederatedServiceView::new(&other)];
-    insta::assert_snapshot!(format!(
-        "{}\n{}",
-        both(&FederatedServicesView(views.clone())),
-        shown(Format::Table, &FederatedServiceDetailsView(views))
-    ));
+    let finding = |severity| Finding { check: "federation".into(), severity, message: "b does not trust a".into(), remedy: None };
+    let ready = [ConditionView::ready("b.test", &[finding(Severity::Ok)]), ConditionView::ready("c.test", &[finding(Severity::Broken)])];
+    let details = vec![FederatedServiceDetail::new(views[0].clone(), ready), FederatedServiceDetail::new(views[1].clone(), [])];
+    insta::assert_snapshot!(format!("{}\n{}", both(&FederatedServicesView(views.clone())), both(&FederatedServiceDetailsView(details))));
 }
 
 #[test]
