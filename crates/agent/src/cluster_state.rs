@@ -1,7 +1,8 @@
 //! The agent's memory in its cluster: the ConfigMap `cofide-agent-state` in the agent's namespace.
 //!
 //! A pod's disk goes with the pod. What must not be forgotten is kept here as well, in the words of the data folder
-//! ([`crate::state`]): who the agent is and how it recognises Connect, and what was registered. No secret is among it. The
+//! ([`crate::state`]): who the agent is and how it recognises Connect, what was registered, and what is in force although its
+//! object is not valid any more. No secret is among it. The
 //! leader writes; whoever becomes leader reads first, because the leader before knew more than its own disk says.
 
 use std::collections::BTreeMap;
@@ -15,9 +16,9 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use crate::permissions::STATE_CONFIG_MAP as NAME;
-use crate::state::{DataFolder, IDENTITY, REGISTRATIONS};
+use crate::state::{DataFolder, IDENTITY, LAST_VALID, REGISTRATIONS};
 
-const KEPT: [&str; 2] = [IDENTITY, REGISTRATIONS];
+const KEPT: [&str; 3] = [IDENTITY, LAST_VALID, REGISTRATIONS];
 /// The API server takes a megabyte for all of it.
 const LONGEST: usize = 900_000;
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -44,14 +45,18 @@ impl ClusterState {
         Self { maps: Api::namespaced(client, namespace), data, kept: Mutex::default() }
     }
 
-    /// For an agent that starts: who it is, where its disk does not say so. An API server that does not answer keeps nobody
-    /// from starting.
-    pub async fn restore_identity(&self) -> Result<(), FileError> {
+    /// For an agent that starts on an empty disk: who it is, and what was in force. An API server that does not answer keeps
+    /// nobody from starting.
+    pub async fn restore(&self) -> Result<(), FileError> {
         if self.data.has_held(IDENTITY) {
             return Ok(());
         }
         match self.read().await {
-            Ok(held) => self.adopt(&held, IDENTITY).map(drop),
+            Ok(held) => {
+                self.adopt(&held, LAST_VALID)?;
+                self.adopt(&held, IDENTITY)?;
+                Ok(())
+            }
             Err(error) => {
                 tracing::warn!(%error, "if this agent has joined before, it does not know");
                 Ok(())

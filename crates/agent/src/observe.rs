@@ -9,6 +9,7 @@ use cofide_runtime::{Component, Readiness};
 use cofide_svid::{IdentitySlot, IdentitySource, display_time};
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::leader::Leadership;
 use crate::world::{Link, World};
 use crate::xds_service::XdsService;
 
@@ -18,7 +19,9 @@ pub struct Observer {
     xds: Arc<XdsService>,
     own: Arc<IdentitySlot>,
     identity: Component,
-    manifests: Component,
+    objects: Component,
+    /// Absent where there is one agent only.
+    leader: Option<(Gauge, Leadership)>,
     plan: Component,
     exported: Gauge,
     imported: Gauge,
@@ -29,7 +32,15 @@ pub struct Observer {
 }
 
 impl Observer {
-    pub fn new(world: Arc<World>, xds: Arc<XdsService>, own: Arc<IdentitySlot>, readiness: &Readiness, metrics: &Metrics) -> Self {
+    /// `leadership` is that of an agent of a Kubernetes cluster.
+    pub fn new(
+        world: Arc<World>,
+        xds: Arc<XdsService>,
+        own: Arc<IdentitySlot>,
+        leadership: Option<Leadership>,
+        readiness: &Readiness,
+        metrics: &Metrics,
+    ) -> Self {
         let mut registry = metrics.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
@@ -41,7 +52,14 @@ impl Observer {
             xds,
             own,
             identity: readiness.component("identity", NO_IDENTITY),
-            manifests: readiness.component("manifests", "the first reading of the manifest folder"),
+            objects: match leadership {
+                None => readiness.component("manifests", "the first reading of the manifest folder"),
+                Some(_) => readiness.component(
+                    "objects",
+                    "the first complete lists of FederatedServices, Services and EndpointSlices; see the log for one that cannot be had",
+                ),
+            },
+            leader: leadership.map(|leadership| (gauge("leader", "1 while this agent is the one of its cluster that writes"), leadership)),
             plan: readiness.component("plan", "the first plan from Connect"),
             exported: gauge("exported_services", "Services that this cluster offers"),
             imported: gauge("imported_services", "Services that this cluster may use"),
@@ -58,7 +76,7 @@ impl Observer {
         let plan = self.world.plan.get();
         let exports = self.world.exports.get();
         if exports.is_some() {
-            self.manifests.ready();
+            self.objects.ready();
         }
         if plan.is_known(wire::IMPORTED_SERVICE) {
             self.plan.ready();
@@ -66,6 +84,9 @@ impl Observer {
         let offered = exports.iter().flat_map(|exports| &exports.exports).filter(|export| export.offer().is_some());
         self.exported.set(count(offered.count()));
         self.imported.set(count(plan.imports().count()));
+        if let Some((gauge, leadership)) = &self.leader {
+            gauge.set(i64::from(leadership.is_leader()));
+        }
         self.connected.set(i64::from(*self.world.link.get() == Link::Connected));
         self.refused_by_spire.set(self.world.spire.get().as_ref().as_ref().map_or(0, |spire| count(spire.report.failures().len())));
         let proxies = self.xds.proxies().get();
@@ -111,7 +132,7 @@ mod tests {
             resolver: "127.0.0.1:53".parse().unwrap(),
             fallback_resolvers: std::collections::BTreeSet::new(),
         });
-        let observer = Observer::new(Arc::default(), xds, own.clone(), &readiness, &Metrics::default());
+        let observer = Observer::new(Arc::default(), xds, own.clone(), None, &readiness, &Metrics::default());
         let waiting = |now| {
             observer.observe_identity(now);
             readiness.waiting().get("identity").cloned()

@@ -36,11 +36,12 @@ use crate::permissions::LEASE;
 use crate::plan::PlanStore;
 use crate::published::Wake;
 use crate::reconciler::{self, Pace};
-use crate::render::envoy::SidecarSettings;
+use crate::render::envoy::{SidecarSettings, TrustBundles};
 use crate::render::istio::MeshSettings;
 use crate::sources::host::HostSource;
 use crate::sources::kubernetes::KubernetesSource;
 use crate::sources::kubernetes::decide::SourceSettings;
+use crate::sources::kubernetes::last_valid::LastValid;
 use crate::spire::{SpireClient, SpireKeeper};
 use crate::state::DataFolder;
 use crate::status::cluster::ClusterStatus;
@@ -102,7 +103,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let cluster_state =
         kubernetes.as_ref().map(|cluster| Arc::new(ClusterState::new(cluster.client.clone(), &cluster.namespace, data.clone())));
     if let Some(state) = &cluster_state {
-        state.restore_identity().await?;
+        state.restore().await?;
     }
     let membership = Membership::load(&settings.join, &data)?;
     let cluster = membership.cluster.clone();
@@ -135,11 +136,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     // What local clients see.
     let tasks = TaskTracker::new();
     let spawn = Spawner { tasks: tasks.clone(), shutdown: shutdown.clone(), interval: settings.resync };
-    let xds = XdsService::new(SidecarSettings {
+    let sidecars = SidecarSettings {
         pool: settings.import_addresses,
         resolver: dns_address,
         fallback_resolvers: settings.dns_upstreams.iter().copied().collect(),
-    });
+    };
+    // One SPIFFE agent serves the mesh's proxies and ours, and the mesh's have no choice.
+    let has_mesh = kubernetes.as_ref().is_some_and(|cluster| cluster.is_istio);
+    let xds = XdsService::with_bundles(sidecars, if has_mesh { TrustBundles::RootCa } else { TrustBundles::All });
     let local = Arc::new(Local {
         cluster: cluster.clone(),
         gateway_listen: settings.gateway_listen_address,
@@ -158,7 +162,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     // What local objects say, and what is said about them.
     match (&kubernetes, &settings.kubernetes) {
         (Some(at), Some(of)) => {
-            spawn.kubernetes(at, of.source.clone(), own_trust_domain, &world, &xds);
+            spawn.kubernetes(at, of.source.clone(), own_trust_domain, &data, &world, &xds)?;
             if at.is_istio {
                 spawn.istio(at, &of.source.gateways.namespace, cluster.clone(), &world);
             }
@@ -178,9 +182,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     // For whoever watches.
     let (readiness, metrics) = (Readiness::default(), Metrics::default());
     let identity = Arc::new(IdentitySlot::default());
-    let observer = Observer::new(world.clone(), xds.clone(), identity.clone(), &readiness, &metrics);
+    let elected = kubernetes.as_ref().map(|cluster| cluster.leadership.clone());
+    let observer = Observer::new(world.clone(), xds.clone(), identity.clone(), elected, &readiness, &metrics);
     let observer_wake = Wake::default();
     let wake = observer_wake.clone();
+    leadership.wakes(&wake);
     world.exports.wakes(&wake);
     world.plan.wakes(&wake);
     world.spire.wakes(&wake);
@@ -258,7 +264,15 @@ impl Spawner {
     }
 
     /// Objects of a cluster, and their status in them.
-    fn kubernetes(&self, cluster: &KubernetesCluster, source: SourceSettings, own: TrustDomain, world: &Arc<World>, xds: &Arc<XdsService>) {
+    fn kubernetes(
+        &self,
+        cluster: &KubernetesCluster,
+        source: SourceSettings,
+        own: TrustDomain,
+        data: &Arc<DataFolder>,
+        world: &Arc<World>,
+        xds: &Arc<XdsService>,
+    ) -> Result<()> {
         let KubernetesCluster { client, namespace, instance, leadership, is_istio } = cluster.clone();
         let election = Election::new(client.clone(), &namespace, LEASE, instance.clone(), leadership.clone());
         self.tasks.spawn(election.run(self.shutdown.clone()));
@@ -267,7 +281,8 @@ impl Spawner {
         leadership.wakes(&status_wake);
         // The status looks at the objects themselves, for somebody may edit it.
         let wakes = vec![wake.clone(), status_wake.clone()];
-        let source = KubernetesSource::start(&client, own, source, world.clone(), wakes, &self.tasks, &self.shutdown);
+        let last_valid = LastValid::open(data.clone()).context("data_dir")?;
+        let source = KubernetesSource::start(&client, last_valid, own, source, world.clone(), wakes, &self.tasks, &self.shutdown);
         let stores = source.stores();
         self.at_once("objects", wake, move || source.reconcile());
         let status = ClusterStatus::new(client, instance, leadership, stores, world.clone(), xds.clone(), is_istio, status_wake.clone());
@@ -276,6 +291,7 @@ impl Spawner {
             let status = status.clone();
             async move { status.reconcile().await }
         });
+        Ok(())
     }
 
     /// The objects of a mesh whose own ones are in the namespace `root`.
@@ -439,6 +455,7 @@ impl Uplink {
         if let Some(state) = &cluster_state {
             let (state, wake) = (state.clone(), Wake::default());
             world.registrations.wakes(&wake);
+            world.exports.wakes(&wake);
             world.plan.wakes(&wake);
             spawn.as_leader("state", wake, &leadership, move || {
                 let state = state.clone();

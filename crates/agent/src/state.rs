@@ -5,9 +5,13 @@
 //! | `identity` | who the agent is, and who Connect is | join again with a fresh token |
 //! | `plan` | the last plan from Connect | nothing is imported until Connect answers |
 //! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew; see [`crate::index`] |
+//! | `last-valid` | the last valid version of each object of a cluster that is not valid now | it is withdrawn |
 //! | `registrations` | what was registered with Connect | orphans stay in Connect |
 //! | `trust` | federated trust set up in the SPIRE server | it stays there when a federation goes |
 //! | `addresses` | the loopback address of each import | most come out the same again |
+//!
+//! In a cluster, where a disk goes with its pod, `identity`, `last-valid` and `registrations` are also kept elsewhere: see
+//! [`crate::cluster_state`].
 //!
 //! Each is written whole or not at all, begins with a format version, and carries a checksum. A file that fails the
 //! check is set aside, reported, and treated as lost; it never stops the agent.
@@ -21,6 +25,8 @@ use sha2::{Digest, Sha256};
 
 /// The name under which the agent keeps who it is.
 pub const IDENTITY: &str = "identity";
+/// The name under which the last valid versions of objects are kept that are not valid now.
+pub const LAST_VALID: &str = "last-valid";
 /// The name under which the manifests are kept.
 pub const MANIFESTS: &str = "manifests";
 /// The name under which is kept what was registered with Connect.

@@ -5,5 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod availability;
+mod many;
 mod services;
 mod support;

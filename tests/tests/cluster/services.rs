@@ -143,6 +143,17 @@ async fn a_bad_object_harms_only_itself_also_where_the_definition_let_it_pass() 
     world.patch("later", &json!({ "spec": { "port": 0 } })).await;
     world.condition("later", "Accepted", "InvalidKeptLastValid").await;
     assert_eq!(world.registered().await, ["fence.demo", "server.demo"]);
+
+    // Also after a restart, on another disk.
+    let kept = || async { world.cluster.get("v1", "ConfigMap", "cofide", "cofide-agent-state").await.unwrap().unwrap().data["data"].clone() };
+    let is_kept = |kept: &Value| kept["last-valid"].as_str().is_some_and(|text| text.contains("ping-pong-server"));
+    eventually("the ConfigMap holds the last valid version", kept, is_kept).await;
+    world.take_agent(0).stop().await.unwrap();
+    world.start_agent(|_| {}).await;
+    world.apply(&with_paths("fence-2", "name", json!("fence-2"))).await;
+    world.ready("fence-2").await;
+    assert_eq!(world.registered().await, ["fence-2.demo", "fence.demo", "server.demo"]);
+    world.condition("later", "Accepted", "InvalidKeptLastValid").await;
 }
 
 #[tokio::test]

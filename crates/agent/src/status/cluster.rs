@@ -30,11 +30,13 @@ use crate::leader::Leadership;
 use crate::published::Wake;
 use crate::sources::kubernetes::Stores;
 use crate::view::{ObjectKey, Origin};
-use crate::world::World;
+use crate::world::{Link, World};
 use crate::xds_service::XdsService;
 
 /// How long something may be on its way before its owner hears of it.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take while Connect answers: of a thousand services that come at once each has its turn.
+const PATIENCE_WITH_CONNECT: Duration = Duration::from_secs(20);
 const AT_A_TIME: usize = 8;
 const ATTEMPT: Duration = Duration::from_secs(5);
 
@@ -170,6 +172,7 @@ impl ClusterStatus {
         let State { written, underway, complaints } = &mut *state;
         complaints.update(&judged, &exports.problems);
 
+        let patience = if *self.world.link.get() == Link::Connected { PATIENCE_WITH_CONNECT } else { PATIENCE };
         let mut changes = Vec::new();
         let (mut still_written, mut still_underway) = (BTreeMap::new(), BTreeMap::new());
         for (export, conditions) in &judged {
@@ -195,14 +198,14 @@ impl ClusterStatus {
             if is_underway(&wanted) {
                 let since = underway.get(uid).copied().unwrap_or(instant);
                 still_underway.insert(uid.clone(), since);
-                if instant.duration_since(since) < PATIENCE {
+                if instant.duration_since(since) < patience {
                     continue;
                 }
             }
             let (key, uid, resource_version) = (key.clone(), uid.clone(), object.resource_version.clone());
             changes.push(Change { key, uid, resource_version, before, wanted });
         }
-        let waits = still_underway.values().any(|since| instant.duration_since(*since) < PATIENCE);
+        let waits = still_underway.values().any(|since| instant.duration_since(*since) < patience);
         (*written, *underway) = (still_written, still_underway);
         if waits {
             let wake = self.wake.clone();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cofide_core::{FederatedService, FederatedServiceId};
 use cofide_runtime::files::FileError;
+use futures::StreamExt;
 use tokio::sync::Mutex;
 
 use super::connect::{CallError, Connect};
@@ -13,6 +14,9 @@ use crate::export::ServiceRegistration;
 use crate::own_cluster::OwnCluster;
 use crate::state::{DataFolder, REGISTRATIONS};
 use crate::world::World;
+
+/// Calls that are on their way at once.
+const AT_A_TIME: usize = 16;
 
 #[derive(Debug)]
 pub struct Registrar {
@@ -145,23 +149,23 @@ impl Registrar {
                 RegistrationChange::Register(_) | RegistrationChange::Deregister(_) => drop(state.confirmed.remove(change.id())),
             }
         }
-        for change in changes {
-            let id = change.id().clone();
-            let (what, result) = match &change {
-                RegistrationChange::Register(service) => ("registered", self.connect.register(service).await),
-                RegistrationChange::Update(service) => ("updated", self.connect.update(service).await),
-                RegistrationChange::Deregister(id) => ("withdrawn", self.connect.deregister(id).await),
-            };
-            match (result, change) {
-                (Ok(()), RegistrationChange::Register(service) | RegistrationChange::Update(service)) => {
-                    tracing::info!(hostname = %service.hostname, service_id = %id, "service {what}");
-                    state.confirmed.insert(id, Some(service));
+        // All withdrawals before the first registration, which may be about the same hostname.
+        let (withdrawals, others): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| matches!(change, RegistrationChange::Deregister(_)));
+        for changes in [withdrawals, others] {
+            let mut outcomes = futures::stream::iter(changes).map(|change| self.tell(change)).buffer_unordered(AT_A_TIME);
+            while let Some((change, result)) = outcomes.next().await {
+                let id = change.id().clone();
+                match (result, change) {
+                    (Ok(()), RegistrationChange::Register(service) | RegistrationChange::Update(service)) => {
+                        state.confirmed.insert(id, Some(service));
+                    }
+                    (Ok(()), RegistrationChange::Deregister(_)) => {}
+                    (Err(CallError::Refused(reason)), _) => {
+                        refused.insert(id, reason);
+                    }
+                    (Err(error), _) => return Err(error.into()),
                 }
-                (Ok(()), RegistrationChange::Deregister(_)) => tracing::info!(service_id = %id, "service {what}"),
-                (Err(CallError::Refused(reason)), _) => {
-                    refused.insert(id, reason);
-                }
-                (Err(error), _) => return Err(error.into()),
             }
         }
         // What is neither wanted nor in Connect any more can be forgotten.
@@ -172,6 +176,24 @@ impl Registrar {
         }
         let reasons: Vec<_> = refused.iter().map(|(id, reason)| format!("service {id}: {reason}")).collect();
         Err(RegistrarError::Refused(reasons.join("; ")))
+    }
+
+    /// Tells Connect of one change; the change comes back with the answer.
+    async fn tell(&self, change: RegistrationChange) -> (RegistrationChange, Result<(), CallError>) {
+        let (what, result) = match &change {
+            RegistrationChange::Register(service) => ("registered", self.connect.register(service).await),
+            RegistrationChange::Update(service) => ("updated", self.connect.update(service).await),
+            RegistrationChange::Deregister(id) => ("withdrawn", self.connect.deregister(id).await),
+        };
+        if result.is_ok() {
+            match &change {
+                RegistrationChange::Register(service) | RegistrationChange::Update(service) => {
+                    tracing::info!(hostname = %service.hostname, service_id = %service.id, "service {what}");
+                }
+                RegistrationChange::Deregister(id) => tracing::info!(service_id = %id, "service {what}"),
+            }
+        }
+        (change, result)
     }
 
     fn remember(&self, state: &mut State, registered: BTreeSet<FederatedServiceId>) -> Result<(), FileError> {
