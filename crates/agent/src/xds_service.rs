@@ -15,7 +15,7 @@ use tonic::Status;
 
 use crate::desired::{DesiredImport, GatewayPlan};
 use crate::published::Published;
-use crate::render::envoy::{self, SidecarSettings};
+use crate::render::envoy::{self, SidecarSettings, TrustBundles};
 use crate::role::Role;
 
 /// How long a proxy that does not acknowledge clusters holds up the listeners that use them.
@@ -41,6 +41,7 @@ enum Shown<'a> {
 #[derive(Debug)]
 pub struct XdsService {
     sidecar_settings: SidecarSettings,
+    bundles: TrustBundles,
     /// One for every role.
     caches: BTreeMap<Role, Arc<Cache>>,
     /// By stream.
@@ -50,8 +51,14 @@ pub struct XdsService {
 
 impl XdsService {
     pub fn new(sidecar_settings: SidecarSettings) -> Arc<Self> {
+        Self::with_bundles(sidecar_settings, TrustBundles::default())
+    }
+
+    /// For proxies that get their trust bundles under this name.
+    pub fn with_bundles(sidecar_settings: SidecarSettings, bundles: TrustBundles) -> Arc<Self> {
         Arc::new(Self {
             sidecar_settings,
+            bundles,
             caches: Role::all().iter().map(|role| (*role, Arc::new(Cache::new()))).collect(),
             connected: Mutex::default(),
             proxies: Published::default(),
@@ -85,10 +92,10 @@ impl XdsService {
     /// What a role sees of this; `None` where it is none of its matter.
     fn rendered(&self, role: Role, shown: Shown<'_>) -> Option<envoy::Rendered> {
         match (role, shown) {
-            (Role::Gateway, Shown::Exports(plan)) => Some(envoy::gateway(plan)),
-            (Role::Client, Shown::Imports(imports)) => Some(envoy::client(imports)),
-            (Role::Sidecar, Shown::Imports(imports)) => Some(envoy::sidecar(imports, &self.sidecar_settings)),
-            (Role::Sdk, Shown::Imports(imports)) => Some(envoy::sdk(imports)),
+            (Role::Gateway, Shown::Exports(plan)) => Some(envoy::gateway(plan, self.bundles)),
+            (Role::Client, Shown::Imports(imports)) => Some(envoy::client(imports, self.bundles)),
+            (Role::Sidecar, Shown::Imports(imports)) => Some(envoy::sidecar(imports, &self.sidecar_settings, self.bundles)),
+            (Role::Sdk, Shown::Imports(imports)) => Some(envoy::sdk(imports, self.bundles)),
             (Role::Gateway, Shown::Imports(_)) | (Role::Client | Role::Sidecar | Role::Sdk, Shown::Exports(_)) => None,
         }
     }

@@ -8,17 +8,17 @@ use cofide_xds::envoy::envoy::config::core::v3::TrafficDirection;
 use cofide_xds::envoy::envoy::config::listener::v3::{FilterChainMatch, Listener};
 
 use super::cluster::{Endpoints, cluster};
-use super::{Rendered, listener, names, tls, wire};
+use super::{Rendered, TrustBundles, listener, names, tls, wire};
 use crate::desired::DesiredImport;
 
 /// The resources of an Envoy that serves the clients on its host.
 ///
 /// A client that begins with a TLS handshake does mTLS itself and is passed through; one that speaks plain text, or
 /// waits for the server to speak, gets SPIFFE mTLS from Envoy. An import without an address has no listener.
-pub fn client(imports: &[DesiredImport]) -> Rendered {
+pub fn client(imports: &[DesiredImport], bundles: TrustBundles) -> Rendered {
     let mut rendered = Rendered::new();
     for DesiredImport { import, address } in imports {
-        clusters(&mut rendered, import);
+        clusters(&mut rendered, import, bundles);
         if let Some(address) = address {
             wire::push(&mut rendered, names::listener(&import.hostname), &import_listener(import, *address));
         }
@@ -27,12 +27,12 @@ pub fn client(imports: &[DesiredImport]) -> Rendered {
 }
 
 /// The two clusters of an import, and the endpoints that they share where these are IP addresses.
-pub(super) fn clusters(rendered: &mut Rendered, import: &ImportedService) {
+pub(super) fn clusters(rendered: &mut Rendered, import: &ImportedService, bundles: TrustBundles) {
     let endpoints = endpoints(import);
     if let Some(assignment) = endpoints.for_envoy() {
         wire::push(rendered, assignment.cluster_name.clone(), &assignment);
     }
-    for cluster in [originating_cluster(import, &endpoints), passthrough_cluster(import, &endpoints)] {
+    for cluster in [originating_cluster(import, &endpoints, bundles), passthrough_cluster(import, &endpoints)] {
         wire::push(rendered, cluster.name.clone(), &cluster);
     }
 }
@@ -43,8 +43,8 @@ pub(super) fn endpoints(import: &ImportedService) -> Endpoints {
 }
 
 /// SPIFFE mTLS by Envoy, pinned to the IDs that the server may have.
-fn originating_cluster(import: &ImportedService, endpoints: &Endpoints) -> Cluster {
-    cluster(names::cluster(&import.hostname), endpoints, Some(tls::upstream(import)))
+fn originating_cluster(import: &ImportedService, endpoints: &Endpoints, bundles: TrustBundles) -> Cluster {
+    cluster(names::cluster(&import.hostname), endpoints, Some(tls::upstream(import, bundles)))
 }
 
 /// The client's own TLS, and the client's own server name: the hostname that it connects to.

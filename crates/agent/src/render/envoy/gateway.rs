@@ -10,7 +10,7 @@ use cofide_xds::envoy::google::protobuf::{Struct, Value, value};
 use super::cluster::{Endpoints, cluster};
 use super::names::{GATEWAY_LISTENER, backends_cluster};
 use super::tls::AcceptedIds;
-use super::{Rendered, listener, tls, wire};
+use super::{Rendered, TrustBundles, listener, tls, wire};
 use crate::desired::{GatewayPlan, GatewayRoute};
 
 /// For the ClientHello, and again for the handshake where Envoy terminates TLS.
@@ -19,11 +19,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The resources of a gateway Envoy. Without routes there is no listener, so nothing answers on its port.
 ///
 /// A connection without a server name, or with one that no route has, finds no filter chain and is closed.
-pub fn gateway(plan: &GatewayPlan) -> Rendered {
+pub fn gateway(plan: &GatewayPlan, bundles: TrustBundles) -> Rendered {
     let mut rendered = Rendered::new();
     let mut filter_chains = Vec::new();
     for route in &plan.routes {
-        let Some(chain) = filter_chain(route) else { continue };
+        let Some(chain) = filter_chain(route, bundles) else { continue };
         filter_chains.push(chain);
         let name = backends_cluster(&route.hostname);
         let backends = route.backends.iter().map(|backend| (backend.address.clone(), backend.port));
@@ -53,13 +53,13 @@ pub fn gateway(plan: &GatewayPlan) -> Rendered {
 }
 
 /// `None` where nobody may connect: then the hostname is as unknown as any other.
-fn filter_chain(route: &GatewayRoute) -> Option<FilterChain> {
+fn filter_chain(route: &GatewayRoute, bundles: TrustBundles) -> Option<FilterChain> {
     if route.admitted.is_empty() {
         return None;
     }
     let (transport_socket, metadata) = match route.mode {
         TlsMode::Mtls => (None, Some(admitted(route))),
-        TlsMode::IstioMtls => (Some(tls::downstream(AcceptedIds::of_clients(&route.admitted)?)), None),
+        TlsMode::IstioMtls => (Some(tls::downstream(AcceptedIds::of_clients(&route.admitted)?, bundles)), None),
     };
     let matching =
         FilterChainMatch { server_names: route.server_names().into(), transport_protocol: listener::TLS.into(), ..Default::default() };

@@ -44,6 +44,7 @@ pub use gateway::gateway;
 pub use names::{backends_cluster, cluster, hostname_of_listener, listener, passthrough_cluster};
 pub use sdk::sdk;
 pub use sidecar::{SidecarSettings, sidecar};
+pub use tls::TrustBundles;
 
 /// Type URL and resource, as [`Cache::replace_all`](cofide_xds::Cache::replace_all) takes them.
 pub type Rendered = Vec<(String, Resource)>;

@@ -2,15 +2,15 @@
 
 use cofide_core::ImportedService;
 
-use super::{Rendered, client, wire};
+use super::{Rendered, TrustBundles, client, wire};
 use crate::desired::DesiredImport;
 
 /// Endpoints `<hostname>_cluster` for every import, with names where gateways have names, because an SDK dials those
 /// itself; and the clusters, for Envoys that bring their own listeners. No listeners.
-pub fn sdk(imports: &[DesiredImport]) -> Rendered {
+pub fn sdk(imports: &[DesiredImport], bundles: TrustBundles) -> Rendered {
     let mut rendered = Rendered::new();
     for DesiredImport { import, .. } in imports {
-        client::clusters(&mut rendered, import);
+        client::clusters(&mut rendered, import, bundles);
         endpoints_by_name(&mut rendered, import);
     }
     rendered

@@ -33,7 +33,7 @@ use cofide_xds::envoy::xds::r#type::matcher::v3::{
 };
 
 use super::names::{DNS_CLUSTER, DNS_TCP_LISTENER, DNS_UDP_LISTENER, ORIGINAL_DESTINATION_CLUSTER, OUTBOUND_LISTENER};
-use super::{Rendered, client, cluster, listener, names, wire};
+use super::{Rendered, TrustBundles, client, cluster, listener, names, wire};
 use crate::addresses::LoopbackPool;
 use crate::desired::DesiredImport;
 
@@ -54,10 +54,10 @@ pub struct SidecarSettings {
 }
 
 /// The resources of a sidecar.
-pub fn sidecar(imports: &[DesiredImport], settings: &SidecarSettings) -> Rendered {
+pub fn sidecar(imports: &[DesiredImport], settings: &SidecarSettings, bundles: TrustBundles) -> Rendered {
     let mut rendered = Rendered::new();
     for DesiredImport { import, .. } in imports {
-        client::clusters(&mut rendered, import);
+        client::clusters(&mut rendered, import, bundles);
     }
     for cluster in [cluster::original_destination(ORIGINAL_DESTINATION_CLUSTER), dns_cluster(settings)] {
         wire::push(&mut rendered, cluster.name.clone(), &cluster);

@@ -8,8 +8,35 @@ use cofide_xds::type_url::{CLUSTER, ENDPOINT, LISTENER};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::*;
+use super::{Rendered, SidecarSettings, TrustBundles, golden};
 use crate::desired::{Backend, DesiredImport, GatewayPlan, GatewayRoute, desired};
+
+const ALL: TrustBundles = TrustBundles::All;
+
+fn gateway(plan: &GatewayPlan) -> Rendered {
+    super::gateway(plan, ALL)
+}
+
+fn client(imports: &[DesiredImport]) -> Rendered {
+    super::client(imports, ALL)
+}
+
+fn sidecar(imports: &[DesiredImport], settings: &SidecarSettings) -> Rendered {
+    super::sidecar(imports, settings, ALL)
+}
+
+fn sdk(imports: &[DesiredImport]) -> Rendered {
+    super::sdk(imports, ALL)
+}
+
+#[test]
+fn bundles_have_the_name_of_the_mesh_where_there_is_one() {
+    let imports = [import("server.demo.a.test", &[(INGRESS, "192.0.2.1")])];
+    for (bundles, named, not) in [(ALL, "ALL", "ROOTCA"), (TrustBundles::RootCa, "ROOTCA", "ALL")] {
+        let text = golden::text(&super::client(&imports, bundles));
+        assert!(text.contains(&format!("name: {named}")) && !text.contains(&format!("name: {not}")), "{text}");
+    }
+}
 
 fn trust_domain(name: &str) -> TrustDomain {
     TrustDomain::new(name).unwrap()

@@ -1,7 +1,7 @@
 //! SPIFFE mTLS by Envoy: identity and trust come from the SPIFFE Workload API's SDS, never through the agent.
 //!
-//! The agent names what to fetch (`default`: the SVID of the process that Envoy is; `ALL`: every trust bundle of that
-//! SVID, as a configuration of Envoy's SPIFFE certificate validator, which verifies a peer against the bundle of the
+//! The agent names what to fetch (`default`: the SVID of the process that Envoy is; `ALL` or `ROOTCA`
+//! ([`TrustBundles`]): every trust bundle of that SVID, as a configuration of Envoy's SPIFFE certificate validator, which verifies a peer against the bundle of the
 //! peer's own trust domain) and from where (the cluster `sds-grpc` of the bootstrap). To that it adds whom to accept. Envoy
 //! merges the two.
 
@@ -31,6 +31,26 @@ use crate::bootstrap::SDS_CLUSTER;
 /// need them are refused then, those that need none are not held up.
 const SECRET_WAIT: Duration = Duration::from_secs(2);
 
+/// Under which name the SPIFFE Workload API's SDS gives all trust bundles of a workload. That is a matter of how the zone's
+/// SPIFFE agents are configured, and a mesh needs it in its own way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrustBundles {
+    /// `ALL`: SPIRE's own default.
+    #[default]
+    All,
+    /// `ROOTCA`: what Istio's proxies ask for, so where there is a mesh, all bundles have this name and no other.
+    RootCa,
+}
+
+impl TrustBundles {
+    fn secret_name(self) -> &'static str {
+        match self {
+            Self::All => "ALL",
+            Self::RootCa => "ROOTCA",
+        }
+    }
+}
+
 /// Which SPIFFE IDs to accept. Never empty: to Envoy an empty list means anybody.
 pub(super) struct AcceptedIds(Vec<MatchPattern>);
 
@@ -55,9 +75,9 @@ fn any_in(trust_domain: &TrustDomain) -> MatchPattern {
 /// Speaks mTLS to whoever connects.
 ///
 /// Sessions are never resumed: a resumed handshake shows no certificate, and would outlive the trust that admitted the first.
-pub(super) fn downstream(accepted: AcceptedIds) -> TransportSocket {
+pub(super) fn downstream(accepted: AcceptedIds, bundles: TrustBundles) -> TransportSocket {
     transport_socket(&DownstreamTlsContext {
-        common_tls_context: Some(common(accepted)),
+        common_tls_context: Some(common(accepted, bundles)),
         require_client_certificate: wire::boolean(true),
         disable_stateful_session_resumption: true,
         session_ticket_keys_type: Some(SessionTicketKeysType::DisableStatelessSessionResumption(true)),
@@ -66,10 +86,10 @@ pub(super) fn downstream(accepted: AcceptedIds) -> TransportSocket {
 }
 
 /// Speaks mTLS to the servers of an import. No session is resumed, as for [`downstream`].
-pub(super) fn upstream(import: &ImportedService) -> TransportSocket {
+pub(super) fn upstream(import: &ImportedService, bundles: TrustBundles) -> TransportSocket {
     let alpn_protocols = import.application_protocols().iter().map(|protocol| (*protocol).to_owned()).collect();
     transport_socket(&UpstreamTlsContext {
-        common_tls_context: Some(CommonTlsContext { alpn_protocols, ..common(AcceptedIds::of_servers(import)) }),
+        common_tls_context: Some(CommonTlsContext { alpn_protocols, ..common(AcceptedIds::of_servers(import), bundles) }),
         sni: import.server_name(),
         max_session_keys: wire::number(0),
         ..Default::default()
@@ -83,7 +103,7 @@ fn transport_socket<M: Message + Name>(context: &M) -> TransportSocket {
     }
 }
 
-fn common(AcceptedIds(patterns): AcceptedIds) -> CommonTlsContext {
+fn common(AcceptedIds(patterns): AcceptedIds, bundles: TrustBundles) -> CommonTlsContext {
     let matchers = patterns.into_iter().map(|pattern| SubjectAltNameMatcher {
         san_type: SanType::Uri.into(),
         matcher: Some(StringMatcher { match_pattern: Some(pattern), ..Default::default() }),
@@ -94,7 +114,7 @@ fn common(AcceptedIds(patterns): AcceptedIds) -> CommonTlsContext {
             match_typed_subject_alt_names: matchers.collect(),
             ..Default::default()
         }),
-        validation_context_sds_secret_config: Some(secret("ALL")),
+        validation_context_sds_secret_config: Some(secret(bundles.secret_name())),
         ..Default::default()
     };
     CommonTlsContext {
