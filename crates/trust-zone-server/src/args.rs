@@ -95,7 +95,7 @@ pub struct Overrides {
     #[arg(long, env = "TRUST_ZONE_SERVER_ADMIN_SOCKET", value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
     /// Health, readiness and metrics over HTTP [default: nowhere]
-    #[arg(long, env = "TRUST_ZONE_SERVER_ADMIN_ADDRESS", value_name = "IP:PORT", alias = "health-address")]
+    #[arg(long, env = "TRUST_ZONE_SERVER_ADMIN_ADDRESS", value_name = "IP:PORT")]
     pub admin_address: Option<SocketAddr>,
     /// How many connections one user may have open to the socket of the Workload API and SDS [default: 256]
     #[arg(long, env = "TRUST_ZONE_SERVER_MAX_CONNECTIONS_PER_USER", value_name = "NUMBER")]

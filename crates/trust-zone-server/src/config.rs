@@ -26,7 +26,6 @@ pub struct Config {
     /// The socket for the SPIRE server APIs. Only the owner may connect. Unset: `admin.sock` in the data folder.
     pub admin_socket: Option<PathBuf>,
     /// Health, readiness and metrics over HTTP. Unset: not served.
-    #[serde(alias = "health_address")]
     pub admin_address: Option<SocketAddr>,
     /// How many connections one user may have open to the workload socket. Each costs two file descriptors.
     #[serde(default = "default_max_connections_per_user")]
@@ -329,10 +328,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_can_be_read_back_also_under_the_name_of_before() {
+    fn what_is_printed_can_be_read_back() {
         let config = load(&json!({
             "trust_domain": "a.test",
-            "health_address": "127.0.0.1:1",
+            "admin_address": "127.0.0.1:1",
             "x509_svid_ttl": "1h30m",
             "entries": [{"spiffe_id_path": "/x", "selectors": ["unix:uid:1"], "federates_with": ["b.test"]}],
         }));
