@@ -6,6 +6,7 @@
 mod api_server;
 mod conformance;
 mod goldens;
+mod least_privilege;
 mod permissions;
 mod programs;
 mod support;
