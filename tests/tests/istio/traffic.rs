@@ -1,10 +1,21 @@
 //! What connections become of the objects that the agent writes.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use cofide_agent::bootstrap::EnvoyBootstrap;
+use cofide_agent::desired::desired;
+use cofide_agent::render::envoy::{SidecarSettings, TrustBundles};
+use cofide_agent::role::Role;
+use cofide_agent::xds_service::XdsService;
 use cofide_core::GatewayKind::{EastWest, Ingress};
+use cofide_core::{Hostname, ImportedService};
+use cofide_testkit::envoy::Envoy;
 use cofide_testkit::lab::{Cluster, Host, IstioProxy, Lab, Mesh, Pod, Proxy};
+use tokio::net::TcpStream;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::{Agent, Application, Client, Heard, Zone, federate, gateway, http, import, istio_mtls, line, mtls};
 
@@ -117,7 +128,7 @@ async fn clients_without_a_mesh_reach_both_kinds_of_service_through_both_gateway
     let zones = Zones::start().await;
     let server = Server::start(&lab, &zones).await;
     let (declared, undeclared) = (zones.client(&zones.b).await, zones.client(&zones.c).await);
-    let connect = async |address: SocketAddr| anyhow::Ok(tokio::net::TcpStream::connect(address).await?);
+    let connect = async |address: SocketAddr| anyhow::Ok(TcpStream::connect(address).await?);
     for address in server.addresses() {
         let own = async || declared.over_tls(connect(address).await?, MTLS_HOST, &[]).await;
         server.hears(&format!("Mtls through {address}"), "own to spiffe://b.test/ns/demo/sa/client", own).await;
@@ -148,6 +159,76 @@ async fn clients_without_a_mesh_reach_both_kinds_of_service_through_both_gateway
         let call = async || declared.over_tls(connect(server.addresses()[1]).await?, sni, alpn).await;
         let closed = async || call().await.or_else(|_| Ok("refused".to_owned()));
         server.hears("what is withdrawn is closed", "refused", closed).await;
+    }
+}
+
+/// The agent's xDS in a cluster without a mesh, and an Envoy that it programs.
+struct Plain {
+    envoy: Envoy,
+    /// Where it listens for each import.
+    addresses: BTreeMap<Hostname, Ipv4Addr>,
+    _stop: DropGuard,
+}
+
+impl Plain {
+    async fn start(zone: &Zone, imports: &[ImportedService]) -> Self {
+        let resolver = (Ipv4Addr::LOCALHOST, 0).into();
+        let settings = SidecarSettings { pool: "127.64.0.0/10".parse().unwrap(), resolver, fallback_resolvers: [].into() };
+        // The zones of this test name their bundles for meshes.
+        let xds = XdsService::with_bundles(settings, TrustBundles::RootCa);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let address = |index: usize| Ipv4Addr::new(127, 64 + high % 64, low, u8::try_from(index).unwrap() + 201);
+        let addresses: BTreeMap<_, _> =
+            imports.iter().enumerate().map(|(index, import)| (import.hostname.clone(), address(index))).collect();
+        let unused = (Ipv4Addr::LOCALHOST, 1).into();
+        xds.publish_imports(&desired(unused, [], imports.to_vec(), &addresses).imports);
+        let listener = tokio::net::TcpListener::bind((address(50), 0)).await.unwrap();
+        let xds_address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = tonic::transport::Server::builder().add_service(xds.server(stop.clone()).aggregated());
+        tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned()));
+        let bootstrap = EnvoyBootstrap {
+            role: Role::Client,
+            node_id: None,
+            xds_address,
+            workload_api_socket: zone.socket.clone(),
+            admin_address: None,
+        };
+        let envoy = Envoy::start(bootstrap).await.unwrap();
+        Self { envoy, addresses, _stop: stop.drop_guard() }
+    }
+
+    async fn connect(&self, host: &str) -> anyhow::Result<TcpStream> {
+        Ok(TcpStream::connect((self.addresses[&host.parse::<Hostname>()?], 8443)).await?)
+    }
+}
+
+#[tokio::test]
+async fn an_envoy_of_ours_reaches_both_kinds_of_service_through_each_gateway() {
+    let lab = Lab::start().unwrap();
+    let zones = Zones::start().await;
+    let server = Server::start(&lab, &zones).await;
+    for gateway in server.gateways() {
+        let through = [gateway];
+        let imports = [import(&mtls("own", &[]), &through), import(&istio_mtls("mesh", &[]), &through)];
+        let plain = Plain::start(&zones.b, &imports).await;
+        let own = async || line(plain.connect(MTLS_HOST).await?).await;
+        server.hears("Mtls", "own to spiffe://b.test/ns/demo/sa/client", own).await;
+        let mesh = async || line(plain.connect(ISTIO_HOST).await?).await;
+        server.hears("IstioMtls", "mesh to somebody", mesh).await;
+        let client = zones.client(&zones.b).await;
+        let own = async || client.over_tls(plain.connect(MTLS_HOST).await?, MTLS_HOST, &[]).await;
+        server.hears("Mtls with TLS of its own", "own to spiffe://b.test/ns/demo/sa/client", own).await;
+        drop(plain);
+
+        // The same Envoy with the identity of a zone to which nothing is exported.
+        let intruder = Plain::start(&zones.c, &imports).await;
+        let refused = "cluster.mesh.demo.a.test_cluster.upstream_cx_total";
+        let attempt = async || {
+            let heard = line(intruder.connect(ISTIO_HOST).await?).await;
+            if heard.is_err() && intruder.envoy.stat(refused).await? > 0 { Ok("refused".to_owned()) } else { heard }
+        };
+        server.hears("a zone to which nothing is exported", "refused", attempt).await;
     }
 }
 
@@ -182,7 +263,7 @@ impl Importer {
         Ok(format!("{v4}:8443").parse()?)
     }
 
-    async fn connect(&self, host: &str) -> anyhow::Result<tokio::net::TcpStream> {
+    async fn connect(&self, host: &str) -> anyhow::Result<TcpStream> {
         self.sidecar.host.connect(self.address_of(host).await?).await
     }
 }
@@ -226,7 +307,7 @@ async fn a_sidecar_takes_nobody_for_the_server_who_is_not_of_its_trust_domain() 
         import.spiffe_id_paths = paths.iter().map(|path| path.parse().unwrap()).collect();
         import
     };
-    let refusals = async || importer.sidecar.envoy.stat("cluster.outbound|8443|mtls|own.demo.a.test.ssl.fail_verify_san").await;
+    let refusals = async || importer.sidecar.envoy.stat("cluster.outbound|8443|mtls|own.demo.a.test;.ssl.fail_verify_san").await;
     let ask = async || {
         let before = refusals().await.unwrap_or_default();
         let heard = http(importer.connect(MTLS_HOST).await?, MTLS_HOST).await;

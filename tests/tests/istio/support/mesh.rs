@@ -1,6 +1,7 @@
 //! A cluster whose objects an executor of the agent keeps, without an agent around it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cofide_agent::executors::kubernetes::{IstioExecutor, MeshOfCluster};
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Agent {
     pub(crate) world: Arc<World>,
     own: OwnCluster,
+    rounds: Arc<AtomicUsize>,
     tasks: TaskTracker,
     stop: DropGuard,
 }
@@ -54,13 +56,24 @@ impl Agent {
         let mesh = MeshOfCluster { client, cluster: own.clone(), settings, leadership: Leadership::always(), world: world.clone() };
         let executor = IstioExecutor::start(mesh, &wake, &tasks, &shutdown);
         // Often, so that a write at rest has many occasions.
-        let pace = Pace { interval: Duration::from_millis(500), retry: Duration::from_millis(100) };
+        let pace = Pace { interval: Duration::from_millis(300), retry: Duration::from_millis(100) };
         let executor = Arc::new(executor);
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let counted = rounds.clone();
         tasks.spawn(reconciler::run("istio", pace, wake, shutdown.clone(), move || {
-            let executor = executor.clone();
-            async move { executor.reconcile().await }
+            let (executor, counted) = (executor.clone(), counted.clone());
+            async move {
+                let outcome = executor.reconcile().await;
+                counted.fetch_add(1, Ordering::SeqCst);
+                outcome
+            }
         }));
-        Self { world, own, tasks, stop: shutdown.drop_guard() }
+        Self { world, own, rounds, tasks, stop: shutdown.drop_guard() }
+    }
+
+    /// How often it has looked.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.load(Ordering::SeqCst)
     }
 
     /// Ends it; what it was about is over then.
