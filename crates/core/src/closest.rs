@@ -18,7 +18,8 @@ mod tests {
     #[test]
     fn a_slip_is_recognised_and_another_word_is_not() {
         let known = ["hostname", "host", "port"];
-        for (word, meant) in [("hostnam", Some("hostname")), ("Port", Some("port")), ("hots", Some("host")), ("gateway", None), ("", None)] {
+        for (word, meant) in [("hostnam", Some("hostname")), ("Port", Some("port")), ("hots", Some("host")), ("gateway", None), ("", None)]
+        {
             assert_eq!(closest(word, known), meant, "{word}");
         }
     }

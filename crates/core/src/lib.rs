@@ -14,13 +14,15 @@
 //! No async, no I/O, no wire format: those live in the crates that depend on this one.
 
 mod age;
-mod attestation;
+mod agent;
+mod attestation_policy;
+mod attestation_policy_binding;
 mod audit;
 mod bundle;
 mod change;
 mod closest;
 mod cluster;
-mod explanation;
+mod explain;
 mod federated_service;
 mod federation;
 mod gateway;
@@ -28,6 +30,7 @@ mod id;
 mod import;
 mod join_token;
 mod name;
+mod organization;
 mod receipt;
 mod registration;
 mod spiffe_id;
@@ -35,16 +38,17 @@ mod text;
 mod trust_zone;
 
 pub use age::Age;
-pub use attestation::{
-    AttestationPolicy, AttestationPolicyBinding, KubernetesPolicy, LabelSelector, MatchExpression, PolicyKind, Selector, SelectorError,
-    StaticPolicy, TpmNodePolicy,
+pub use agent::{Agent, AgentState, AgentStatus};
+pub use attestation_policy::{
+    AttestationPolicy, KubernetesPolicy, LabelSelector, MatchExpression, PolicyKind, Selector, SelectorError, StaticPolicy, TpmNodePolicy,
 };
+pub use attestation_policy_binding::AttestationPolicyBinding;
 pub use audit::{Actor, AuditEvent, EntityKind, EventKind, Outcome};
 pub use bundle::{Bundle, BundleError, JwtAuthority, X509Authority};
 pub use change::{Change, Noun, NounChange, NounId};
 pub use closest::closest;
-pub use cluster::{Agent, AgentState, AgentStatus, Cluster, Profile, UnknownProfile};
-pub use explanation::{ConditionKind, Finding, Severity};
+pub use cluster::{Cluster, Profile, UnknownProfile};
+pub use explain::{ConditionKind, Finding, Severity};
 pub use federated_service::{
     ExportRefusal, ExportTarget, ExportedService, FederatedService, FederatedServiceError, MAX_EXPORTED_TRUST_DOMAINS, MAX_GATEWAYS,
     MAX_SPIFFE_ID_PATH, MAX_SPIFFE_ID_PATHS, MAX_WORKLOAD_LABELS, ServiceName, SpiffeIdPath, TlsMode, UnknownTlsMode,
@@ -58,10 +62,11 @@ pub use id::{
 pub use import::{ImportedGateway, ImportedService};
 pub use join_token::{JoinToken, JoinTokenHash, JoinTokenSecret};
 pub use name::{DnsLabel, Hostname, Name, NameError};
+pub use organization::Organization;
 pub use receipt::{Receipt, ReceiptOutcome};
 pub use registration::{ControlPlaneTrust, FederatedTrust, WorkloadRegistration};
 pub use spiffe_id::{AgentIdentity, CONNECT_SPIFFE_ID_PATH, SpiffeId, TrustDomain, TrustDomainError, parse_trust_domain};
-pub use trust_zone::{BundleEndpoint, BundleEndpointProfile, Organization, TrustZone};
+pub use trust_zone::{BundleEndpoint, BundleEndpointProfile, TrustZone};
 
 /// A point in the history of the control plane's state: it grows by one with each committed change and never goes back.
 pub type Revision = u64;

@@ -5,12 +5,6 @@ use std::str::FromStr;
 
 use crate::{Bundle, Name, OrganizationId, Timestamp, TrustDomain, TrustZoneId};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Organization {
-    pub id: OrganizationId,
-    pub name: Name,
-}
-
 /// The id, the name and the trust domain of a zone are three things: the id is Connect's, the name is what people type,
 /// the trust domain is what certificates carry.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ pub mod attestation_policy_binding;
 pub mod audit;
 pub mod bundle;
 pub mod cluster;
-pub mod explanation;
+pub mod explain;
 pub mod federated_service;
 pub mod federation;
 pub mod gateway;

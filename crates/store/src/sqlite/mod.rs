@@ -6,7 +6,7 @@
 mod agent;
 mod attestation_policy;
 mod attestation_policy_binding;
-mod audit_event;
+mod audit;
 mod change;
 mod cluster;
 mod columns;

@@ -5,7 +5,7 @@ use cofide_core::{AuditEvent, Change, Revision};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::watch;
 
-use super::{audit_event, change};
+use super::{audit, change};
 use crate::{Result, Writer};
 
 /// Sees the state as it was when it began.
@@ -55,7 +55,7 @@ impl WriteTransaction {
             None => change::revision(self.connection()).await?,
         };
         for event in events {
-            audit_event::append(self.connection(), &event).await?;
+            audit::append(self.connection(), &event).await?;
         }
         self.inner.commit().await?;
         self.access.revisions.send_if_modified(|newest| {

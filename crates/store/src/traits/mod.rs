@@ -6,7 +6,7 @@
 mod agent;
 mod attestation_policy;
 mod attestation_policy_binding;
-mod audit_event;
+mod audit;
 mod change;
 mod cluster;
 mod federated_service;
@@ -19,7 +19,7 @@ mod trust_zone;
 pub use agent::{Agents, AgentsMut};
 pub use attestation_policy::{AttestationPolicies, AttestationPoliciesMut};
 pub use attestation_policy_binding::{AttestationPolicyBindings, AttestationPolicyBindingsMut};
-pub use audit_event::{AuditEvents, AuditEventsMut};
+pub use audit::{AuditEvents, AuditEventsMut};
 pub use change::{Changes, KEPT_CHANGES};
 pub use cluster::{Clusters, ClustersMut};
 pub use federated_service::{FederatedServices, FederatedServicesMut};

@@ -1,13 +1,10 @@
-//! Who gets an identity, and which foreign bundles come with it.
-//!
-//! A policy describes workloads; a binding applies it in a trust zone and names the zones whose bundles those workloads
-//! receive. Without such a name a workload holds its own zone's bundle only, whatever federations exist.
+//! Who gets an identity: which workloads, and which SPIFFE ID.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttestationPolicyBindingId, AttestationPolicyId, Name, OrganizationId, Timestamp, TrustZoneId, closest};
+use crate::{AttestationPolicyId, Name, OrganizationId, Timestamp, TrustZoneId, closest};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttestationPolicy {
@@ -198,20 +195,6 @@ pub struct TpmNodePolicy {
     /// SHA-256 of the endorsement key, lower-case hexadecimal.
     pub ek_hash: Option<String>,
     pub selector_values: Vec<String>,
-}
-
-/// Applies a policy in a trust zone. At most one binding per (policy, zone).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttestationPolicyBinding {
-    pub id: AttestationPolicyBindingId,
-    pub organization_id: OrganizationId,
-    pub trust_zone_id: TrustZoneId,
-    pub policy_id: AttestationPolicyId,
-    /// The zones whose bundles the workloads receive, in the order given, without duplicates. Each had a federation
-    /// from `trust_zone_id` when it was named.
-    pub federates_with: Vec<TrustZoneId>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
 }
 
 #[cfg(test)]
