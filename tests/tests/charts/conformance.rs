@@ -15,8 +15,8 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
             functions(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let names = text.lines().filter_map(|line| line.trim_start().trim_start_matches("async ").strip_prefix("fn "));
-            found.extend(names.filter_map(|rest| rest.split_once('(')).map(|(name, _)| name.to_owned()));
+            let signatures = text.lines().filter_map(|line| line.split_once("fn ")).filter(|(before, _)| !before.contains("//"));
+            found.extend(signatures.filter_map(|(_, rest)| rest.split_once('(')).map(|(name, _)| name.to_owned()));
         }
     }
 }
