@@ -237,6 +237,7 @@ fn status_wake(world: &World, xds: &XdsService) -> Wake {
     world.exports.wakes(&wake);
     world.registrations.wakes(&wake);
     world.plan.wakes(&wake);
+    world.mesh.wakes(&wake);
     xds.proxies().wakes(&wake);
     wake
 }

@@ -38,6 +38,8 @@ pub struct Surroundings<'a> {
     pub gateway_of_mesh: bool,
     /// What was looked for in vain where gateways are discovered.
     pub gateway_findings: &'a [String],
+    /// What stands in the way of the mesh's objects for this service.
+    pub mesh_problems: &'a [String],
 }
 
 /// The conditions of one export, in the order of [`ConditionKind::ALL`].
@@ -100,6 +102,9 @@ fn list(gateways: &[Gateway]) -> String {
 fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
     let kind = ConditionKind::GatewayReady;
     let service = &offer.service;
+    if !around.mesh_problems.is_empty() {
+        return condition(kind, Status::False, reasons::MESH_NOT_CONFIGURED, around.mesh_problems.join("; "));
+    }
     if !service.gateway_specs.is_empty() {
         let message = format!("as spec.gateways says: {}", list(&service.gateway_specs));
         return condition(kind, Status::True, reasons::MANUAL_GATEWAYS, message);

@@ -31,6 +31,8 @@ reasons! {
     GATEWAY_WAITS = "GatewayWaits";
     /// Gateways of the cluster were found, and have addresses.
     GATEWAYS_DISCOVERED = "GatewaysDiscovered";
+    /// Objects that the mesh needs to let remote clients in could not be written.
+    MESH_NOT_CONFIGURED = "MeshNotConfigured";
     /// No address is known at which remote clients could enter.
     NO_GATEWAY = "NoGateway";
 

@@ -346,3 +346,18 @@ fn what_a_manifest_may_hold_at_most_connect_takes_too() {
     let refused = read(&manifest(1)).unwrap_err();
     assert_eq!(refused.len(), 4, "each list is bounded: {refused:?}");
 }
+
+#[test]
+fn objects_that_the_mesh_does_not_have_stand_in_the_way_whatever_the_gateways() {
+    let targets = [target("b.test", None)];
+    let problems = ["the agent may not patch gateways".to_owned()];
+    for manual in [vec![], vec![gateway()]] {
+        let view = view(vec![object("ping-pong", 1, Some(ServiceSpec { gateways: manual, ..spec("server") }))]);
+        let around = Surroundings { gateway_of_mesh: true, ..all_is_well(&targets) };
+        assert_eq!(of(&conditions(&exports(&view)[0], around), ConditionKind::GatewayReady).0, Status::True);
+        let conditions = conditions(&exports(&view)[0], Surroundings { mesh_problems: &problems, ..around });
+        for kind in [ConditionKind::GatewayReady, ConditionKind::Ready] {
+            assert_eq!(of(&conditions, kind), (Status::False, super::reasons::MESH_NOT_CONFIGURED));
+        }
+    }
+}

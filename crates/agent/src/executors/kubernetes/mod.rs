@@ -53,12 +53,19 @@ const PARALLEL: usize = 16;
 /// What became of the objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MeshReport {
-    /// What was decided against or could not be had, by the service.
+    /// What could not be had in full, by the service.
     pub notes: BTreeMap<Hostname, Vec<String>>,
-    /// What went wrong with objects of a service.
+    /// What stands in the way of a service's objects.
     pub problems: BTreeMap<Hostname, Vec<String>>,
     /// What concerns no single service: a kind that is not there, a right that is missing.
     pub cluster: BTreeSet<String>,
+}
+
+impl MeshReport {
+    /// All that stands in the way of one service.
+    pub fn problems_of(&self, hostname: &Hostname) -> Vec<String> {
+        self.problems.get(hostname).into_iter().flatten().chain(&self.cluster).cloned().collect()
+    }
 }
 
 /// Keeps the Istio objects of the cluster as exports and plan say.
@@ -117,8 +124,23 @@ impl IstioExecutor {
         if done.is_none() {
             return Ok(());
         }
-        self.mesh.world.mesh.set(Some(report));
+        self.publish(report);
         if retry.is_empty() { Ok(()) } else { Err(Unfinished(retry)) }
+    }
+
+    /// A problem is told to the log when it is new: that of an import has no other place.
+    fn publish(&self, report: MeshReport) {
+        let before = self.mesh.world.mesh.get();
+        let before = before.as_ref().as_ref();
+        for (hostname, problems) in &report.problems {
+            if before.and_then(|before| before.problems.get(hostname)) != Some(problems) {
+                tracing::warn!(%hostname, problems = problems.join("; "), "the Istio objects of a service are not as they should be");
+            }
+        }
+        for problem in report.cluster.iter().filter(|problem| before.is_none_or(|before| !before.cluster.contains(*problem))) {
+            tracing::warn!(problem, "Istio objects cannot be written");
+        }
+        self.mesh.world.mesh.set(Some(report));
     }
 
     fn wanted(&self, report: &mut MeshReport) -> Wanted {
@@ -263,7 +285,10 @@ impl Phase {
 }
 
 fn take_in(wanted: &mut Wanted, report: &mut MeshReport, rendered: Rendered) {
-    let Rendered { objects, notes } = rendered;
+    let Rendered { objects, notes, refused } = rendered;
+    for (hostname, reason) in refused {
+        report.problems.entry(hostname).or_default().push(reason);
+    }
     wanted.objects.extend(objects.into_iter().map(|(name, object)| (name, Arc::new(object))));
     for (hostname, notes) in notes {
         report.notes.entry(hostname).or_default().extend(notes);

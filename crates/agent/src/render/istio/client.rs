@@ -36,12 +36,12 @@ pub fn imports<'a>(
             continue;
         }
         if let Some(problem) = super::refusal(hostname, settings, taken) {
-            rendered.note(hostname, problem);
+            rendered.refused.insert(hostname.clone(), problem);
             continue;
         }
         let endpoints = Endpoints::of(import, &mut rendered);
         if endpoints.addresses.is_empty() {
-            rendered.note(hostname, "no gateway of the clusters that export it is known");
+            rendered.refused.insert(hostname.clone(), "no gateway of the clusters that export it is known".to_owned());
             continue;
         }
         Import { import, settings, endpoints, marks: marks(hostname) }.render(&mut rendered);

@@ -42,8 +42,10 @@ pub use object::{IstioObject, KINDS, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Obje
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rendered {
     pub objects: BTreeMap<ObjectName, IstioObject>,
-    /// What could not be had, and why, by the service.
+    /// What could not be had in full, and why, by the service.
     pub notes: BTreeMap<Hostname, Vec<String>>,
+    /// Services for which there are no objects at all, and why.
+    pub refused: BTreeMap<Hostname, String>,
 }
 
 impl Rendered {

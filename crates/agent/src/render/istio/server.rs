@@ -38,7 +38,7 @@ pub fn exports(around: Exporting<'_>) -> Rendered {
         let Some(offer) = export.offer() else { continue };
         let hostname = &offer.service.hostname;
         if let Some(problem) = super::refusal(hostname, around.settings, around.taken) {
-            rendered.note(hostname, problem);
+            rendered.refused.insert(hostname.clone(), problem);
             continue;
         }
         Service::new(around, export, offer, &mut rendered).render(&mut rendered);

@@ -223,14 +223,14 @@ fn hosts_of_others_and_of_the_cluster_itself_are_left_alone() {
     own.hostname = "kubernetes.default.svc.cluster.local".parse().unwrap();
     let rendered = imports(&[import("one", TlsMode::Mtls, &gateways), own.clone()], &taken, &settings());
     assert_eq!(rendered.objects.len(), 0);
-    assert!(rendered.notes[&"one.demo.remote.domain".parse::<Hostname>().unwrap()][0].contains("ServiceEntry demo/theirs"));
-    assert!(rendered.notes[&own.hostname][0].contains("Service of this cluster"));
+    assert!(rendered.refused[&"one.demo.remote.domain".parse::<Hostname>().unwrap()].contains("ServiceEntry demo/theirs"));
+    assert!(rendered.refused[&own.hostname].contains("Service of this cluster"));
 }
 
 #[test]
 fn an_import_without_gateways_has_no_objects() {
     let rendered = imported(&[import("server", TlsMode::Mtls, &[])]);
-    assert_eq!((rendered.objects.len(), rendered.notes.len()), (0, 1));
+    assert_eq!((rendered.objects.len(), rendered.refused.len()), (0, 1));
 }
 
 #[test]
