@@ -2,11 +2,11 @@
 //! step.
 //!
 //! ```text
-//!  manifests ─> sources ─> index ─> ClusterView
+//!  manifests, or objects of a cluster ─> sources ─> ClusterView
 //!                                       │
 //!   Connect ═════ follow ═════> Plan    v
 //!      ▲ receipts                │    export ─┬─> registrar ─────────────> Connect
-//!      └───────────────┐         │            └─> conditions ─> status ──> files beside the manifests
+//!      └───────────────┐         │            └─> conditions ─> status ──> files, or the objects themselves
 //!                      │         v            v
 //!                      │   addresses ──> desired ─> render ─> xds_service <── Envoys, SDKs
 //!                      │         │            └───────────────> DNS zone  <── clients
@@ -20,8 +20,10 @@
 //!   outside what it should be, and publishes what came of it. None of them waits for another.
 //! - What is kept over a restart is listed in [`state`]. The agent starts from it, without Connect and without the
 //!   zone's server.
-//! - Everything above `sources` and below `render` and `spire` is the same for every profile; profile `host` is the
-//!   source [`sources::host`] with the renderer [`render::envoy`].
+//! - Everything between `sources` and `render` is the same for every profile. `host` is the source [`sources::host`] with the
+//!   renderer [`render::envoy`]; `kubernetes` is [`sources::kubernetes`] with the same renderer; `istio` is that with
+//!   [`render::istio`] for mesh and gateways beside it.
+//! - Of several agents of a cluster one writes, and all serve ([`leader`]).
 //!
 //! [`run`] puts it all together, in reading order.
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cofide_k8s_api::federated_service::crd;
+use cofide_testkit::wait::eventually;
 use serde_json::json;
 
 use crate::support::{World, federated_service};
@@ -21,7 +22,7 @@ async fn an_api_server_that_starts_again_is_followed_again() {
     assert_eq!(world.version("ping-pong").await, version, "a status was written that had not changed");
     world.gateway("istio-ingressgateway", "https", 443, &[json!({ "ip": "192.0.2.7" })]).await;
     let entries = || async { json!(world.status("ping-pong").await.gateway_entries)[0]["ip"].clone() };
-    cofide_testkit::wait::eventually("the new address is told", entries, |ip| *ip == json!("192.0.2.7")).await;
+    eventually("the new address is told", entries, |ip| *ip == json!("192.0.2.7")).await;
 }
 
 /// What is promised for a leader that vanishes.
@@ -49,7 +50,7 @@ async fn of_two_agents_one_writes_and_the_other_takes_over() {
 
     // What the first one registered, the second one withdraws.
     world.cluster.delete_yaml(&federated_service("ping-pong").to_string()).await.unwrap();
-    cofide_testkit::wait::eventually("it is withdrawn", || world.registered(), |names| *names == ["late.demo"]).await;
+    eventually("it is withdrawn", || world.registered(), |names| *names == ["late.demo"]).await;
 
     world.start_agent(|_| {}).await;
     world.take_agent(1).stop().await.unwrap();
@@ -68,12 +69,53 @@ async fn an_agent_that_lost_its_disk_and_its_bootstrap_file_is_the_same_one() {
     let kept =
         || async { world.cluster.get("v1", "ConfigMap", "cofide", "cofide-agent-state").await.unwrap().unwrap().data["data"].clone() };
     let is_kept = |kept: &serde_json::Value| ["identity", "registrations"].iter().all(|name| kept[name].is_string());
-    cofide_testkit::wait::eventually("the ConfigMap holds what must not be lost", kept, is_kept).await;
+    eventually("the ConfigMap holds what must not be lost", kept, is_kept).await;
     world.take_agent(0).stop().await.unwrap();
 
     // Deleted while nobody looked.
     world.cluster.delete_yaml(&federated_service("ping-pong").to_string()).await.unwrap();
     world.start_agent(|config| config.bootstrap_file = None).await;
-    cofide_testkit::wait::eventually("it is withdrawn", || world.registered(), |names| names.is_empty()).await;
+    eventually("it is withdrawn", || world.registered(), |names| names.is_empty()).await;
     world.fence("fence").await;
+}
+
+const RIGHTS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: cofide-agent
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: cluster-admin
+subjects:
+  - kind: ServiceAccount
+    namespace: cofide
+    name: cofide-agent
+";
+
+#[tokio::test]
+async fn rights_that_are_taken_away_are_missed_in_the_log_and_take_nothing_with_them() {
+    let mut world = World::without_agent(Some(&crd::yaml())).await;
+    world.both_gateways().await;
+    world.ping_pong().await;
+    let metadata = json!({ "namespace": "cofide", "name": "cofide-agent" });
+    world.apply(&json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata })).await;
+    world.cluster.apply_yaml(RIGHTS).await.unwrap();
+    let kubeconfig = world.cluster.service_account_kubeconfig("cofide", "cofide-agent").await.unwrap();
+    let agent = world.start_agent(|config| config.kubeconfig = Some(kubeconfig)).await;
+    world.apply(&federated_service("ping-pong")).await;
+    world.ready("ping-pong").await;
+
+    world.cluster.delete_yaml(RIGHTS).await.unwrap();
+    // A watch that was allowed goes on until it ends.
+    world.cluster.stop_api_server().await.unwrap();
+    world.cluster.start_api_server().await.unwrap();
+    let log = || async { world.agent_log(agent) };
+    eventually("the agent says what it lacks", log, |log| log.contains("see the chart's ClusterRole")).await;
+    assert_eq!(world.registered().await, ["server.demo"]);
+
+    world.cluster.apply_yaml(RIGHTS).await.unwrap();
+    world.fence("fence").await;
+    assert_eq!(world.registered().await, ["fence.demo", "server.demo"]);
 }

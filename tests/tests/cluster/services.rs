@@ -145,7 +145,8 @@ async fn a_bad_object_harms_only_itself_also_where_the_definition_let_it_pass() 
     assert_eq!(world.registered().await, ["fence.demo", "server.demo"]);
 
     // Also after a restart, on another disk.
-    let kept = || async { world.cluster.get("v1", "ConfigMap", "cofide", "cofide-agent-state").await.unwrap().unwrap().data["data"].clone() };
+    let kept =
+        || async { world.cluster.get("v1", "ConfigMap", "cofide", "cofide-agent-state").await.unwrap().unwrap().data["data"].clone() };
     let is_kept = |kept: &Value| kept["last-valid"].as_str().is_some_and(|text| text.contains("ping-pong-server"));
     eventually("the ConfigMap holds the last valid version", kept, is_kept).await;
     world.take_agent(0).stop().await.unwrap();

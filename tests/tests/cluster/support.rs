@@ -6,7 +6,7 @@ use std::time::Duration;
 use cofide_agent::config::Config;
 use cofide_k8s_api::federated_service::crd;
 use cofide_k8s_api::{Condition, ConditionStatus, FederatedServiceObject, FederatedServiceStatus, testdata};
-use cofide_testkit::lab::{Cluster, Lab};
+use cofide_testkit::lab::{Cluster, Lab, install};
 use cofide_testkit::plane::{Agent, Plane};
 use cofide_testkit::wait::{eventually, within, works};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -39,6 +39,9 @@ impl World {
         for namespace in ["demo", "other", "istio-system", AGENT_NAMESPACE] {
             cluster.create_namespace(namespace).await.unwrap();
         }
+        // What Istio makes of its objects is another matter; that there are such objects is not.
+        let istio = install("istio").await.unwrap().join("crds.yaml");
+        cluster.apply_yaml(&std::fs::read_to_string(istio).unwrap()).await.unwrap();
         let metadata = json!({ "namespace": AGENT_NAMESPACE, "name": "cofide-agent-state" });
         cluster.apply(&json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata })).await.unwrap();
         if let Some(definition) = definition {

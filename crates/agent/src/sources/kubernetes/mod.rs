@@ -107,7 +107,9 @@ impl KubernetesSource {
         let (objects, services, slices) = (self.stores.objects.read(), self.stores.services.read(), self.stores.slices.read());
         let (Some(objects), Some(services), Some(slices)) = (&*objects, &*services, &*slices) else { return Ok(()) };
         let view = decide(&self.settings, objects.values(), services.values(), slices.values());
+        // First, because whoever keeps it elsewhere is woken by the view.
+        let kept = self.last_valid.keep(objects.values());
         self.world.view.set(Some(view));
-        self.last_valid.keep(objects.values())
+        kept
     }
 }
