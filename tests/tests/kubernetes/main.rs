@@ -11,7 +11,11 @@
 //! run alone. Root and Go are needed, as for everything with a lab.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod bad_input;
+mod deletion;
 mod example;
+mod gateways;
+mod outages;
 mod support;
 
 use std::process::ExitCode;
@@ -31,7 +35,6 @@ macro_rules! trials {
             let (runtime, stage) = ($runtime.clone(), $stage.clone());
             Trial::test(stringify!($test).replace(' ', ""), move || {
                 runtime.block_on(async {
-                    #[allow(unused_mut, reason = "those that run alone change the world")]
                     let mut world = stage.$lock().await;
                     $test(&mut world).await;
                 });
@@ -49,6 +52,36 @@ fn main() -> ExitCode {
     let trials = trials!(runtime, stage;
         together:
             example::the_example_of_the_documentation_is_reached_from_a_mesh_and_from_a_cluster_without_one,
+            example::a_client_that_speaks_plain_text_gets_mtls_from_the_envoy_beside_it,
+            example::http_in_plain_text_gets_mtls_from_the_sidecar_of_a_mesh,
+            example::where_the_sidecar_terminates_tls_plain_text_arrives_from_a_mesh_and_from_without_one,
+            example::the_sidecar_of_an_mtls_server_leaves_its_port_alone,
+            example::an_undeclared_trust_domain_is_refused_and_an_unexported_name_leads_nowhere,
+            example::the_sidecar_refuses_an_undeclared_trust_domain_whose_certificates_it_could_verify,
+            example::a_cluster_without_istio_exports_through_an_envoy_of_its_agent,
+            example::two_services_share_a_port_and_each_name_leads_to_its_own_server,
+            deletion::the_status_names_the_gateways_and_everything_written_belongs_to_the_federated_service,
+            deletion::when_it_is_deleted_its_objects_go_from_every_cluster_and_clients_are_refused,
+            gateways::manual_gateways_replace_the_discovered_ones_until_they_are_removed,
+            gateways::a_gateway_with_a_name_is_followed_to_its_new_address,
+            bad_input::each_way_in_which_no_service_stands_behind_is_named,
+            bad_input::a_headless_service_is_as_good_as_another,
+            bad_input::the_owner_of_a_namespace_exports_nobody_elses_pods,
+            bad_input::three_hundred_trust_domains_are_taken_and_those_that_nobody_has_are_named,
+            bad_input::a_name_of_63_characters_is_reached_and_one_of_64_is_refused_at_once,
+            bad_input::an_object_of_an_import_that_somebody_edits_or_deletes_is_repaired,
+            bad_input::an_object_of_somebody_else_that_has_our_name_is_left_alone_and_reported,
+        ;
+        alone:
+            deletion::one_deleted_while_the_agent_is_down_is_collected_when_it_returns,
+            deletion::what_an_importing_agent_wrote_is_collected_though_the_service_went_while_it_was_away,
+            gateways::a_service_waits_for_a_gateway_and_is_announced_when_one_appears,
+            gateways::when_one_of_several_gateways_dies_under_traffic_clients_go_on_through_the_others,
+            outages::without_connect_traffic_and_status_go_on_and_it_hears_of_a_deletion_when_it_returns,
+            outages::while_an_api_server_restarts_traffic_goes_on_and_changes_are_followed_afterwards,
+            outages::when_the_leader_is_killed_the_other_agent_takes_over_and_writes_nothing_twice,
+            bad_input::rights_that_are_taken_away_are_missed_aloud_and_used_when_they_are_back,
+            bad_input::no_agent_ever_asked_for_more_than_the_role_of_its_chart_allows,
         ;
     );
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -18,6 +18,8 @@ use super::program;
 pub(crate) struct Agent {
     process: Option<Process>,
     environment: BTreeMap<String, String>,
+    /// Lines of the log.
+    forgiven: usize,
     pub(crate) host: Host,
 }
 
@@ -45,7 +47,7 @@ impl Agent {
             // There is no Service between a client and the gateway that would change the port.
             environment.insert("COFIDE_AGENT_GATEWAY_LISTEN_ADDRESS".into(), "0.0.0.0:443".into());
         }
-        Ok(Self { process: None, environment, host })
+        Ok(Self { process: None, environment, forgiven: 0, host })
     }
 
     pub(crate) fn start(&mut self) -> Result<()> {
@@ -78,9 +80,16 @@ impl Agent {
         std::fs::read_to_string(self.host.folder.join("agent.log")).unwrap_or_default()
     }
 
-    /// What the API server has refused it.
+    /// What the API server has refused it, since [`Self::forgive`].
     pub(crate) fn refusals(&self) -> Vec<String> {
-        self.log().lines().filter(|line| line.contains("forbidden") || line.contains("403")).map(str::to_owned).collect()
+        let log = self.log();
+        let lines = log.lines().skip(self.forgiven);
+        lines.filter(|line| line.to_lowercase().contains("forbidden") || line.contains("403")).map(str::to_owned).collect()
+    }
+
+    /// After a test in which it had to be refused something.
+    pub(crate) fn forgive(&mut self) {
+        self.forgiven = self.log().lines().count();
     }
 }
 

@@ -4,6 +4,7 @@ mod agent;
 mod chart;
 mod client;
 mod direct;
+mod forwarder;
 mod server;
 mod site;
 mod wait;
@@ -12,10 +13,11 @@ mod world;
 pub(crate) use agent::Agent;
 pub(crate) use client::Client;
 pub(crate) use direct::Direct;
+pub(crate) use forwarder::Forwarder;
 pub(crate) use server::{Server, Speaks};
 pub(crate) use site::{Gateways, Site};
 pub(crate) use wait::{PATIENCE, attempts};
-pub(crate) use world::{Stage, World, federated_service, zone};
+pub(crate) use world::{DIRECT, EXPORTED, Stage, World, federated_service};
 
 /// A program of the workspace. Cargo puts tests into a folder below the programs.
 pub(crate) fn program(name: &str) -> std::path::PathBuf {

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 use cofide_testkit::lab::{Host, IstioProxy, Lab, Pod, Process, Proxy};
-use serde_json::json;
 
 use super::{Site, program};
 
@@ -61,15 +60,7 @@ impl Server {
             }
         }
         let process = place.host().start("server", command)?;
-        site.cluster
-            .apply(&json!({
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": { "namespace": pod.namespace, "name": app },
-                "spec": { "selector": { "app": app }, "ports": [{ "name": "tls", "port": port }] },
-            }))
-            .await?;
-        site.cluster.endpoint_slice(&pod.namespace, app, ("tls", port), &[pod.ip]).await?;
+        site.serve_behind(&pod.namespace, app, place.host().address, port).await?;
         Ok(Self { process, place, pod })
     }
 

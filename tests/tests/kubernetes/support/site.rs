@@ -5,36 +5,47 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cofide_agent::bootstrap::EnvoyBootstrap;
 use cofide_agent::role::Role;
 use cofide_core::{Hostname, Profile};
 use cofide_dns::{Upstream, ZoneHandle};
 use cofide_testkit::envoy::Envoy;
-use cofide_testkit::lab::{Cluster, Host, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Proxy};
+use cofide_testkit::lab::{Cluster, Host, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Pod, Proxy};
 use cofide_testkit::plane::Plane;
 use k8s_openapi::api::core::v1;
-use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList};
 use kube::core::GroupVersionKind;
-use serde_json::json;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::chart::{self, Installed};
 use super::{Agent, program};
+
+/// The kinds that the agent writes.
+const WRITTEN: [(&str, &str, &str); 8] = [
+    ("networking.istio.io", "v1", "ServiceEntry"),
+    ("networking.istio.io", "v1", "WorkloadEntry"),
+    ("networking.istio.io", "v1", "Gateway"),
+    ("networking.istio.io", "v1", "VirtualService"),
+    ("networking.istio.io", "v1", "DestinationRule"),
+    ("networking.istio.io", "v1alpha3", "EnvoyFilter"),
+    ("security.istio.io", "v1", "PeerAuthentication"),
+    ("security.istio.io", "v1", "AuthorizationPolicy"),
+];
 
 /// The gateways of a cluster, with where clients reach them.
 pub(crate) enum Gateways {
     /// Istio's.
     Mesh { ingress: IstioProxy, east_west: IstioProxy },
     /// An Envoy of the agent.
-    Own { _envoy: Envoy, host: Host },
+    Own { envoy: Envoy, host: Host },
 }
 
 /// A cluster, its agent and its gateways.
 pub(crate) struct Site {
     pub(crate) zone: usize,
-    pub(crate) trust_domain: String,
     pub(crate) workload_api: PathBuf,
     pub(crate) gateways: Option<Gateways>,
     agent: Agent,
@@ -75,17 +86,7 @@ impl Site {
         let chart = chart::install_into(&cluster, profile, &bootstrap).await?;
         let mut agent = Agent::create(lab, &cluster, of, profile, &chart, "agent-0").await?;
         agent.start()?;
-        Ok(Self {
-            zone,
-            trust_domain: of.trust_domain.to_string(),
-            workload_api: of.workload_api_socket(),
-            gateways: None,
-            agent,
-            chart,
-            profile,
-            names,
-            cluster,
-        })
+        Ok(Self { zone, workload_api: of.workload_api_socket(), gateways: None, agent, chart, profile, names, cluster })
     }
 
     pub(crate) fn agent(&self) -> &Agent {
@@ -118,12 +119,17 @@ impl Site {
         Ok(())
     }
 
-    /// One more gateway of the mesh, with a Service of this name.
-    pub(crate) async fn mesh_gateway(&self, name: &str, port: (&str, u16)) -> Result<IstioProxy> {
-        let proxy = Proxy::new(ISTIO_NAMESPACE, name, &self.workload_api).label("istio", name.trim_start_matches("istio-"));
-        let gateway = self.cluster.istio_gateway(&proxy).await?;
+    /// A gateway of the mesh, with a Service of this name.
+    async fn mesh_gateway(&self, name: &str, port: (&str, u16)) -> Result<IstioProxy> {
+        let gateway = self.gateway_pod(name, name).await?;
         self.cluster.expose_gateway(&gateway, &[port]).await?;
         Ok(gateway)
+    }
+
+    /// One more pod behind the Service of a gateway.
+    pub(crate) async fn gateway_pod(&self, service: &str, pod: &str) -> Result<IstioProxy> {
+        let proxy = Proxy::new(ISTIO_NAMESPACE, pod, &self.workload_api).label("istio", service.trim_start_matches("istio-"));
+        self.cluster.istio_gateway(&proxy).await
     }
 
     async fn own_gateway(&self, lab: &Lab) -> Result<Gateways> {
@@ -147,7 +153,7 @@ impl Site {
             }))
             .await?;
         self.cluster.set_load_balancer(ISTIO_NAMESPACE, "istio-ingressgateway", &[json!({ "ip": host.address })]).await?;
-        Ok(Gateways::Own { _envoy: envoy, host })
+        Ok(Gateways::Own { envoy, host })
     }
 
     /// Where clients without a mesh enter.
@@ -159,10 +165,11 @@ impl Site {
         (address, 443).into()
     }
 
-    pub(crate) fn east_west(&self) -> Option<SocketAddr> {
-        match self.gateways.as_ref()? {
-            Gateways::Mesh { east_west, .. } => Some((east_west.host.address, 15443).into()),
-            Gateways::Own { .. } => None,
+    /// Istio's gateways: ingress and east-west.
+    pub(crate) fn mesh_gateways(&self) -> (&IstioProxy, &IstioProxy) {
+        match self.gateways.as_ref() {
+            Some(Gateways::Mesh { ingress, east_west }) => (ingress, east_west),
+            _ => panic!("{:?} has no gateways of a mesh", self.cluster),
         }
     }
 
@@ -186,6 +193,33 @@ impl Site {
         Ok(())
     }
 
+    /// Where a pod of the mesh connects to for a name.
+    pub(crate) async fn mesh_address(&self, hostname: &str, port: u16) -> Result<SocketAddr> {
+        self.learn_mesh_names().await?;
+        let known = self.names.as_ref().context("no mesh")?.known.lock().unwrap().get(&hostname.parse::<Hostname>()?).copied();
+        Ok((known.with_context(|| format!("the mesh does not know {hostname}"))?, port).into())
+    }
+
+    /// A pod that runs at this address, with its Service; both are called `app`.
+    pub(crate) async fn publish(&self, namespace: &str, app: &str, address: Ipv4Addr, port: u16) -> Result<()> {
+        self.cluster.create_namespace(namespace).await?;
+        self.cluster.run_pod(&Pod::new(namespace, app, address).label("app", app)).await?;
+        self.serve_behind(namespace, app, address, port).await
+    }
+
+    /// A Service before pods with the label `app`, of which one is ready.
+    pub(crate) async fn serve_behind(&self, namespace: &str, app: &str, address: Ipv4Addr, port: u16) -> Result<()> {
+        self.cluster
+            .apply(&json!({
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": { "namespace": namespace, "name": app },
+                "spec": { "selector": { "app": app }, "ports": [{ "name": "tls", "port": port }] },
+            }))
+            .await?;
+        self.cluster.endpoint_slice(namespace, app, ("tls", port), &[address.into()]).await
+    }
+
     /// All objects of a kind, in all namespaces.
     pub(crate) async fn list(&self, group: &str, version: &str, kind: &str) -> Result<ObjectList<DynamicObject>> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -199,23 +233,48 @@ impl Site {
         Ok(())
     }
 
-    /// The status of a FederatedService; `Null` where it has none.
-    pub(crate) async fn status(&self, namespace: &str, name: &str) -> Result<serde_json::Value> {
+    /// Whether a condition of a FederatedService is as said, for its present generation; gives its message.
+    pub(crate) async fn has_condition(&self, namespace: &str, name: &str, kind: &str, (status, reason): (&str, &str)) -> Result<String> {
+        let object =
+            self.cluster.get("registry.cofide.io/v1alpha1", "FederatedService", namespace, name).await?.context("it does not exist")?;
+        let said = &object.data["status"];
+        let condition =
+            said["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == kind).context("no condition")?;
+        ensure!(said["observedGeneration"].as_i64() == object.metadata.generation, "the status is about an earlier generation: {said}");
+        ensure!(condition["status"] == status && condition["reason"] == reason, "{condition:#}");
+        Ok(condition["message"].as_str().unwrap_or_default().to_owned())
+    }
+
+    pub(crate) async fn gateway_entries(&self, namespace: &str, name: &str) -> Result<Vec<Value>> {
+        Ok(self.status(namespace, name).await?["gatewayEntries"].as_array().cloned().unwrap_or_default())
+    }
+
+    pub(crate) async fn conditions(&self, namespace: &str, name: &str) -> Result<Value> {
+        Ok(self.status(namespace, name).await?["conditions"].clone())
+    }
+
+    async fn status(&self, namespace: &str, name: &str) -> Result<Value> {
         let object = self.cluster.get("registry.cofide.io/v1alpha1", "FederatedService", namespace, name).await?;
-        Ok(object.map_or(serde_json::Value::Null, |object| object.data["status"].clone()))
+        Ok(object.context("it does not exist")?.data["status"].clone())
+    }
+
+    /// The objects that the agent has written for a hostname, as `<kind> <namespace>/<name>`.
+    pub(crate) async fn objects_for(&self, hostname: &str) -> Result<BTreeMap<String, DynamicObject>> {
+        let mut found = BTreeMap::new();
+        for (group, version, kind) in WRITTEN {
+            for object in self.list(group, version, kind).await? {
+                if object.annotations().get("registry.cofide.io/hostname").is_some_and(|name| name == hostname) {
+                    found.insert(format!("{kind} {}/{}", object.namespace().unwrap_or_default(), object.name_any()), object);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// What helps to see why something failed.
     pub(crate) async fn dump(&self) -> String {
         let mut text = format!("=== {:?}\n", self.cluster);
-        for (group, version, kind) in [
-            ("registry.cofide.io", "v1alpha1", "FederatedService"),
-            ("networking.istio.io", "v1", "ServiceEntry"),
-            ("networking.istio.io", "v1", "WorkloadEntry"),
-            ("networking.istio.io", "v1", "Gateway"),
-            ("networking.istio.io", "v1", "VirtualService"),
-            ("networking.istio.io", "v1", "DestinationRule"),
-        ] {
+        for (group, version, kind) in [("registry.cofide.io", "v1alpha1", "FederatedService")].into_iter().chain(WRITTEN) {
             for object in self.list(group, version, kind).await.into_iter().flatten() {
                 let (namespace, name) = (object.metadata.namespace.unwrap_or_default(), object.metadata.name.unwrap_or_default());
                 text.push_str(&format!("{kind} {namespace}/{name} {}\n", object.data));
@@ -233,6 +292,9 @@ impl Site {
                     event.message.unwrap_or_default()
                 ));
             }
+        }
+        if let Some(Gateways::Own { envoy, .. }) = &self.gateways {
+            text.push_str(&envoy.dump().await);
         }
         let log = self.agent.log();
         let lines: Vec<_> = log.lines().collect();

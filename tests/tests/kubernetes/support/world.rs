@@ -1,13 +1,19 @@
 //! Everything that the tests share: Connect, the clusters, and who trusts whom.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::Result;
 use cofide_core::Profile;
+use cofide_dns::{Upstream, ZoneHandle};
 use cofide_testkit::lab::Lab;
 use cofide_testkit::plane::Plane;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{PATIENCE, Site, attempts, program};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Client, Direct, PATIENCE, Site, attempts, program};
 
 /// The world, made when the first test asks for it.
 #[derive(Default)]
@@ -34,11 +40,23 @@ pub(crate) struct World {
     pub(crate) server: Site,
     pub(crate) client: Site,
     pub(crate) plain: Site,
-    /// The zone to which nothing is exported.
-    pub(crate) stranger: usize,
+    /// A pod of `client`, with a sidecar.
+    pub(crate) in_mesh: Client,
+    /// A pod of `plain`, with an Envoy of the agent.
+    pub(crate) outside: Client,
+    /// In this process, from `plain`'s zone.
+    pub(crate) direct: Direct,
+    /// In this process, from the zone to which nothing is exported.
+    pub(crate) stranger: Direct,
+    /// What the resolver of the whole lab answers.
+    pub(crate) names: ZoneHandle,
+    _stop: DropGuard,
     pub(crate) plane: Plane,
     pub(crate) lab: Lab,
 }
+
+/// As whom this process speaks.
+pub(crate) const DIRECT: &str = "/ns/demo/sa/direct";
 
 /// The names under which Istio's configuration asks for secrets.
 fn istio_sds() -> Value {
@@ -62,6 +80,9 @@ pub(crate) async fn zone(plane: &mut Plane, name: &str, trust_domain: &str, prof
 impl World {
     async fn start() -> Result<Self> {
         let lab = Lab::start()?;
+        lab.set_resolver(lab.address());
+        let (names, stop) = (ZoneHandle::new(), CancellationToken::new());
+        let _resolver = cofide_dns::serve(&[(lab.address(), 53).into()], names.clone(), Upstream::Nobody, stop.clone()).await?;
         let mut plane = Plane::start_at((lab.address(), 8443).into()).await?;
         let server = zone(&mut plane, "server", "local.domain", Profile::Istio).await?;
         let client = zone(&mut plane, "client", "other1.domain", Profile::Istio).await?;
@@ -87,11 +108,18 @@ impl World {
             site.bind(&plane, "/ns/demo/sa/server", "ping-pong-server", &partners).await?;
             site.bind(&plane, "/ns/demo/sa/proxy", "envoy", &partners).await?;
         }
-        for zone in [client.zone, plain.zone, stranger] {
-            plane.bind(zone, "/ns/demo/sa/direct", &[server.zone]).await?;
+        for zone in [plain.zone, stranger] {
+            plane.bind(zone, DIRECT, &[server.zone]).await?;
         }
+        plane.bind(server.zone, DIRECT, &others).await?;
         tokio::try_join!(server.open_gateways(&lab), client.open_gateways(&lab), plain.open_gateways(&lab))?;
-        Ok(Self { server, client, plain, stranger, plane, lab })
+        let (in_mesh, outside, direct, stranger) = tokio::try_join!(
+            Client::behind_sidecar(&client, "clients"),
+            Client::behind_envoy(&lab, &plain),
+            Direct::start(&plane.zones[plain.zone], DIRECT),
+            Direct::start(&plane.zones[stranger], DIRECT),
+        )?;
+        Ok(Self { server, client, plain, in_mesh, outside, direct, stranger, names, _stop: stop.drop_guard(), plane, lab })
     }
 
     /// Tries until it works.
@@ -102,21 +130,56 @@ impl World {
     pub(crate) async fn until<T>(&self, what: &str, attempt: impl AsyncFnMut() -> Result<T>) -> T {
         match attempts(PATIENCE, attempt).await {
             Ok(value) => value,
-            Err(error) => panic!("{what}: {error}\n{}\n=== {what}: {error}", self.dump().await),
+            Err(error) => panic!("{what}: {error}\n{}", self.dump().await),
         }
     }
 
+    /// An answer to both kinds of clients, which do TLS themselves.
+    pub(crate) async fn is_reached(&self, server: &str) -> [String; 2] {
+        [
+            self.until(&format!("{server} from outside of a mesh"), async || self.ping_from_outside(server).await).await,
+            self.until(&format!("{server} from a mesh"), async || self.ping_from_mesh(server).await).await,
+        ]
+    }
+
+    pub(crate) async fn ping_from_outside(&self, server: &str) -> Result<String> {
+        self.outside.ping_mtls(&self.plain, server, "local.domain").await
+    }
+
+    pub(crate) async fn ping_from_mesh(&self, server: &str) -> Result<String> {
+        self.in_mesh.ping_mtls(&self.client, server, "local.domain").await
+    }
+
+    /// Waits until a condition of a FederatedService of `server` is as said; gives its message.
+    pub(crate) async fn condition(&self, namespace: &str, name: &str, kind: &str, expected: (&str, &str)) -> String {
+        let what = format!("{kind} of {namespace}/{name} is {expected:?}");
+        self.until(&what, async || self.server.has_condition(namespace, name, kind, expected).await).await
+    }
+
+    /// Writes the state of everything to a file, and says where that is: it is far too much for a terminal.
     pub(crate) async fn dump(&self) -> String {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let mut text = self.plane.dump();
         for site in [&self.server, &self.client, &self.plain] {
             text.push_str(&site.dump().await);
         }
-        text
+        let proxies = [self.outside.proxy.as_ref(), self.in_mesh.sidecar().map(|sidecar| &sidecar.envoy)];
+        for proxy in proxies.into_iter().flatten() {
+            text.push_str(&proxy.dump().await);
+        }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kubernetes-{number}.dump"));
+        match std::fs::write(&path, text) {
+            Ok(()) => format!("the state of everything is in {}", path.display()),
+            Err(error) => format!("{}: {error}", path.display()),
+        }
     }
 }
 
+pub(crate) const EXPORTED: [&str; 2] = ["other1.domain", "other2.domain"];
+
 /// A FederatedService of `server`, whose hostname is `<name>.<namespace>.local.domain`.
-pub(crate) fn federated_service(namespace: &str, name: &str, app: &str, port: u16, mode: &str, exported: &[&str]) -> Value {
+pub(crate) fn federated_service(namespace: &str, name: &str, app: &str, port: u16, mode: &str) -> Value {
     json!({
         "apiVersion": "registry.cofide.io/v1alpha1",
         "kind": "FederatedService",
@@ -124,7 +187,7 @@ pub(crate) fn federated_service(namespace: &str, name: &str, app: &str, port: u1
         "spec": {
             "name": name,
             "namespace": namespace,
-            "exportedTrustDomains": exported,
+            "exportedTrustDomains": EXPORTED,
             "workloadLabels": { "app": app },
             "port": port,
             "tlsMode": mode,

@@ -1,0 +1,144 @@
+//! How remote clients find their way in, and what becomes of that when gateways come, move and go.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use cofide_testkit::lab::ISTIO_NAMESPACE;
+use serde_json::{Value, json};
+
+use crate::support::{EXPORTED, Forwarder, PATIENCE, Server, Speaks, World, attempts, federated_service};
+
+const INGRESS: &str = "istio-ingressgateway";
+const EAST_WEST: &str = "istio-eastwestgateway";
+
+pub(crate) async fn manual_gateways_replace_the_discovered_ones_until_they_are_removed(world: &World) {
+    let World { lab, server, .. } = world;
+    let balancer = lab.host("balancer").unwrap();
+    let (_, east_west) = server.mesh_gateways();
+    let to_ingress = Forwarder::start(&balancer, 5432, server.ingress()).unwrap();
+    let to_east_west = Forwarder::start(&balancer, 4321, (east_west.host.address, 15443).into()).unwrap();
+    let _pod = Server::start(lab, server, "manual", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();
+    let discovered = federated_service("manual", "server", "server", 8443, "Mtls");
+    let mut manual = discovered.clone();
+    manual["spec"]["gateways"] = json!([
+        { "type": INGRESS, "ip": balancer.address, "port": 5432 },
+        { "type": EAST_WEST, "ip": balancer.address, "port": 4321 },
+    ]);
+    server.cluster.apply(&manual).await.unwrap();
+    world.condition("manual", "server", "GatewayReady", ("True", "ManualGateways")).await;
+    world.is_reached("server.manual.local.domain:8443").await;
+    let carried = (to_ingress.carried(), to_east_west.carried());
+    assert!(carried.0 > 0 && carried.1 > 0, "through the balancer went {carried:?}");
+
+    server.cluster.apply(&discovered).await.unwrap();
+    world.condition("manual", "server", "GatewayReady", ("True", "GatewaysDiscovered")).await;
+    drop((to_ingress, to_east_west));
+    world.is_reached("server.manual.local.domain:8443").await;
+}
+
+pub(crate) async fn a_gateway_with_a_name_is_followed_to_its_new_address(world: &World) {
+    let World { lab, server, names, .. } = world;
+    let (old, new) = (lab.host("old").unwrap(), lab.host("new").unwrap());
+    let (_, east_west) = server.mesh_gateways();
+    let east_west = (east_west.host.address, 15443).into();
+    let at_old = [Forwarder::start(&old, 5432, server.ingress()).unwrap(), Forwarder::start(&old, 4321, east_west).unwrap()];
+    let at_new = [Forwarder::start(&new, 5432, server.ingress()).unwrap(), Forwarder::start(&new, 4321, east_west).unwrap()];
+    let hostname: cofide_core::Hostname = "gw.example.com".parse().unwrap();
+    names.set(BTreeMap::from([(hostname.clone(), old.address)]));
+    let _pod = Server::start(lab, server, "named", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();
+    let mut service = federated_service("named", "server", "server", 8443, "Mtls");
+    service["spec"]["gateways"] = json!([
+        { "type": INGRESS, "hostname": "gw.example.com", "port": 5432 },
+        { "type": EAST_WEST, "hostname": "gw.example.com", "port": 4321 },
+    ]);
+    server.cluster.apply(&service).await.unwrap();
+    let name = "server.named.local.domain:8443";
+    world.is_reached(name).await;
+    assert!(at_old.iter().all(|forwarder| forwarder.carried() > 0));
+
+    names.set(BTreeMap::from([(hostname, new.address)]));
+    drop(at_old);
+    world
+        .until("both are at the new address", async || {
+            let answers = (world.ping_from_outside(name).await?, world.ping_from_mesh(name).await?);
+            Ok(ensure!(at_new.iter().all(|forwarder| forwarder.carried() > 0), "{answers:?}, but not by way of the new address"))
+        })
+        .await;
+}
+
+pub(crate) async fn a_service_waits_for_a_gateway_and_is_announced_when_one_appears(world: &mut World) {
+    let _pod = Server::start(&world.lab, &world.server, "early", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();
+    let cluster = &world.server.cluster;
+    for name in [INGRESS, EAST_WEST] {
+        cluster.delete_yaml(&service_named(name).to_string()).await.unwrap();
+    }
+    cluster.apply(&federated_service("early", "server", "server", 8443, "Mtls")).await.unwrap();
+    let message = world.condition("early", "server", "GatewayReady", ("False", "NoGateway")).await;
+    for looked_for in ["istio-system/istio-ingressgateway", "istio-system/istio-eastwestgateway"] {
+        assert!(message.contains(looked_for), "{looked_for} is not in: {message}");
+    }
+    let written: Vec<_> = world.server.objects_for("server.early.local.domain").await.unwrap().into_keys().collect();
+    assert!(written.len() == 1 && written[0].starts_with("ServiceEntry"), "without a gateway: {written:?}");
+
+    let (ingress, east_west) = world.server.mesh_gateways();
+    cluster.expose_gateway(ingress, &[("https", 443)]).await.unwrap();
+    cluster.expose_gateway(east_west, &[("tls", 15443)]).await.unwrap();
+    world.condition("early", "server", "Ready", ("True", "Exported")).await;
+    world.is_reached("server.early.local.domain:8443").await;
+}
+
+fn service_named(name: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": ISTIO_NAMESPACE, "name": name } })
+}
+
+/// How many answers in a row say that all is well again.
+const IN_A_ROW: usize = 10;
+
+pub(crate) async fn when_one_of_several_gateways_dies_under_traffic_clients_go_on_through_the_others(world: &mut World) {
+    let _pod = Server::start(&world.lab, &world.server, "several", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();
+    let server = &world.server;
+    let mut second = Vec::new();
+    let (ingress, east_west) = server.mesh_gateways();
+    for (name, first) in [(INGRESS, ingress), (EAST_WEST, east_west)] {
+        let gateway = server.gateway_pod(name, &format!("{name}-2")).await.unwrap();
+        let addresses = [json!({ "ip": first.host.address }), json!({ "ip": gateway.host.address })];
+        server.cluster.set_load_balancer(ISTIO_NAMESPACE, name, &addresses).await.unwrap();
+        second.push(gateway);
+    }
+    server.cluster.apply(&federated_service("several", "server", "server", 8443, "Mtls")).await.unwrap();
+    let name = "server.several.local.domain:8443";
+    world.is_reached(name).await;
+    world
+        .until("both announced", async || {
+            let entries = server.gateway_entries("several", "server").await?;
+            Ok(ensure!(entries.len() == 4, "{entries:?}"))
+        })
+        .await;
+
+    for gateway in [ingress, east_west] {
+        gateway.host.set_reachable(false).unwrap();
+    }
+    let outside = in_a_row(async || world.ping_from_outside(name).await);
+    let mesh = in_a_row(async || world.ping_from_mesh(name).await);
+    let outcome = tokio::join!(outside, mesh);
+    for gateway in [ingress, east_west] {
+        gateway.host.set_reachable(true).unwrap();
+    }
+    for (gateway, name) in [(ingress, INGRESS), (east_west, EAST_WEST)] {
+        server.cluster.set_load_balancer(ISTIO_NAMESPACE, name, &[json!({ "ip": gateway.host.address })]).await.unwrap();
+    }
+    let (outside, mesh) = outcome;
+    assert!(outside.is_ok() && mesh.is_ok(), "outside {outside:?}, mesh {mesh:?}\n{}", world.dump().await);
+}
+
+/// Waits until that many attempts in a row succeed.
+async fn in_a_row(attempt: impl AsyncFn() -> Result<String>) -> Result<(), String> {
+    attempts(PATIENCE, async || {
+        for _ in 0..IN_A_ROW {
+            tokio::time::timeout(Duration::from_secs(2), attempt()).await??;
+        }
+        Ok(())
+    })
+    .await
+}
