@@ -1,11 +1,21 @@
 //! What becomes of FederatedServices.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofide_agent::bootstrap::EnvoyBootstrap;
+use cofide_agent::role::Role;
 use cofide_k8s_api::federated_service::crd;
 use cofide_k8s_api::{ConditionStatus, testdata};
-use cofide_testkit::wait::eventually;
+use cofide_testkit::envoy::Envoy;
+use cofide_testkit::wait::{eventually, works};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
 
 use crate::support::{World, define, federated_service};
 
@@ -168,4 +178,40 @@ async fn a_definition_that_comes_later_is_found() {
     define(&world.cluster, &crd::yaml()).await;
     world.apply(&federated_service("ping-pong")).await;
     world.ready("ping-pong").await;
+}
+
+#[tokio::test]
+async fn without_istio_the_gateway_is_an_envoy_of_the_agents_that_leads_to_the_endpoints() {
+    let mut world = World::without_agent(Some(&crd::yaml())).await;
+    world.both_gateways().await;
+    let backend = TcpListener::bind((world.lab.address(), 8443)).await.unwrap();
+    world.service("ping-pong-server", &json!([{ "name": "tls", "port": 443, "targetPort": "secure" }])).await;
+    let addresses = [world.lab.address().into()];
+    world.cluster.endpoint_slice("demo", "ping-pong-server", ("tls", 8443), &addresses).await.unwrap();
+    let (xds_address, gateway, socket) =
+        world.plane.zones.first().map(|zone| (zone.xds_address, zone.gateway_address, zone.workload_api_socket())).unwrap();
+    world
+        .start_agent(|config| {
+            config.profile = "kubernetes".to_owned();
+            config.xds_address = xds_address;
+        })
+        .await;
+    world.apply(&federated_service("ping-pong")).await;
+    world.condition("ping-pong", "GatewayReady", "GatewayNotConnected").await;
+
+    let bootstrap = EnvoyBootstrap { role: Role::Gateway, node_id: None, xds_address, workload_api_socket: socket, admin_address: None };
+    let _envoy = Envoy::start(bootstrap).await.unwrap();
+    world.ready("ping-pong").await;
+    world.condition("ping-pong", "GatewayReady", "GatewayConnected").await;
+    let first_bytes = works("a client's greeting arrives where the endpoint listens", async || {
+        let connector =
+            TlsConnector::from(Arc::new(ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()));
+        let stream = TcpStream::connect(gateway).await?;
+        let _client = tokio::spawn(connector.connect("server.demo.a.test".try_into()?, stream));
+        let accepted = tokio::time::timeout(Duration::from_secs(2), backend.accept()).await?;
+        let mut first_bytes = [0; 2];
+        accepted?.0.read_exact(&mut first_bytes).await?;
+        Ok(first_bytes)
+    });
+    assert_eq!(first_bytes.await, [22, 3], "not a handshake of TLS");
 }
