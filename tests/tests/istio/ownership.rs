@@ -224,11 +224,11 @@ async fn an_object_or_a_host_of_somebody_else_is_left_alone_and_the_service_told
     agent.imports(&imports);
     let report = || async { agent.world.mesh.get() };
     let report = eventually("both are told", report, |report| {
-        report.as_ref().as_ref().is_some_and(|report| report.notes.contains_key(&first) && report.problems.contains_key(&second))
+        report.as_ref().as_ref().is_some_and(|report| report.problems.contains_key(&first) && report.problems.contains_key(&second))
     })
     .await;
     let report = report.as_ref().as_ref().unwrap();
-    assert!(report.notes[&first].iter().any(|note| note.contains("ServiceEntry demo/theirs")), "{report:?}");
+    assert!(report.problems[&first].iter().any(|note| note.contains("ServiceEntry demo/theirs")), "{report:?}");
     assert!(report.problems[&second].iter().any(|problem| problem.contains(&format!("ServiceEntry cofide/{name}"))), "{report:?}");
     for (namespace, name, host) in [("demo", "theirs", first.as_str()), ("cofide", name.as_str(), "unrelated.test")] {
         let kind = kinds().into_iter().find(|kind| kind.kind == "ServiceEntry").unwrap();

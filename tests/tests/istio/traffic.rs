@@ -19,8 +19,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::{Agent, Application, Client, Heard, Zone, federate, gateway, http, import, istio_mtls, line, mtls};
 
-const PATIENCE: Duration = Duration::from_secs(40);
-const ATTEMPT: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
+const ATTEMPT: Duration = Duration::from_secs(10);
 const MTLS_HOST: &str = "own.demo.a.test";
 const ISTIO_HOST: &str = "mesh.demo.a.test";
 
@@ -145,6 +145,14 @@ async fn clients_without_a_mesh_reach_both_kinds_of_service_through_both_gateway
             assert!(format!("{nowhere:#}").starts_with("no TLS"), "{sni}: {nowhere:#}");
         }
     }
+    // It is the policy that refuses: exported to it, it is let in.
+    let sni = istio_sni(ISTIO_HOST);
+    let call = async || undeclared.over_tls(connect(server.addresses()[1]).await?, &sni, &["istio"]).await;
+    server.agent.exports(vec![mtls("own", &["b.test"]), istio_mtls("mesh", &["b.test", "c.test"])], &server.gateways());
+    server.hears("exported to c.test", "mesh to somebody", call).await;
+    server.agent.exports(vec![mtls("own", &["b.test"]), istio_mtls("mesh", &["b.test"])], &server.gateways());
+    server.hears("exported to c.test no more", "refused", async || call().await.or_else(|_| Ok("refused".to_owned()))).await;
+
     // Not even past the gateway.
     let direct: SocketAddr = (server.sidecar.host.address, 8443).into();
     let sni = istio_sni(ISTIO_HOST);
@@ -230,6 +238,32 @@ async fn an_envoy_of_ours_reaches_both_kinds_of_service_through_each_gateway() {
         };
         server.hears("a zone to which nothing is exported", "refused", attempt).await;
     }
+}
+
+#[tokio::test]
+async fn a_mesh_goes_around_a_gateway_that_dies() {
+    let lab = Lab::start().unwrap();
+    let zones = Zones::start().await;
+    let (server, importer) = tokio::join!(Server::start(&lab, &zones), Importer::start(&lab, &zones));
+    // As if two clusters had one each.
+    let gateways = [gateway(EastWest, &server.ingress, 443), gateway(EastWest, &server.east_west, 15443)];
+    importer.agent.imports(&[import(&mtls("own", &[]), &gateways), import(&istio_mtls("mesh", &[]), &gateways)]);
+    let both = async || {
+        for _ in 0..10 {
+            http(importer.connect(MTLS_HOST).await?, MTLS_HOST).await?;
+            line(importer.connect(ISTIO_HOST).await?).await?;
+        }
+        Ok("well".to_owned())
+    };
+    let (clusters, proxies) = ([&server.cluster, &importer.cluster], [&importer.sidecar]);
+    hears("both gateways are used", "well", &clusters, &proxies, both).await;
+    for proxy in [&server.ingress, &server.east_west] {
+        let used = proxy.envoy.admin("/stats?filter=downstream_cx_total").await.unwrap();
+        assert!(used.lines().any(|line| line.contains("listener.0.0.0.0_") && !line.ends_with(": 0")), "{used}");
+    }
+    // Its open connections break, and nobody listens there any more.
+    drop(server.ingress);
+    hears("the other one serves everything", "well", &clusters, &proxies, both).await;
 }
 
 /// A mesh that imports.

@@ -250,7 +250,8 @@ fn everywhere() -> Vec<String> {
 fn connection_pool() -> ConnectionPool {
     ConnectionPool {
         tcp: TcpSettings {
-            connect_timeout: Some("5s".into()),
+            // Three round trips fit in it on any path; and as long as it is, a client waits for a gateway that has just died.
+            connect_timeout: Some("3s".into()),
             // A connection may be idle for hours, and nothing else would notice that the other end is gone.
             tcp_keepalive: Some(TcpKeepalive { time: "30s".into(), interval: "10s".into(), probes: 3 }),
         },
