@@ -122,14 +122,6 @@ impl Leadership {
         }
     }
 
-    /// Waits until this agent leads.
-    pub async fn elected(&self) {
-        let mut changed = self.0.changed.subscribe();
-        while !self.is_leader() {
-            let _ = changed.changed().await;
-        }
-    }
-
     /// Waits until this agent does not lead.
     pub async fn deposed(&self) {
         let mut changed = self.0.changed.subscribe();

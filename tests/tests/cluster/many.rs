@@ -13,7 +13,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[tokio::test]
 async fn many_services_at_once_become_ready_and_each_status_is_written_once() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     world.ping_pong().await;
     let services: Api<FederatedServiceObject> = Api::namespaced(world.cluster.client().unwrap(), "demo");
     let objects = (0..MANY).map(|number| {
@@ -34,6 +34,11 @@ async fn many_services_at_once_become_ready_and_each_status_is_written_once() {
     within(PATIENCE, "all are ready", ready, |ready| *ready == MANY).await;
     let written = status_writes(&world).await;
     assert!((MANY..=MANY + MANY / 20).contains(&written), "{written} writes for {MANY} services");
+
+    world.take_agent(0).stop().await.unwrap();
+    world.start_agent(|_| {}).await;
+    world.fence("fence").await;
+    assert_eq!(status_writes(&world).await, written + 1, "a restart wrote more than the status of what is new");
 }
 
 /// How often a status was written, as the API server counts.
