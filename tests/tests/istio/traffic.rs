@@ -11,6 +11,7 @@ use cofide_agent::role::Role;
 use cofide_agent::xds_service::XdsService;
 use cofide_core::GatewayKind::{EastWest, Ingress};
 use cofide_core::{Hostname, ImportedService};
+use cofide_dns::{Upstream, ZoneHandle};
 use cofide_testkit::envoy::Envoy;
 use cofide_testkit::lab::{Cluster, Host, IstioProxy, Lab, Mesh, Pod, Proxy};
 use tokio::net::TcpStream;
@@ -264,6 +265,35 @@ async fn a_mesh_goes_around_a_gateway_that_dies() {
     // Its open connections break, and nobody listens there any more.
     drop(server.ingress);
     hears("the other one serves everything", "well", &clusters, &proxies, both).await;
+}
+
+#[tokio::test]
+async fn a_mesh_resolves_the_names_of_gateways() {
+    let lab = Lab::start().unwrap();
+    lab.set_resolver(lab.address());
+    let (zone, stop) = (ZoneHandle::new(), CancellationToken::new());
+    let _stop = stop.clone().drop_guard();
+    let _resolver =
+        cofide_dns::serve(&[(lab.address(), 53).into()], zone.clone(), Upstream::Servers(vec![(Ipv4Addr::LOCALHOST, 9).into()]), stop)
+            .await
+            .unwrap();
+    let zones = Zones::start().await;
+    let (server, importer) = tokio::join!(Server::start(&lab, &zones), Importer::start(&lab, &zones));
+    let name: Hostname = "gateway.example.test".parse().unwrap();
+    zone.set([(name.clone(), server.east_west.host.address)].into());
+    let named = |mut import: ImportedService| {
+        for imported in &mut import.gateways {
+            imported.gateway.address = cofide_core::GatewayAddress::Hostname(name.clone());
+        }
+        import
+    };
+    let gateways = &server.gateways()[1..];
+    importer.agent.imports(&[named(import(&mtls("own", &[]), gateways)), named(import(&istio_mtls("mesh", &[]), gateways))]);
+    let (clusters, proxies) = ([&server.cluster, &importer.cluster], [&importer.sidecar, &server.east_west]);
+    let attempt = async || http(importer.connect(MTLS_HOST).await?, MTLS_HOST).await;
+    hears("Mtls", "own to spiffe://b.test/ns/demo/sa/client", &clusters, &proxies, attempt).await;
+    let attempt = async || line(importer.connect(ISTIO_HOST).await?).await;
+    hears("IstioMtls", "mesh to somebody", &clusters, &proxies, attempt).await;
 }
 
 /// A mesh that imports.
