@@ -171,6 +171,24 @@ mod tests {
     }
 
     #[test]
+    fn a_type_is_known_when_all_of_it_was_told_and_not_with_its_first_part() {
+        let mut plan = Plan::default();
+        let first = change(vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1))], &[]);
+        assert!(plan.apply(&PlanChanges { completes: false, ..first }));
+        assert_eq!((plan.imports().count(), plan.is_known(wire::IMPORTED_SERVICE)), (1, false));
+        let last = change(vec![("y.demo.a.test", "v1", import("y.demo.a.test", 1))], &[]);
+        assert!(plan.apply(&last));
+        assert_eq!((plan.imports().count(), plan.is_known(wire::IMPORTED_SERVICE)), (2, true));
+        assert!(!plan.is_known(wire::FEDERATED_TRUST));
+
+        let mut plan = Plan::default();
+        plan.apply(&PlanChanges { completes: false, ..change(vec![], &[]) });
+        assert!(!plan.is_known(wire::IMPORTED_SERVICE));
+        assert!(plan.apply(&change(vec![], &[])), "that there is nothing is news");
+        assert!(plan.is_known(wire::IMPORTED_SERVICE));
+    }
+
+    #[test]
     fn what_went_while_nobody_told_connect_that_it_was_held_is_noticed() {
         let mut plan = Plan::default();
         let both = vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1)), ("y.demo.a.test", "v1", import("y.demo.a.test", 1))];

@@ -1,6 +1,6 @@
 //! The follower against a real xDS server that speaks as Connect does: what it answers, and when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cofide_agent::plan::{Plan, PlanStore};
+use cofide_agent::published::Wake;
 use cofide_agent::spire::{Outcome, Report};
 use cofide_agent::state::DataFolder;
 use cofide_agent::uplink::follow::Follower;
@@ -19,6 +20,7 @@ use cofide_api::convert::plan::{
 use cofide_api::plan as proto;
 use cofide_core::{FederatedTrust, ImportedService, Port, TlsMode, TrustDomain};
 use cofide_xds::{Cache, Node, Peer, Receipt, Resource, Router, Server};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -33,6 +35,8 @@ type Receipts = BTreeMap<(String, String), Result<(), String>>;
 struct Connect {
     cache: Arc<Cache>,
     receipts: Mutex<Receipts>,
+    /// The types of which a response was answered, also of one that brings nothing.
+    answered: Mutex<BTreeSet<String>>,
     streams: AtomicUsize,
 }
 
@@ -49,6 +53,7 @@ impl Router for Connect {
             let outcome = receipt.outcome_of(name).map_err(str::to_owned);
             receipts.insert((receipt.type_url.clone(), name.clone()), outcome);
         }
+        self.answered.lock().unwrap().insert(receipt.type_url.clone());
     }
 }
 
@@ -58,6 +63,9 @@ struct Place {
     address: SocketAddr,
     data: Arc<DataFolder>,
     world: Arc<World>,
+    follower: JoinHandle<()>,
+    /// Of the follower alone.
+    stop: CancellationToken,
     shutdown: CancellationToken,
 }
 
@@ -72,20 +80,19 @@ impl Place {
         let serving = tonic::transport::Server::builder().add_service(server.aggregated());
         tokio::spawn(serving.serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned()));
         let data = open(&folder.path().join("data"));
-        let place = Self { _folder: folder, connect, address, data, world: Arc::default(), shutdown };
-        place.follow(place.world.clone());
-        place
+        let (world, stop) = (Arc::<World>::default(), shutdown.child_token());
+        let follower = follow(address, &data, &world, &stop);
+        Self { _folder: folder, connect, address, data, world, follower, stop, shutdown }
     }
 
-    fn follow(&self, world: Arc<World>) {
-        let follower = Follower {
-            channel: Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy(),
-            node: Node::default(),
-            data: self.data.clone(),
-            world,
-            on_control_plane: Box::new(|_| {}),
-        };
-        tokio::spawn(follower.run(self.shutdown.clone()));
+    /// Another process of the agent, which knows what is on disk; `meanwhile` happens while there is none.
+    async fn restart(&mut self, meanwhile: impl FnOnce(&Self)) {
+        self.stop.cancel();
+        (&mut self.follower).await.unwrap();
+        meanwhile(self);
+        (self.world, self.stop) = (Arc::default(), self.shutdown.child_token());
+        self.world.plan.set(PlanStore(&self.data).load().unwrap());
+        self.follower = follow(self.address, &self.data, &self.world, &self.stop);
     }
 
     fn tell(&self, type_url: &str, resource: Resource) {
@@ -111,6 +118,17 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+fn follow(address: SocketAddr, data: &Arc<DataFolder>, world: &Arc<World>, stop: &CancellationToken) -> JoinHandle<()> {
+    let follower = Follower {
+        channel: Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(),
+        node: Node::default(),
+        data: data.clone(),
+        world: world.clone(),
+        on_control_plane: Box::new(|_| {}),
+    };
+    tokio::spawn(follower.run(stop.clone()))
 }
 
 fn open(path: &Path) -> Arc<DataFolder> {
@@ -185,6 +203,31 @@ async fn what_the_server_refuses_is_rejected_with_its_reason_and_acknowledged_wh
 }
 
 #[tokio::test]
+async fn a_restarted_agent_is_sent_what_it_does_not_have_and_nothing_else() {
+    let mut place = Place::start().await;
+    place.connect.cache.replace(IMPORTED_SERVICE, vec![import("x.demo.b.test"), import("y.demo.b.test")]);
+    place.tell(FEDERATED_TRUST, trust("b.test"));
+    until("the plan arrives", &place, || TYPE_URLS.iter().all(|type_url| place.world.plan.get().is_known(type_url))).await;
+    place.in_effect(&[]);
+    until("everything is acknowledged", &place, || place.connect.receipts.lock().unwrap().len() == 3).await;
+
+    place
+        .restart(|away| {
+            away.connect.receipts.lock().unwrap().clear();
+            away.connect.answered.lock().unwrap().clear();
+            away.connect.cache.remove(IMPORTED_SERVICE, "y.demo.b.test");
+            away.tell(IMPORTED_SERVICE, import("z.demo.b.test"));
+        })
+        .await;
+    let imports = || place.world.plan.get().imports().map(|import| import.hostname.to_string()).collect::<Vec<_>>();
+    until("it has the difference", &place, || imports() == ["x.demo.b.test", "z.demo.b.test"]).await;
+    place.in_effect(&[]);
+    until("each type is answered", &place, || place.connect.answered.lock().unwrap().len() == TYPE_URLS.len()).await;
+    let sent: Vec<_> = place.connect.receipts.lock().unwrap().keys().map(|(_, name)| name.clone()).collect();
+    assert_eq!(sent, ["y.demo.b.test", "z.demo.b.test"], "what went and what came");
+}
+
+#[tokio::test]
 async fn a_resource_that_cannot_be_read_is_rejected_by_name_and_the_others_are_applied() {
     let place = Place::start().await;
     let bad = Resource::new(IMPORTED_SERVICE, "bad", &proto::ImportedService::default());
@@ -200,6 +243,33 @@ async fn a_resource_that_cannot_be_read_is_rejected_by_name_and_the_others_are_a
 
 #[tokio::test]
 async fn the_plan_is_on_disk_before_it_is_acted_on() {
+    let place = Place::start().await;
+    let wake = Wake::default();
+    place.world.plan.wakes(&wake);
+    // So many that to write them takes longer than to wake.
+    let name = |number: usize| format!("x-{number}.demo.b.test");
+    place.connect.cache.replace(IMPORTED_SERVICE, (0..1000).map(|number| import(&name(number))).collect());
+    place.connect.cache.mark_ready();
+    // Whoever is woken by a plan finds it on disk; looked at before anything else runs on this thread.
+    let acted_on = async |count: usize| loop {
+        tokio::time::timeout(DEADLINE, wake.woken()).await.expect("the plan changes");
+        let (plan, kept) = (place.world.plan.get(), PlanStore(&place.data).load().unwrap());
+        assert_eq!(kept.imports().count(), plan.imports().count(), "the plan was published before it was kept");
+        if plan.is_known(IMPORTED_SERVICE) && plan.imports().count() == count {
+            break;
+        }
+    };
+    acted_on(1000).await;
+    place.in_effect(&[]);
+    for gone in 0..5 {
+        place.connect.cache.remove(IMPORTED_SERVICE, &name(gone));
+        acted_on(999 - gone).await;
+        place.in_effect(&[]);
+    }
+}
+
+#[tokio::test]
+async fn a_removal_is_on_disk_as_what_is_set_is() {
     let place = Place::start().await;
     for type_url in [CONTROL_PLANE_TRUST, WORKLOAD_REGISTRATION, EXPORTED_SERVICE] {
         assert!(!place.world.plan.get().is_known(type_url));

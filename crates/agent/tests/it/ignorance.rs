@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cofide_agent::addresses::{Addresses, DEFAULT_HOLD, LoopbackPool};
@@ -18,7 +20,7 @@ use cofide_agent::render::envoy::SidecarSettings;
 use cofide_agent::role::Role;
 use cofide_agent::sources::host::HostSource;
 use cofide_agent::spire::{SpireClient, SpireKeeper};
-use cofide_agent::state::DataFolder;
+use cofide_agent::state::{DataFolder, REGISTRATIONS};
 use cofide_agent::uplink::connect::Connect;
 use cofide_agent::uplink::registrar::Registrar;
 use cofide_agent::world::World;
@@ -28,7 +30,7 @@ use cofide_api::connect::agent_service::agent_service_server::{AgentService, Age
 use cofide_api::convert::plan::{FEDERATED_TRUST, IMPORTED_SERVICE, WORKLOAD_REGISTRATION};
 use cofide_api::types::federated_service::FederatedService;
 use cofide_connect_client::{PlanChanges, PlanReceipt, ReceivedPlanResource};
-use cofide_core::{Hostname, ImportedService, Port, TlsMode, TrustDomain};
+use cofide_core::{FederatedServiceId, Hostname, ImportedService, Port, TlsMode, TrustDomain};
 use cofide_dns::ZoneHandle;
 use cofide_plan::PlanResource;
 use cofide_xds::{Cache, Node, Peer, Router};
@@ -42,6 +44,8 @@ use tonic::{Request, Response, Status};
 struct Register {
     services: Arc<Mutex<BTreeMap<String, FederatedService>>>,
     refusal: Arc<Mutex<Option<Status>>>,
+    /// It takes what it is told and never answers.
+    silent: Arc<AtomicBool>,
 }
 
 impl Register {
@@ -77,7 +81,11 @@ impl AgentService for Register {
         &self,
         request: Request<proto::RegisterFederatedServiceRequest>,
     ) -> Result<Response<proto::RegisterFederatedServiceResponse>, Status> {
-        self.put(request.into_inner().service).map(|_| Response::new(Default::default()))
+        let taken = self.put(request.into_inner().service).map(|_| Response::new(Default::default()));
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        taken
     }
 
     async fn update_federated_service(
@@ -177,6 +185,11 @@ fn told(type_url: &'static str, resources: Vec<(&str, PlanResource)>) -> PlanCha
         |(name, resource): (&str, PlanResource)| ReceivedPlanResource { name: name.to_owned(), version: "v1".to_owned(), resource };
     let set = resources.into_iter().map(received).collect();
     PlanChanges { type_url, set, removed: vec![], completes: true, receipt: PlanReceipt::default() }
+}
+
+/// A part of what Connect has of a type, with more to come.
+fn told_in_part(type_url: &'static str, resources: Vec<(&str, PlanResource)>) -> PlanChanges {
+    PlanChanges { completes: false, ..told(type_url, resources) }
 }
 
 impl Host {
@@ -331,6 +344,20 @@ async fn imports_that_are_not_known_are_not_told_to_clients_as_none_and_keep_the
         assert!(!process.local.dns.set(held), "the resolver answers what it answered");
         assert_eq!(std::fs::read(host.state("addresses")).unwrap(), kept, "no address is released");
 
+        // The first part of an answer says nothing about what is in the others.
+        let other = "other.demo.b.test";
+        process.plan(&[
+            told_in_part(IMPORTED_SERVICE, vec![(other, PlanResource::Import(import(other)))]),
+            told_in_part(FEDERATED_TRUST, vec![]),
+            told_in_part(WORKLOAD_REGISTRATION, vec![]),
+        ]);
+        process.reconcile().await;
+        process.keeper.reconcile().await.expect("the SPIRE server is not asked for anything");
+        assert_eq!(process.clients_are_served().await, [false; 3]);
+        let held = BTreeMap::from([(name.parse::<Hostname>().unwrap(), "127.64.0.9".parse().unwrap())]);
+        assert!(!process.local.dns.set(held), "the resolver answers what it answered");
+        assert_eq!(std::fs::read(host.state("addresses")).unwrap(), kept, "no address is released");
+
         // Of the types that the SPIRE server holds, Connect has told the one and not yet the other.
         process.plan(&[told(FEDERATED_TRUST, vec![])]);
         process.keeper.reconcile().await.expect("the SPIRE server is not asked for anything");
@@ -414,4 +441,56 @@ async fn an_agent_that_connect_refuses_says_what_connect_said_and_which_identity
         matches!(registration().await, Some(ServiceRegistration::AgentRefused(_))),
         "also of a service that Connect knows in an earlier form"
     );
+}
+
+#[tokio::test]
+async fn a_damaged_memory_of_manifests_is_a_loss_also_where_nothing_was_registered_yet() {
+    let host = Host::new().await;
+    host.write("one.yaml", &manifest("one", "1001"));
+    host.write("two.yaml", &manifest("two", "1002"));
+    let process = host.start();
+    process.source.reconcile().unwrap();
+    process.local.reconcile().unwrap();
+    assert_eq!(process.backends().await.unwrap().len(), 2);
+    drop(process);
+    assert!(host.state("manifests").exists() && !host.state(REGISTRATIONS).exists());
+
+    std::fs::write(host.state("manifests"), "half").unwrap();
+    host.write("two.yaml", &manifest("two", "none"));
+    for _ in 0..2 {
+        let process = host.start();
+        process.source.reconcile().unwrap();
+        process.local.reconcile().unwrap();
+        assert!(process.world.exports.get().as_ref().as_ref().unwrap().incomplete, "two.yaml was in force in a form that is lost");
+        assert_eq!(process.backends().await, None, "a running gateway keeps what it has");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_connect_took_without_an_answer_is_remembered_and_withdrawn_when_its_manifest_goes() {
+    let host = Host::new().await;
+    host.write("one.yaml", &manifest("one", "1001"));
+    host.connect.silent.store(true, Ordering::SeqCst);
+    let process = host.start();
+    process.source.reconcile().unwrap();
+    process.local.reconcile().unwrap();
+    let taken = async {
+        while host.connect.names().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        outcome = process.registrar.reconcile() => panic!("Connect has not answered: {outcome:?}"),
+        taken = tokio::time::timeout(Duration::from_secs(20), taken) => taken.expect("the service is told to Connect"),
+    }
+    // The agent ends here, as by `kill -9`.
+    let id: FederatedServiceId = host.connect.services.lock().unwrap().keys().next().unwrap().parse().unwrap();
+    let remembered = process.data.load::<BTreeSet<FederatedServiceId>>(REGISTRATIONS).unwrap();
+    assert_eq!(remembered, Some(BTreeSet::from([id])));
+    drop(process);
+
+    host.connect.silent.store(false, Ordering::SeqCst);
+    std::fs::remove_file(host.manifest("one.yaml")).unwrap();
+    host.start().reconcile().await;
+    assert!(host.connect.names().is_empty(), "it is known as the agent's own");
 }
