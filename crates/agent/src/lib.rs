@@ -11,6 +11,7 @@
 //!                      │   addresses ──> desired ─> render ─> xds_service <── Envoys, SDKs
 //!                      │         │            └───────────────> DNS zone  <── clients
 //!                      ├─────── local (the executor of the two lines above)
+//!                      ├─────── render::istio ─> executors::kubernetes ──> API server (profile istio)
 //!                      └─────── spire: desired ─> diff ─> executor ─────────> SPIRE server
 //! ```
 //!

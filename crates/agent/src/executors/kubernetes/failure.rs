@@ -7,14 +7,17 @@ use crate::render::istio::ObjectName;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Verb {
-    Patch,
+    /// Where there was nothing a moment ago.
+    Create,
+    Update,
     Delete,
 }
 
 impl Verb {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Patch => "patch",
+            // Server-side apply is a patch in either case.
+            Self::Create | Self::Update => "patch",
             Self::Delete => "delete",
         }
     }
@@ -33,9 +36,13 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn new(error: &Error, verb: Verb, kind: &ApiResource, name: &ObjectName) -> Self {
         let Error::Api(status) = error else { return Self::Passing(format!("cannot {} {name}: {error}", verb.as_str())) };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let is_ending = causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating");
         match status.code {
+            // The one refusal by rights that is about nobody's rights.
+            403 if is_ending => Self::OfService(format!("the namespace {} is being deleted", name.namespace)),
             401 | 403 => Self::OfKind(forbidden(verb.as_str(), kind, &status.message)),
-            409 => Self::foreign(name),
+            409 if matches!(verb, Verb::Create) => Self::foreign(name),
             // An API server that is older or stricter than Istio's definitions at the time of writing.
             400 | 404 | 422 => Self::OfService(format!("the API server refuses {name}: {}", status.message)),
             _ => Self::Passing(format!("cannot {} {name}: {}", verb.as_str(), status.message)),
@@ -58,4 +65,39 @@ pub(super) fn forbidden(verb: &str, kind: &ApiResource, message: &str) -> String
 pub(super) fn absent(kind: &ApiResource) -> String {
     let ApiResource { kind, group, .. } = kind;
     format!("the cluster does not have the kind {kind} ({group}); what needs it waits until Istio is installed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+    use serde_json::json;
+
+    fn of(answer: serde_json::Value, verb: Verb) -> Failure {
+        let error = Error::Api(Box::new(serde_json::from_value::<Status>(answer).unwrap()));
+        let kind = cofide_k8s_api::istio::kinds().remove(0);
+        Failure::new(&error, verb, &kind, &ObjectName { kind: "AuthorizationPolicy", namespace: "demo".into(), name: "a".into() })
+    }
+
+    #[test]
+    fn a_conflict_over_a_new_object_is_somebody_elses_and_one_over_ours_passes() {
+        assert!(matches!(of(json!({ "code": 409 }), Verb::Create), Failure::OfService(text) if text.contains("is not the agent's")));
+        assert!(matches!(of(json!({ "code": 409 }), Verb::Update), Failure::Passing(_)));
+    }
+
+    #[test]
+    fn a_namespace_that_ends_is_no_missing_right() {
+        assert!(
+            matches!(of(json!({ "code": 403, "message": "no" }), Verb::Create), Failure::OfKind(text) if text.contains("may not patch authorizationpolicies.security.istio.io"))
+        );
+        let ending = json!({ "code": 403, "details": { "causes": [{ "reason": "NamespaceTerminating", "message": "", "field": "" }] } });
+        assert!(matches!(of(ending, Verb::Create), Failure::OfService(text) if text.contains("demo")));
+    }
+
+    #[test]
+    fn an_api_server_that_asks_for_patience_gets_it() {
+        for code in [429, 500, 503] {
+            assert!(matches!(of(json!({ "code": code }), Verb::Delete), Failure::Passing(_)));
+        }
+    }
 }

@@ -250,7 +250,7 @@ impl IstioExecutor {
                 mirror.saw(&written);
                 Ok(())
             }
-            Err(error) => Err(Failure::new(&error, Verb::Patch, mirror.kind(), &object.name)),
+            Err(error) => Err(Failure::new(&error, if ours { Verb::Update } else { Verb::Create }, mirror.kind(), &object.name)),
         }
     }
 
