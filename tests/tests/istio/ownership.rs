@@ -9,7 +9,7 @@ use cofide_testkit::lab::{Cluster, Lab, install};
 use cofide_testkit::wait::{eventually, works};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::{Client, Config, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Agent, import, istio_mtls, mtls};
 
@@ -155,17 +155,15 @@ async fn what_is_wanted_no_more_goes_also_after_a_crash_and_never_on_ignorance()
     eventually("everything is gone", || count(&client), |count| *count == 0).await;
 }
 
+/// The agent's.
 async fn service_entry_of(client: &Client, host: &str) -> Option<DynamicObject> {
-    objects(client)
-        .await
-        .into_iter()
-        .find(|object| object.data["spec"]["hosts"][0] == host && object.data["spec"]["location"] != Value::Null)
+    let entries = service_entries(client, "cofide").list(&Default::default()).await.unwrap();
+    entries.items.into_iter().find(|entry| entry.data["spec"]["hosts"][0] == host)
 }
 
-fn api(client: &Client, object: &DynamicObject) -> Api<DynamicObject> {
-    let kind =
-        kinds().into_iter().find(|kind| object.types.as_ref().is_none_or(|types| types.kind == kind.kind) && kind.kind == "ServiceEntry");
-    Api::namespaced_with(client.clone(), &object.namespace().unwrap(), &kind.unwrap())
+fn service_entries(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    let kind = kinds().into_iter().find(|kind| kind.kind == "ServiceEntry").unwrap();
+    Api::namespaced_with(client.clone(), namespace, &kind)
 }
 
 #[tokio::test]
@@ -184,7 +182,7 @@ async fn a_hand_edit_is_undone_and_what_others_add_stays() {
         "metadata": { "labels": { "app.kubernetes.io/managed-by": "somebody", "team": "b" } },
         "spec": { "hosts": ["evil.test"], "exportTo": ["."] },
     });
-    let edits = api(&client, &entry);
+    let edits = service_entries(&client, "cofide");
     edits.patch(&entry.name_any(), &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
     let now = || async { edits.get(&entry.name_any()).await.unwrap() };
     let mended = eventually("the edit is undone", now, |now| now.data["spec"] == entry.data["spec"]).await;
@@ -231,8 +229,7 @@ async fn an_object_or_a_host_of_somebody_else_is_left_alone_and_the_service_told
     assert!(report.problems[&first].iter().any(|note| note.contains("ServiceEntry demo/theirs")), "{report:?}");
     assert!(report.problems[&second].iter().any(|problem| problem.contains(&format!("ServiceEntry cofide/{name}"))), "{report:?}");
     for (namespace, name, host) in [("demo", "theirs", first.as_str()), ("cofide", name.as_str(), "unrelated.test")] {
-        let kind = kinds().into_iter().find(|kind| kind.kind == "ServiceEntry").unwrap();
-        let object = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind).get(name).await.unwrap();
+        let object = service_entries(&client, namespace).get(name).await.unwrap();
         assert_eq!((&object.data["spec"]["hosts"], &object.data["spec"]["ports"][0]["number"]), (&json!([host]), &json!(1234)));
     }
 

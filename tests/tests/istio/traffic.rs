@@ -8,6 +8,7 @@ use cofide_agent::bootstrap::EnvoyBootstrap;
 use cofide_agent::desired::desired;
 use cofide_agent::render::envoy::{SidecarSettings, TrustBundles};
 use cofide_agent::role::Role;
+use cofide_agent::view::ServiceObject;
 use cofide_agent::xds_service::XdsService;
 use cofide_core::GatewayKind::{EastWest, Ingress};
 use cofide_core::{Hostname, ImportedService};
@@ -363,28 +364,32 @@ async fn a_sidecar_takes_nobody_for_the_server_who_is_not_of_its_trust_domain() 
     let (right, wrong) = (lab.host("right").unwrap(), lab.host("wrong").unwrap());
     let _right = Application::start("right", right.listen(15443).unwrap(), Some(zones.a.identity().await));
     let _wrong = Application::start("wrong", wrong.listen(15443).unwrap(), Some(zones.c.identity().await));
-    let through = |host: &Host, paths: &[&str]| {
+    let through = |service: &ServiceObject, host: &Host, paths: &[&str]| {
         let address = cofide_core::GatewayAddress::Ip(host.address.into());
         let gateway = cofide_core::Gateway { kind: EastWest, address, port: cofide_core::Port::try_from(15443).unwrap() };
-        let mut import = import(&mtls("own", &[]), &[]);
+        let mut import = import(service, &[]);
         import.gateways = vec![cofide_core::ImportedGateway { gateway, cluster_name: "one".parse().unwrap() }];
         import.spiffe_id_paths = paths.iter().map(|path| path.parse().unwrap()).collect();
         import
     };
-    let refusals = async || importer.sidecar.envoy.stat("cluster.outbound|8443|mtls|own.demo.a.test;.ssl.fail_verify_san").await;
-    let ask = async || {
-        let before = refusals().await.unwrap_or_default();
-        let heard = http(importer.connect(MTLS_HOST).await?, MTLS_HOST).await;
-        if heard.is_err() && refusals().await? > before { Ok("refused".to_owned()) } else { heard }
-    };
     let peer = "right to spiffe://b.test/ns/demo/sa/client";
-    for (what, host, paths, expected) in [
-        ("the right trust domain", &right, &[][..], peer),
-        ("the wrong trust domain", &wrong, &[], "refused"),
-        ("the right path", &right, &["/ns/demo/sa/server"], peer),
-        ("the wrong path", &right, &["/ns/demo/sa/other"], "refused"),
-    ] {
-        importer.agent.imports(&[through(host, paths)]);
-        hears(what, expected, &[&importer.cluster], &[&importer.sidecar], ask).await;
+    for (service, subset) in [(mtls("own", &[]), "mtls"), (istio_mtls("mesh", &[]), "")] {
+        let host_name = &service.spec.as_ref().unwrap().hostname.to_string();
+        let statistic = format!("cluster.outbound|8443|{subset}|{host_name};.ssl.fail_verify_san");
+        let refusals = async || importer.sidecar.envoy.stat(&statistic).await;
+        let ask = async || {
+            let before = refusals().await.unwrap_or_default();
+            let heard = http(importer.connect(host_name).await?, host_name).await;
+            if heard.is_err() && refusals().await? > before { Ok("refused".to_owned()) } else { heard }
+        };
+        for (what, host, paths, expected) in [
+            ("the right trust domain", &right, &[][..], peer),
+            ("the wrong trust domain", &wrong, &[], "refused"),
+            ("the right path", &right, &["/ns/demo/sa/server"], peer),
+            ("the wrong path", &right, &["/ns/demo/sa/other"], "refused"),
+        ] {
+            importer.agent.imports(&[through(&service, host, paths)]);
+            hears(&format!("{host_name}: {what}"), expected, &[&importer.cluster], &[&importer.sidecar], ask).await;
+        }
     }
 }

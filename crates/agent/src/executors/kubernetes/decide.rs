@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::live::{Live, Name};
-use crate::render::istio::{IstioObject, ObjectName, SOURCE_LABEL, Side};
+use crate::render::istio::{IstioObject, KINDS, OWNER_ANNOTATION, ObjectName, SOURCE_LABEL, Side};
 
 /// Everything that should be there, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,9 +45,7 @@ pub(super) enum Action {
 pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Live>) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut places = BTreeSet::new();
-    let mut static_kind = None;
     for (name, object) in wanted.objects.iter().filter(|(name, _)| name.kind == kind) {
-        static_kind = Some(name.kind);
         let place = (name.namespace.clone(), name.name.clone());
         let object = object.clone();
         match live.get(&place).map(Live::ours) {
@@ -60,8 +58,8 @@ pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Live>) -
         }
         places.insert(place);
     }
-    let kind = static_kind.or_else(|| crate::render::istio::KINDS.into_iter().find(|known| *known == kind));
-    let Some(kind) = kind else { return actions };
+    // The same text, which lives as long as names do.
+    let Some(kind) = KINDS.into_iter().find(|known| *known == kind) else { return actions };
     for ((namespace, name), object) in live {
         let Some(there) = object.ours() else { continue };
         let place = (namespace.clone(), name.clone());
@@ -88,7 +86,7 @@ fn is_unwanted(there: &Value, wanted: &Wanted) -> bool {
 
 /// For which FederatedService it is.
 fn owner(there: &Value) -> Option<Name> {
-    let annotation = there["metadata"]["annotations"][crate::render::istio::OWNER_ANNOTATION].as_str()?;
+    let annotation = there["metadata"]["annotations"][OWNER_ANNOTATION].as_str()?;
     let (namespace, name) = annotation.split_once('/')?;
     Some((namespace.to_owned(), name.to_owned()))
 }
@@ -162,7 +160,7 @@ mod tests {
     #[test]
     fn objects_of_a_service_that_cannot_be_read_now_stay() {
         let mut json = object("export", Side::Export).1.json;
-        json["metadata"]["annotations"] = json!({ crate::render::istio::OWNER_ANNOTATION: "team/service" });
+        json["metadata"]["annotations"] = json!({ OWNER_ANNOTATION: "team/service" });
         let live = cluster(&[("export", live(json))]);
         let kept = Wanted { kept: [("team".to_owned(), "service".to_owned())].into(), ..wanted(&[]) };
         assert_eq!(words(&decide("ServiceEntry", &kept, &live)), [""; 0]);
