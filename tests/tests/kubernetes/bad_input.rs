@@ -125,7 +125,8 @@ pub(crate) async fn an_object_of_an_import_that_somebody_edits_or_deletes_is_rep
     client.cluster.apply(&edit).await.unwrap();
     let is_repaired = async || {
         let found = client.cluster.get("networking.istio.io/v1", "WorkloadEntry", &namespace, &name).await?.context("it is gone")?;
-        Ok(ensure!(found.data["spec"]["address"] == entry.data["spec"]["address"], "{}", found.data))
+        ensure!(found.data["spec"]["address"] == entry.data["spec"]["address"], "{}", found.data);
+        Ok(())
     };
     world.until("the edit is undone", is_repaired).await;
     client.cluster.delete_yaml(&edit.to_string()).await.unwrap();
@@ -146,7 +147,8 @@ pub(crate) async fn an_object_of_somebody_else_that_has_our_name_is_left_alone_a
     world
         .until("its objects are gone", async || {
             let left = server.objects_for(hostname).await?;
-            Ok(ensure!(left.is_empty(), "{:?}", left.keys()))
+            ensure!(left.is_empty(), "{:?}", left.keys());
+            Ok(())
         })
         .await;
 
@@ -161,7 +163,8 @@ pub(crate) async fn an_object_of_somebody_else_that_has_our_name_is_left_alone_a
     world
         .until("its owner is told", async || {
             let conditions = server.conditions("foreign", "server").await?.to_string();
-            Ok(ensure!(conditions.contains(&name), "{name} is not in {conditions}"))
+            ensure!(conditions.contains(&name), "{name} is not in {conditions}");
+            Ok(())
         })
         .await;
     let found = server.cluster.get("networking.istio.io/v1", "ServiceEntry", "foreign", &name).await.unwrap().unwrap();
@@ -194,7 +197,8 @@ pub(crate) async fn rights_that_are_taken_away_are_missed_aloud_and_used_when_th
     world
         .until("the agent says what it may not", async || {
             let refusals = world.plain.agent().refusals();
-            Ok(ensure!(!refusals.is_empty(), "nothing in its log"))
+            ensure!(!refusals.is_empty(), "nothing in its log");
+            Ok(())
         })
         .await;
     world.until("what it had is still reached", async || ping("before").await).await;

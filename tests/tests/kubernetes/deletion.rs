@@ -61,7 +61,10 @@ pub(crate) async fn when_it_is_deleted_its_objects_go_from_every_cluster_and_cli
     world
         .until("the gateway refuses it", async || match direct.ping(server.ingress(), hostname, "local.domain").await {
             Ok(_) => anyhow::bail!("it answers"),
-            Err(error) => Ok(ensure!(format!("{error:#}").starts_with("no TLS"), "{error:#}")),
+            Err(error) => {
+                ensure!(format!("{error:#}").starts_with("no TLS"), "{error:#}");
+                Ok(())
+            }
         })
         .await;
 }
@@ -83,14 +86,18 @@ async fn is_gone(world: &World, hostname: &str) {
             let known: Vec<_> =
                 plane.services().await?.into_iter().map(|service| format!("{}.{}", service.name, service.namespace)).collect();
             let short = hostname.trim_end_matches(".local.domain");
-            Ok(ensure!(!known.iter().any(|name| name == short), "{known:?}"))
+            ensure!(!known.iter().any(|name| name == short), "{known:?}");
+            Ok(())
         })
         .await;
     let name = format!("{hostname}:8443");
     world
         .until("nobody finds it", async || match world.outside.ping_mtls(plain, &name, "local.domain").await {
             Ok(_) => anyhow::bail!("it answers"),
-            Err(error) => Ok(ensure!(format!("{error:#}").starts_with("name-not-found"), "{error:#}")),
+            Err(error) => {
+                ensure!(format!("{error:#}").starts_with("name-not-found"), "{error:#}");
+                Ok(())
+            }
         })
         .await;
 }
@@ -107,7 +114,8 @@ pub(crate) async fn one_deleted_while_the_agent_is_down_is_collected_when_it_ret
     world
         .until("the objects of the server are gone", async || {
             let left = world.server.objects_for("server.absent.local.domain").await?;
-            Ok(ensure!(left.is_empty(), "{:?}", left.keys()))
+            ensure!(left.is_empty(), "{:?}", left.keys());
+            Ok(())
         })
         .await;
     world.server.agent_mut().start().unwrap();
@@ -125,7 +133,8 @@ pub(crate) async fn what_an_importing_agent_wrote_is_collected_though_the_servic
     world
         .until("the objects of the server are gone", async || {
             let left = world.server.objects_for("server.away.local.domain").await?;
-            Ok(ensure!(left.is_empty(), "{:?}", left.keys()))
+            ensure!(left.is_empty(), "{:?}", left.keys());
+            Ok(())
         })
         .await;
     assert!(!world.client.objects_for("server.away.local.domain").await.unwrap().is_empty(), "nobody was there to take them away");

@@ -62,7 +62,8 @@ pub(crate) async fn a_gateway_with_a_name_is_followed_to_its_new_address(world: 
     world
         .until("both are at the new address", async || {
             let answers = (world.ping_from_outside(name).await?, world.ping_from_mesh(name).await?);
-            Ok(ensure!(at_new.iter().all(|forwarder| forwarder.carried() > 0), "{answers:?}, but not by way of the new address"))
+            ensure!(at_new.iter().all(|forwarder| forwarder.carried() > 0), "{answers:?}, but not by way of the new address");
+            Ok(())
         })
         .await;
 }
@@ -78,8 +79,13 @@ pub(crate) async fn a_service_waits_for_a_gateway_and_is_announced_when_one_appe
     for looked_for in ["istio-system/istio-ingressgateway", "istio-system/istio-eastwestgateway"] {
         assert!(message.contains(looked_for), "{looked_for} is not in: {message}");
     }
-    let written: Vec<_> = world.server.objects_for("server.early.local.domain").await.unwrap().into_keys().collect();
-    assert!(written.len() == 1 && written[0].starts_with("ServiceEntry"), "without a gateway: {written:?}");
+    world
+        .until("there is a ServiceEntry alone", async || {
+            let written: Vec<_> = world.server.objects_for("server.early.local.domain").await?.into_keys().collect();
+            ensure!(written.len() == 1 && written[0].starts_with("ServiceEntry"), "{written:?}");
+            Ok(())
+        })
+        .await;
 
     let (ingress, east_west) = world.server.mesh_gateways();
     cluster.expose_gateway(ingress, &[("https", 443)]).await.unwrap();
@@ -112,7 +118,8 @@ pub(crate) async fn when_one_of_several_gateways_dies_under_traffic_clients_go_o
     world
         .until("both announced", async || {
             let entries = server.gateway_entries("several", "server").await?;
-            Ok(ensure!(entries.len() == 4, "{entries:?}"))
+            ensure!(entries.len() == 4, "{entries:?}");
+            Ok(())
         })
         .await;
 

@@ -84,6 +84,11 @@ fn main() -> ExitCode {
             bad_input::no_agent_ever_asked_for_more_than_the_role_of_its_chart_allows,
         ;
     );
+    let is_wanted = |trial: &Trial| arguments.filter.as_ref().is_none_or(|filter| trial.name().contains(filter.as_str()));
+    if !arguments.list && trials.iter().any(is_wanted) {
+        // On this thread: an Envoy ends with the thread that has started it, and those of the tests end before the world does.
+        runtime.block_on(stage.set_up());
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     runtime.block_on(async { drop(stage) });
     conclusion.exit_code()

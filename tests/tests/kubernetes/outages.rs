@@ -28,7 +28,8 @@ pub(crate) async fn without_connect_traffic_and_status_go_on_and_it_hears_of_a_d
     world
         .until("the objects are gone without Connect", async || {
             let left = world.server.objects_for("server.cut-off.local.domain").await?;
-            Ok(ensure!(left.is_empty(), "{:?}", left.keys()))
+            ensure!(left.is_empty(), "{:?}", left.keys());
+            Ok(())
         })
         .await;
 
@@ -43,14 +44,16 @@ pub(crate) async fn without_connect_traffic_and_status_go_on_and_it_hears_of_a_d
                 .filter(|service| service.namespace == "cut-off")
                 .map(|service| service.name)
                 .collect();
-            Ok(ensure!(known == ["other"], "{known:?}"))
+            ensure!(known == ["other"], "{known:?}");
+            Ok(())
         })
         .await;
     world.is_reached("other.cut-off.local.domain:8443").await;
     world
         .until("importers have forgotten it", async || {
             let left = world.client.objects_for("server.cut-off.local.domain").await?;
-            Ok(ensure!(left.is_empty(), "{:?}", left.keys()))
+            ensure!(left.is_empty(), "{:?}", left.keys());
+            Ok(())
         })
         .await;
 }
@@ -92,7 +95,11 @@ pub(crate) async fn when_the_leader_is_killed_the_other_agent_takes_over_and_wri
     world.condition("led", "server", "Ready", ("True", "Exported")).await;
     world.is_reached("server.led.local.domain:8443").await;
     let second = world.server.second_agent(&world.lab, &world.plane, "agent-1").await.unwrap();
-    world.until("the second agent serves", async || Ok(ensure!(second.log().contains("serving"), "{}", second.log()))).await;
+    let serves = async || {
+        ensure!(second.log().contains("serving"), "{}", second.log());
+        Ok(())
+    };
+    world.until("the second agent serves", serves).await;
     let first = leader(&world.server).await.unwrap();
     assert!(first.starts_with("agent-0"), "{first} leads");
     let before = versions(&world.server, "led", "server", hostname).await.unwrap();
@@ -101,7 +108,8 @@ pub(crate) async fn when_the_leader_is_killed_the_other_agent_takes_over_and_wri
     let start = Instant::now();
     let taken = attempts(HAND_OVER, async || {
         let leader = leader(&world.server).await?;
-        Ok(ensure!(leader.starts_with("agent-1"), "{leader} leads"))
+        ensure!(leader.starts_with("agent-1"), "{leader} leads");
+        Ok(())
     });
     taken.await.unwrap_or_else(|error| panic!("{error}\n{}", second.log()));
     // It leads: something new is done, and nothing else is.
@@ -119,7 +127,8 @@ pub(crate) async fn when_the_leader_is_killed_the_other_agent_takes_over_and_wri
     world
         .until("the first agent leads again", async || {
             let leader = leader(&world.server).await?;
-            Ok(ensure!(leader.starts_with("agent-0"), "{leader} leads"))
+            ensure!(leader.starts_with("agent-0"), "{leader} leads");
+            Ok(())
         })
         .await;
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cofide_core::Profile;
 use cofide_testkit::lab::{Cluster, Host, Lab, Process};
 use cofide_testkit::plane::Zone;
@@ -57,12 +57,7 @@ impl Agent {
         Ok(())
     }
 
-    /// As a kubelet ends it.
-    pub(crate) async fn stop(&mut self) -> Result<()> {
-        self.process.take().context("the agent does not run")?.terminate().await
-    }
-
-    /// Without a word.
+    /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         self.process = None;
     }

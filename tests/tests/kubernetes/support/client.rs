@@ -49,8 +49,11 @@ impl Client {
 
     /// A pod with a sidecar of Istio's.
     pub(crate) async fn behind_sidecar(site: &Site, namespace: &str) -> Result<Self> {
-        let sidecar = site.cluster.istio_sidecar(&Proxy::new(namespace, "client", &site.workload_api).label("app", "client")).await?;
-        // In place of Istio's agent, which would answer for the mesh.
+        let mut proxy = Proxy::new(namespace, "client", &site.workload_api).label("app", "client");
+        // As in a mesh whose sidecars answer DNS: only they tell services on one port apart, by the addresses that they answer.
+        proxy.metadata.insert("DNS_CAPTURE".into(), "true".into());
+        let sidecar = site.cluster.istio_sidecar(&proxy).await?;
+        // In place of Istio's agent, which would answer.
         let names = site.mesh_names().context("no mesh")?;
         Ok(Self::at(site, Place::Sidecar(sidecar), names))
     }

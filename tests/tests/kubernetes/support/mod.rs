@@ -15,7 +15,7 @@ pub(crate) use client::Client;
 pub(crate) use direct::Direct;
 pub(crate) use forwarder::Forwarder;
 pub(crate) use server::{Server, Speaks};
-pub(crate) use site::{Gateways, Site};
+pub(crate) use site::Site;
 pub(crate) use wait::{PATIENCE, attempts};
 pub(crate) use world::{DIRECT, EXPORTED, Stage, World, federated_service};
 

@@ -20,7 +20,6 @@ pub(crate) enum Speaks<'a> {
 pub(crate) struct Server {
     process: Process,
     place: Place,
-    pub(crate) pod: Pod,
 }
 
 enum Place {
@@ -35,7 +34,7 @@ impl Server {
         let pod = Pod::new(namespace, app, host.address).label("app", app);
         site.cluster.create_namespace(namespace).await?;
         site.cluster.run_pod(&pod).await?;
-        Self::serve(site, Place::Alone(host), pod, port, speaks).await
+        Self::serve(site, Place::Alone(host), &pod, port, speaks).await
     }
 
     /// A pod with a sidecar.
@@ -43,10 +42,10 @@ impl Server {
         let proxy = Proxy::new(namespace, app, &site.workload_api).label("app", app);
         let sidecar = site.cluster.istio_sidecar(&proxy).await?;
         let pod = Pod::new(namespace, app, sidecar.host.address).label("app", app).label("security.istio.io/tlsMode", "istio");
-        Self::serve(site, Place::WithSidecar(sidecar), pod, port, speaks).await
+        Self::serve(site, Place::WithSidecar(sidecar), &pod, port, speaks).await
     }
 
-    async fn serve(site: &Site, place: Place, pod: Pod, port: u16, speaks: Speaks<'_>) -> Result<Self> {
+    async fn serve(site: &Site, place: Place, pod: &Pod, port: u16, speaks: Speaks<'_>) -> Result<Self> {
         let app = &pod.labels["app"];
         let mut command = place.host().command(program("ping-pong-server"));
         command.arg("--listen").arg(format!("0.0.0.0:{port}"));
@@ -61,7 +60,7 @@ impl Server {
         }
         let process = place.host().start("server", command)?;
         site.serve_behind(&pod.namespace, app, place.host().address, port).await?;
-        Ok(Self { process, place, pod })
+        Ok(Self { process, place })
     }
 
     pub(crate) fn log(&self) -> String {

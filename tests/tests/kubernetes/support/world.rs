@@ -15,23 +15,28 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Client, Direct, PATIENCE, Site, attempts, program};
 
-/// The world, made when the first test asks for it.
+/// Where the tests find the world.
 #[derive(Default)]
 pub(crate) struct Stage(OnceCell<RwLock<World>>);
 
 impl Stage {
-    async fn world(&self) -> &RwLock<World> {
-        self.0.get_or_init(async || RwLock::new(Box::pin(World::start()).await.unwrap())).await
+    /// Makes the world, before the first test.
+    pub(crate) async fn set_up(&self) {
+        self.0.get_or_init(async || RwLock::new(Box::pin(World::start()).await.unwrap())).await;
+    }
+
+    fn world(&self) -> &RwLock<World> {
+        self.0.get().expect("it is set up before the tests")
     }
 
     /// For tests that leave what others use as it is.
     pub(crate) async fn together(&self) -> RwLockReadGuard<'_, World> {
-        self.world().await.read().await
+        self.world().read().await
     }
 
     /// For tests that take something away from the others.
     pub(crate) async fn alone(&self) -> RwLockWriteGuard<'_, World> {
-        self.world().await.write().await
+        self.world().write().await
     }
 }
 
