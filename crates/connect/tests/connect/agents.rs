@@ -1,5 +1,7 @@
 //! How an agent joins, and what others try in its name.
 
+use std::collections::BTreeMap;
+
 use cofide_api::connect::agent_service::{
     CreateAgentJoinTokenRequest, GetFederatedServiceRequest, ListFederatedServicesRequest, UpdateAgentStatusRequest,
 };
@@ -46,6 +48,34 @@ async fn an_agent_joins_once_with_a_token_and_is_known_by_its_certificate_from_t
     agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status) }).await.unwrap();
 
     refused(register(&plane, introduction(&zone, &cluster, &token)).await, Unauthenticated, &["agent_token", "join-token create"]);
+}
+
+#[tokio::test]
+async fn a_token_is_told_once_and_kept_nowhere() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let cluster = plane.cluster(&zone, "one").await;
+    let token = plane.join_token(&zone, &cluster).await;
+    let tail = token.rsplit_once("join-").expect("the form of a token").1;
+    assert!(tail.len() >= 32, "the secret part is long enough to be found by: {}", tail.len());
+    let secret = |bytes: &[u8]| bytes.windows(tail.len()).any(|window| window == tail.as_bytes());
+    let read = |plane: &Plane| -> BTreeMap<String, Vec<u8>> {
+        let files = std::fs::read_dir(plane.folder.path().join("data")).unwrap().map(Result::unwrap);
+        let files = files.filter(|file| file.file_type().unwrap().is_file());
+        files.map(|file| (file.file_name().into_string().unwrap(), std::fs::read(file.path()).unwrap())).collect()
+    };
+    let looked_at = |files: &BTreeMap<String, Vec<u8>>| {
+        let written = files.values().any(|bytes| bytes.windows(cluster.len()).any(|window| window == cluster.as_bytes()));
+        assert!(written, "the database is among the files, and names the cluster: {:?}", files.keys());
+        let telling: Vec<_> = files.iter().filter(|(_, bytes)| secret(bytes)).map(|(name, _)| name).collect();
+        assert!(telling.is_empty(), "{telling:?} holds the token");
+    };
+    // The database and its log, as they are while Connect runs.
+    let files = read(&plane);
+    assert!(files.keys().any(|name| name.ends_with("-wal")), "{:?}", files.keys());
+    looked_at(&files);
+    register(&plane, introduction(&zone, &cluster, &token)).await.expect("it is the token");
+    looked_at(&read(&plane));
 }
 
 #[tokio::test]
