@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::network::{ip, name_of_hub, name_of_link, namespaces_of};
+use super::network::{files_of, ip, name_of_hub, name_of_link, namespaces_of};
 
 /// Exists in the folder of a lab that outlives its owner, and says what it is.
 const KEPT: &str = "kept";
@@ -145,7 +145,12 @@ fn end(number: u8, folder: &Path) -> Result<()> {
     delete_link(&name_of_link(number))?;
     for namespace in &namespaces {
         ip(&["netns", "delete", namespace], "")?;
+        remove(&files_of(namespace))?;
     }
+    remove(folder)
+}
+
+fn remove(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))

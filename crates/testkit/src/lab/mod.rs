@@ -79,6 +79,11 @@ impl Lab {
         self.network.address()
     }
 
+    /// Which name server the programs of hosts ask that are made from now on; without it, those of this machine.
+    pub fn set_resolver(&self, address: std::net::Ipv4Addr) {
+        self.network.set_resolver(address);
+    }
+
     /// Goes with the lab. Clusters keep their data, logs and kubeconfigs in it.
     pub fn folder(&self) -> &Path {
         self.network.folder()

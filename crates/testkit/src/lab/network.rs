@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use super::claim::Claim;
 use super::process::Process;
 
 const NAMESPACES: &str = "/run/netns";
+/// What `ip netns exec` shows in place of the files in `/etc`, in a folder for each namespace (ip-netns(8)).
+const FILES_OF_NAMESPACES: &str = "/etc/netns";
 /// What every host calls its neighbour at the other end of its veth: the hub, which has the address once for each.
 const NEXT_HOP: &str = "169.254.1.1";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -34,12 +36,13 @@ pub(super) struct Network {
     next: AtomicU8,
     /// Whether its programs are to outlive this process.
     stays: AtomicBool,
+    resolver: OnceLock<Ipv4Addr>,
 }
 
 impl Network {
     pub(super) fn create(claim: Claim) -> Result<Self> {
         let (number, hub) = (claim.number, name_of_hub(claim.number));
-        let network = Self { claim, hub: hub.clone(), next: AtomicU8::new(4), stays: AtomicBool::new(false) };
+        let network = Self { claim, hub: hub.clone(), next: AtomicU8::new(4), stays: AtomicBool::new(false), resolver: OnceLock::new() };
         let outer = name_of_link(number);
         let batch = format!(
             "netns add {hub}\n\
@@ -77,6 +80,11 @@ impl Network {
         let namespace = format!("{}-{octet}", self.hub);
         let folder = self.new_folder(name, octet)?;
         ip(&["netns", "add", &namespace], "")?;
+        if let Some(resolver) = self.resolver.get() {
+            let files = files_of(&namespace);
+            std::fs::create_dir_all(&files)?;
+            std::fs::write(files.join("resolv.conf"), format!("nameserver {resolver}\n"))?;
+        }
         let link = format!("host{octet}");
         let batch = format!(
             "link add {link} type veth peer name eth0 netns {namespace}\n\
@@ -108,6 +116,11 @@ impl Network {
         }
         .with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(folder)
+    }
+
+    /// The first one counts.
+    pub(super) fn set_resolver(&self, address: Ipv4Addr) {
+        self.resolver.get_or_init(|| address);
     }
 
     pub(super) fn let_stay(&self) {
@@ -233,6 +246,11 @@ pub(super) fn namespaces_of(number: u8) -> Vec<String> {
     // Without the folder there are none.
     let names = std::fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
     names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| *name == hub || name.starts_with(&prefix)).collect()
+}
+
+/// The files that programs in the namespace see in place of those in `/etc`.
+pub(super) fn files_of(namespace: &str) -> PathBuf {
+    Path::new(FILES_OF_NAMESPACES).join(namespace)
 }
 
 /// Does something in a namespace. A socket belongs for ever to the namespace that it was made in, so it can be carried out.
