@@ -18,6 +18,7 @@ use crate::Read;
 /// [`FederatedServiceObject::read`] says what is wrong with the one object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, CustomResource)]
 #[serde(transparent)]
+#[allow(clippy::duplicated_attributes, reason = "several columns are of the same type, which the lint takes for a repetition")]
 #[kube(
     group = "registry.cofide.io",
     version = "v1alpha1",
