@@ -93,7 +93,7 @@ impl Mirror {
                 }
                 Ok(Some(Event::InitDone)) => {
                     backoff.reset();
-                    self.lock().replace(std::mem::take(&mut listed))
+                    self.lock().replace(&std::mem::take(&mut listed))
                 }
                 Ok(Some(Event::Apply(object))) => self.lock().put(&object),
                 Ok(Some(Event::Delete(object))) => self.lock().remove(&object),
@@ -160,7 +160,7 @@ fn version(object: &DynamicObject) -> u64 {
 
 impl State {
     /// Answers whether that is news.
-    fn replace(&mut self, objects: Vec<DynamicObject>) -> bool {
+    fn replace(&mut self, objects: &[DynamicObject]) -> bool {
         let live: BTreeMap<_, _> = objects.iter().map(|object| (name(object), Live::new(object))).collect();
         self.versions = objects.iter().map(|object| (name(object), version(object))).collect();
         let presence = Presence::Listed(Arc::new(live));
