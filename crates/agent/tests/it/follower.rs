@@ -53,7 +53,7 @@ impl Router for Connect {
             let outcome = receipt.outcome_of(name).map_err(str::to_owned);
             receipts.insert((receipt.type_url.clone(), name.clone()), outcome);
         }
-        self.answered.lock().unwrap().insert(receipt.type_url.clone());
+        self.answered.lock().unwrap().insert(receipt.type_url);
     }
 }
 

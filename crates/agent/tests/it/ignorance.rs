@@ -74,7 +74,7 @@ impl AgentService for Register {
     ) -> Result<Response<proto::ListFederatedServicesResponse>, Status> {
         self.answer()?;
         let services = self.services.lock().unwrap().values().cloned().collect();
-        Ok(Response::new(proto::ListFederatedServicesResponse { services, ..Default::default() }))
+        Ok(Response::new(proto::ListFederatedServicesResponse { services }))
     }
 
     async fn register_federated_service(

@@ -235,17 +235,17 @@ mod tests {
     /// With agents that are there.
     fn judged(agents: &[Agent], receipts: &[Receipt]) -> (Health, String, Option<Timestamp>) {
         let sign = Sign { is_connected: true, last_seen_at: Some(NOW) };
-        judged_by(agents.iter().map(|agent| (agent.clone(), sign)).collect(), receipts)
+        judged_by(&agents.iter().map(|agent| (agent.clone(), sign)).collect::<Vec<_>>(), receipts)
     }
 
-    fn judged_by(agents: Vec<(Agent, Sign)>, receipts: &[Receipt]) -> (Health, String, Option<Timestamp>) {
+    fn judged_by(agents: &[(Agent, Sign)], receipts: &[Receipt]) -> (Health, String, Option<Timestamp>) {
         let mut reported = Reported::default();
         for receipt in receipts {
             let latest = reported.latest.entry(receipt.cluster_id.clone()).or_insert(receipt.at);
             *latest = receipt.at.max(*latest);
         }
         reported.add(receipts.iter().filter(|receipt| receipt.type_url == FEDERATED_TRUST).cloned().collect());
-        let status = judge(&world(), &federation(), &agents, &reported, NOW);
+        let status = judge(&world(), &federation(), agents, &reported, NOW);
         (status.health, status.reason, status.observed_at)
     }
 
@@ -279,7 +279,7 @@ mod tests {
         let good = [receipt("one", FEDERATED_TRUST, "b.test", &current(), 7)];
         let gone_for = |seconds: i64| {
             let last_seen_at = Some(Timestamp(NOW.0 - seconds * 1_000_000));
-            judged_by(vec![(one.clone(), Sign { is_connected: false, last_seen_at })], &good)
+            judged_by(&[(one.clone(), Sign { is_connected: false, last_seen_at })], &good)
         };
         let said = |ago: &str| format!("last report {ago} ago, by agent ag-one of cluster one; the agent is not connected");
         let at = |seconds: i64| Some(Timestamp(NOW.0 - seconds * 1_000_000));
@@ -287,21 +287,21 @@ mod tests {
         assert_eq!(gone_for(7 * 60), (Health::Unknown, said("7m"), at(7 * 60)));
         let bad = [receipt("one", FEDERATED_TRUST, "b.test", "old", 7)];
         let sign = Sign { is_connected: false, last_seen_at: at(7 * 60) };
-        let (health, reason, _) = judged_by(vec![(one.clone(), sign)], &bad);
+        let (health, reason, _) = judged_by(&[(one.clone(), sign)], &bad);
         assert_eq!((health, reason), (Health::Unknown, format!("{}; before that: Bundles do not match", said("7m"))));
         let there = Sign { is_connected: true, last_seen_at: Some(NOW) };
-        let both = vec![(one.clone(), sign), (agent("two"), there)];
+        let both = [(one.clone(), sign), (agent("two"), there)];
         let good = [good[0].clone(), receipt("two", FEDERATED_TRUST, "b.test", &current(), 7)];
-        assert_eq!(judged_by(both, &good).0, Health::Unknown, "of several clusters, the worst is the zone's");
+        assert_eq!(judged_by(&both, &good).0, Health::Unknown, "of several clusters, the worst is the zone's");
     }
 
     #[test]
     fn without_a_sign_of_life_the_receipts_are_the_last_one() {
         let never = Sign { is_connected: false, last_seen_at: None };
         let good = [receipt("one", FEDERATED_TRUST, "b.test", &current(), NOW.0 - 60_000_000)];
-        let (health, reason, at) = judged_by(vec![(agent("one"), never)], &good);
+        let (health, reason, at) = judged_by(&[(agent("one"), never)], &good);
         assert_eq!((health, at), (Health::Healthy, Some(good[0].at)));
         assert!(reason.starts_with("last report 1m ago"), "{reason}");
-        assert_eq!(judged_by(vec![(agent("one"), never)], &[]).1, "the agent of cluster one has not reported yet");
+        assert_eq!(judged_by(&[(agent("one"), never)], &[]).1, "the agent of cluster one has not reported yet");
     }
 }

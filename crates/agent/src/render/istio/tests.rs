@@ -84,7 +84,7 @@ fn spec(object: &mut ServiceObject) -> &mut ServiceSpec {
     object.spec.as_mut().unwrap()
 }
 
-fn exported_with(services: Vec<ServiceObject>, gateways: &[GatewayService], targets: Option<Vec<ExportTarget>>) -> Rendered {
+fn exported_with(services: Vec<ServiceObject>, gateways: &[GatewayService], targets: Option<&[ExportTarget]>) -> Rendered {
     let view = ClusterView { services, ..ClusterView::default() };
     let entries: Vec<_> = gateways.iter().flat_map(|gateway| gateway.entries.clone()).collect();
     let exporting = export(&cluster(), &entries, &view);
@@ -92,7 +92,7 @@ fn exported_with(services: Vec<ServiceObject>, gateways: &[GatewayService], targ
         own: &cluster().trust_domain,
         exports: &exporting,
         gateways,
-        targets: &|_| targets.clone(),
+        targets: &|_| targets.map(<[_]>::to_vec),
         taken: &BTreeMap::new(),
         settings: &settings(),
     })
@@ -210,7 +210,7 @@ fn who_cannot_import_a_service_is_not_admitted() {
         ExportTarget { trust_domain: TrustDomain::new("other1.domain").unwrap(), refusal: Some(ExportRefusal::UnknownTrustDomain) };
     let admitted = ExportTarget { trust_domain: TrustDomain::new("other2.domain").unwrap(), refusal: None };
     let services = vec![service("ping-pong", "server", TlsMode::IstioMtls)];
-    let rendered = exported_with(services, &[discovered(INGRESS, 443)], Some(vec![refused, admitted]));
+    let rendered = exported_with(services, &[discovered(INGRESS, 443)], Some(&[refused, admitted]));
     let source = &find(&rendered, "AuthorizationPolicy")["spec"]["rules"][0]["from"][0]["source"];
     assert_eq!(source["notPrincipals"], serde_json::json!(["local.domain/*", "other2.domain/*"]));
 }

@@ -150,7 +150,7 @@ fn a_service_that_cannot_be_reached_says_why_and_what_to_do() {
             "two (selects app=ping-pong-server; ports 8443 to 9443)",
         ),
         ("nobody", vec![named("empty", &of(mine.clone(), &tls))], reasons::NO_ENDPOINT, "Service demo/empty has no endpoint"),
-        ("nobody ready", vec![named("slow", &of(mine.clone(), &tls))], reasons::NO_READY_ENDPOINT, "none of the 2 endpoints"),
+        ("nobody ready", vec![named("slow", &of(mine, &tls))], reasons::NO_READY_ENDPOINT, "none of the 2 endpoints"),
     ];
     let slow =
         slice("slow", &json!({ "ports": [{ "name": "tls", "port": 8443 }], "endpoints": endpoints(&[], &["10.0.0.1", "10.0.0.2"]) }));
