@@ -44,6 +44,8 @@ pub enum ConnectError {
     Refused { url: String, reason: ServerRefused },
     #[error("the TLS handshake with {url} failed: {reason}")]
     Handshake { url: String, reason: String },
+    #[error("this agent has no identity at the moment; its SPIFFE Workload API has to give it one before it can speak to Connect")]
+    NoIdentity,
     #[error(
         "the credential does not say how to recognise Connect (connect_trust_domain, connect_spiffe_id, connect_bundle); use the \
          credential file that cofide-connect wrote"
@@ -80,7 +82,8 @@ pub async fn connect_to_join(bootstrap: &Bootstrap) -> Result<Channel, ConnectEr
 }
 
 /// A channel for a joined agent. It connects when it is first used, and again when a connection ends: each time with
-/// the identity and the bundles of that moment, so that neither side's rotation needs a new channel.
+/// the identity and the bundles of that moment, so that neither side's rotation needs a new channel. While there is no
+/// identity it does not connect: Connect would know nobody on that connection for as long as it lasts.
 pub fn connect_as_agent(url: &ConnectUrl, connect: SpiffeId, bundles: Arc<dyn BundleSource>, identity: Arc<dyn IdentitySource>) -> Channel {
     Target::new(url, connect, bundles, Some(identity)).channel()
 }
@@ -89,14 +92,16 @@ pub fn connect_as_agent(url: &ConnectUrl, connect: SpiffeId, bundles: Arc<dyn Bu
 #[derive(Clone)]
 struct Target {
     url: ConnectUrl,
+    /// Absent for who has none and needs none.
+    identity: Option<Arc<dyn IdentitySource>>,
     tls: TlsConnector,
 }
 
 impl Target {
     fn new(url: &ConnectUrl, connect: SpiffeId, bundles: Arc<dyn BundleSource>, identity: Option<Arc<dyn IdentitySource>>) -> Self {
-        let mut config = tls::client_config(identity, bundles, Authorizer::Exactly(connect));
+        let mut config = tls::client_config(identity.clone(), bundles, Authorizer::Exactly(connect));
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
-        Self { url: url.clone(), tls: TlsConnector::from(Arc::new(config)) }
+        Self { url: url.clone(), identity, tls: TlsConnector::from(Arc::new(config)) }
     }
 
     async fn connect(self) -> Result<Channel, ConnectError> {
@@ -133,6 +138,9 @@ impl Target {
     }
 
     async fn handshake(&self) -> Result<TlsStream<TcpStream>, ConnectError> {
+        if self.identity.as_ref().is_some_and(|source| source.identity().is_none()) {
+            return Err(ConnectError::NoIdentity);
+        }
         let url = self.url.to_string();
         let unreachable = |error: io::Error| ConnectError::Unreachable { url: url.clone(), reason: error.to_string() };
         let tcp = TcpStream::connect((self.url.host(), self.url.port())).await.map_err(unreachable)?;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
-use crate::support::{AGENT, CONNECT, Heard, TestConnect, authority, bootstrap, bundle, credential, id, svid, url, within};
+use crate::support::{AGENT, CONNECT, Heard, TestConnect, agent, authority, bootstrap, bundle, credential, id, svid, url, within};
 
 async fn open(channel: &Channel) -> Result<DeltaSubscription, tonic::Status> {
     within(DeltaSubscription::open(channel.clone(), Node::default(), &["t"], Versions::new())).await
@@ -53,10 +53,11 @@ async fn an_agent_shows_the_identity_that_it_has_at_that_moment() {
     let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
     let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, slot.clone());
     let later = "spiffe://a.test/ns/cofide/sa/cofide-agent";
-    for (identity, expected) in [(None, None), (Some(AGENT), Some(AGENT)), (Some(later), Some(later))] {
-        if let Some(identity) = identity {
-            slot.set(svid(&zone, identity));
-        }
+    let status = open(&channel).await.unwrap_err();
+    assert_eq!(ConnectError::within(&status), Some(&ConnectError::NoIdentity), "{status:?}");
+    assert!(connect.heard.try_recv().is_err(), "a connection without an identity would be in the way of one with it");
+    for identity in [AGENT, later] {
+        slot.set(svid(&zone, identity));
         let _subscription = within(async {
             // The channel may find out with one call that the server is another one.
             loop {
@@ -67,7 +68,7 @@ async fn an_agent_shows_the_identity_that_it_has_at_that_moment() {
         })
         .await;
         let Heard::Stream { spiffe_id, .. } = connect.heard().await else { panic!("no receipt was due") };
-        assert_eq!(spiffe_id.as_deref(), expected);
+        assert_eq!(spiffe_id.as_deref(), Some(identity));
         // A new connection, at the same address.
         let address = connect.address;
         connect.stop().await;
@@ -82,7 +83,7 @@ async fn connect_may_rotate_its_authority_under_a_channel() {
     let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
     let connect = TestConnect::start(svid(&management, CONNECT)).await;
     let address = connect.address;
-    let channel = connect_as_agent(&url(address), id(CONNECT), bundles.clone(), Arc::new(IdentitySlot::default()));
+    let channel = connect_as_agent(&url(address), id(CONNECT), bundles.clone(), agent());
     open(&channel).await.unwrap();
     management.prepare(SystemTime::now()).unwrap();
     bundles.set(bundle(&management));
@@ -103,7 +104,7 @@ async fn a_server_with_the_name_but_not_the_authority_is_refused_and_told_nothin
     assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
 
     let bundles = Arc::new(BundleSet::from_iter([bundle(&real)]));
-    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, Arc::new(IdentitySlot::default()));
+    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, agent());
     let status = open(&channel).await.unwrap_err();
     assert!(matches!(ConnectError::within(&status), Some(ConnectError::Refused { .. })), "{status:?}");
     assert!(connect.heard.try_recv().is_err());

@@ -13,7 +13,7 @@ use cofide_svid::authority::X509CertificateAuthority;
 use cofide_svid::{BundleSet, IdentitySlot};
 use cofide_xds::{Cache, Node, Outcome, Resource};
 
-use crate::support::{AGENT, CONNECT, TestConnect, authority, bundle, id, svid, url, within};
+use crate::support::{AGENT, CONNECT, TestConnect, agent, authority, bundle, id, svid, url, within};
 
 fn import(name: &str, port: i64) -> ImportedService {
     ImportedService {
@@ -42,7 +42,7 @@ fn trust() -> FederatedTrust {
 
 fn plan_stream(authority: &X509CertificateAuthority, address: SocketAddr, held: Versions) -> PlanStream {
     let bundles = Arc::new(BundleSet::from_iter([bundle(authority)]));
-    let channel = connect_as_agent(&url(address), id(CONNECT), bundles, Arc::new(IdentitySlot::default()));
+    let channel = connect_as_agent(&url(address), id(CONNECT), bundles, agent());
     PlanStream::new(channel, Node::default(), held)
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +47,14 @@ pub(crate) fn svid(authority: &X509CertificateAuthority, spiffe_id: &str) -> X50
 
 pub(crate) fn bundle(authority: &X509CertificateAuthority) -> Bundle {
     cofide_svid::authority::bundle(authority, None, 60)
+}
+
+/// The zone of an agent about which a test says nothing else.
+static ZONE: LazyLock<X509CertificateAuthority> = LazyLock::new(|| authority("a.test"));
+
+/// The identity of an agent that each [`TestConnect`] knows.
+pub(crate) fn agent() -> Arc<IdentitySlot> {
+    Arc::new(IdentitySlot::new(svid(&ZONE, AGENT)))
 }
 
 /// A client that expects the real Connect with an authority at an address.
@@ -119,7 +127,7 @@ impl TestConnect {
     pub(crate) async fn start_at(address: SocketAddr, identity: X509Svid, cache: Cache) -> Self {
         cache.mark_ready();
         let cache = Arc::new(cache);
-        let client_bundles = Arc::new(BundleSet::new());
+        let client_bundles = Arc::new(BundleSet::from_iter([bundle(&ZONE)]));
         let (sender, heard) = mpsc::unbounded_channel();
         let shutdown = CancellationToken::new();
         let router = OneCache { cache: cache.clone(), heard: sender };
