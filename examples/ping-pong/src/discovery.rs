@@ -11,6 +11,7 @@ use cofide_xds::envoy::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use cofide_xds::envoy::envoy::service::discovery::v3::DiscoveryRequest;
 use cofide_xds::envoy::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use hickory_resolver::config::{NameServerConfig, ProtocolConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{Resolver, TokioResolver};
 use prost::Message;
@@ -19,22 +20,33 @@ use crate::failure::{Failure, Reason};
 
 const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
-/// Resolves a host name, with the DNS server given or the system's.
-pub async fn by_dns(host: &str, port: u16, server: Option<SocketAddr>) -> Result<Vec<SocketAddr>, Failure> {
+/// Resolves a host name, with the DNS server given or the system's. Who has not answered within `patience` does not answer.
+pub async fn by_dns(host: &str, port: u16, server: Option<SocketAddr>, patience: Duration) -> Result<Vec<SocketAddr>, Failure> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let not_found = |error: &dyn std::fmt::Display| Failure::new(Reason::NameNotFound, format!("cannot resolve {host}: {error}"));
+    let silent = |error: &dyn std::fmt::Display| match server {
+        Some(server) => {
+            let message = format!("cannot resolve {host}: the DNS server {server} does not answer ({error}); check --dns-server");
+            Failure::new(Reason::Unreachable, message)
+        }
+        None => Failure::new(Reason::Unreachable, format!("cannot resolve {host}: the system's DNS server does not answer ({error})")),
+    };
     let resolver = match server {
         Some(server) => at(server).map_err(|error| not_found(&error))?,
         None => TokioResolver::builder_tokio().and_then(|builder| builder.build()).map_err(|error| not_found(&error))?,
     };
     // The trailing dot keeps search domains out of it.
-    let answer = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| not_found(&error))?;
-    Ok(answer.iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    match tokio::time::timeout(patience, resolver.lookup_ip(format!("{host}."))).await {
+        Ok(Ok(answer)) => Ok(answer.iter().map(|ip| SocketAddr::new(ip, port)).collect()),
+        Ok(Err(error @ (NetError::Io(_) | NetError::Timeout | NetError::NoConnections))) => Err(silent(&error)),
+        Ok(Err(error)) => Err(not_found(&error)),
+        Err(_) => Err(silent(&format!("waited for {patience:?}"))),
+    }
 }
 
-fn at(server: SocketAddr) -> Result<TokioResolver, hickory_resolver::net::NetError> {
+fn at(server: SocketAddr) -> Result<TokioResolver, NetError> {
     let mut name_server = NameServerConfig::udp_and_tcp(server.ip());
     for connection in &mut name_server.connections {
         if matches!(connection.protocol, ProtocolConfig::Udp | ProtocolConfig::Tcp) {

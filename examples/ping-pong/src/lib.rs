@@ -21,6 +21,9 @@ pub enum Mode {
     Plain,
 }
 
+/// After this time without an identity a person is told what the program waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Opens the Workload API at `endpoint`, or where SPIFFE_ENDPOINT_SOCKET points, and waits up to `patience` for the first
 /// SVID. From then on the source follows every change.
 pub async fn workload_identity(endpoint: Option<&str>, patience: Duration) -> anyhow::Result<spiffe::X509Source> {
@@ -29,10 +32,20 @@ pub async fn workload_identity(endpoint: Option<&str>, patience: Duration) -> an
         Some(endpoint) => builder.endpoint(endpoint),
         None => builder,
     };
-    builder.build().await.map_err(|error| {
-        let place = endpoint.unwrap_or("the socket named by SPIFFE_ENDPOINT_SOCKET");
+    let place = endpoint.unwrap_or("the socket named by SPIFFE_ENDPOINT_SOCKET");
+    let mut source = std::pin::pin!(builder.build());
+    let source = match tokio::time::timeout(PATIENCE, &mut source).await {
+        Ok(source) => source,
+        Err(_) => {
+            eprintln!("waiting for an identity from the Workload API at {place}");
+            source.await
+        }
+    };
+    source.map_err(|error| {
         anyhow::anyhow!(
-            "no identity from the Workload API at {place}: {error}; is the server up, and does a registration entry match this process?"
+            "no identity from the Workload API at {place}: {error}; is the server up, and does an entry match this process? The log of a \
+             trust-zone-server names the process that it knows no entry for. With Connect an attestation-policy-binding makes the entry: \
+             cofidectl attestation-policy-binding list, and cofidectl explain --from TRUST_ZONE --to HOSTNAME"
         )
     })
 }

@@ -249,5 +249,35 @@ async fn without_an_identity_the_programs_say_where_they_looked_for_it() {
     let client = Client::new(&"127.0.0.1:1").with(&["--mode", "mtls", "--expect", "a.test", "--workload-api", &nowhere]);
     let outcome = client.with(&["--identity-timeout", "200"]).run().await;
     outcome.assert_code(1);
-    assert!(outcome.stderr.contains(&nowhere), "{}", outcome.stderr);
+    for expected in [nowhere.as_str(), "attestation-policy-binding", "cofidectl explain"] {
+        assert!(outcome.stderr.contains(expected), "{expected}: {}", outcome.stderr);
+    }
+    assert!(!outcome.stderr.contains("waiting for"), "it did not wait for long: {}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn a_program_that_waits_for_an_identity_says_so_before_it_gives_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = format!("unix:{}", folder.path().join("none.sock").display());
+    let client = Client::new(&"127.0.0.1:1").with(&["--mode", "mtls", "--expect", "a.test", "--workload-api", &nowhere]);
+    let outcome = client.with(&["--identity-timeout", "3000"]).run().await;
+    outcome.assert_code(1);
+    let waiting = format!("waiting for an identity from the Workload API at {nowhere}\n");
+    assert!(outcome.stderr.starts_with(&waiting), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn a_dns_server_that_does_not_answer_is_named() {
+    // One that is silent, and an address at which there is none.
+    let silent = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let nobody = {
+        let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        socket.local_addr().unwrap()
+    };
+    for server in [silent.local_addr().unwrap(), nobody] {
+        let outcome = plain_client(&"server.demo.a.test:8443").with(&["--dns-server", &server.to_string(), "--timeout", "1000"]).run().await;
+        outcome.assert_code(4);
+        let told = outcome.lines[0].to_string();
+        assert!(told.contains(&format!("the DNS server {server} does not answer")) && told.contains("--dns-server"), "{told}");
+    }
 }

@@ -142,18 +142,18 @@ impl Client {
     }
 
     pub(crate) async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        // Half of the time, so that who does not answer is named before the whole attempt counts as too late.
+        let patience = Duration::from_millis(self.arguments.timeout / 2);
         match &self.arguments.xds_server {
             Some(server) => {
-                // Half of the time, so that "not found" is said before the whole attempt counts as too late.
-                let patience = Duration::from_millis(self.arguments.timeout / 2);
                 let endpoints = by_xds(&self.host, server, patience).await?;
                 // The first endpoint is the preferred one.
                 match endpoints.into_iter().next() {
-                    Some((address, port)) => by_dns(&address, port, None).await,
+                    Some((address, port)) => by_dns(&address, port, None, patience).await,
                     None => Ok(Vec::new()),
                 }
             }
-            None => by_dns(&self.host, self.port, self.arguments.dns_server).await,
+            None => by_dns(&self.host, self.port, self.arguments.dns_server, patience).await,
         }
     }
 
