@@ -191,6 +191,7 @@ pub(crate) async fn rights_that_are_taken_away_are_missed_aloud_and_used_when_th
         async |name: &str| world.in_mesh.ping_mtls(&world.client, &format!("{name}.rights.other2.domain:8443"), "other2.domain").await;
     world.until("it is reached", async || ping("before").await).await;
 
+    assert!(world.plain.agent().refusals().is_empty(), "{:?}", world.plain.agent().refusals());
     plain.delete_yaml(&role.to_string()).await.unwrap();
     plain.run_pod(&Pod::new("rights", "after", std::net::Ipv4Addr::new(192, 0, 2, 1))).await.unwrap();
     plain.apply(&service("after")).await.unwrap();

@@ -106,6 +106,18 @@ pub(crate) async fn the_sidecar_of_an_mtls_server_leaves_its_port_alone(world: &
     assert_eq!(pod.sidecar().unwrap().envoy.stat("listener.0.0.0.0_15006.ssl.handshake").await.unwrap(), 0);
 }
 
+pub(crate) async fn it_works_whatever_authority_the_certificates_of_istio_itself_come_from(world: &World) {
+    let World { server, client, .. } = world;
+    // Sidecars and gateways on the way have certificates that no trust zone knows.
+    let _pod = Server::with_sidecar(server, "authority", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();
+    server.cluster.apply(&federated_service("authority", "server", "server", 8443, "Mtls")).await.unwrap();
+    let in_mesh = Client::behind_sidecar_of(client, "authority", &client.istio_sds).await.unwrap();
+    let name = "server.authority.local.domain:8443";
+    let reply = world.until("from a mesh", async || in_mesh.ping_mtls(client, name, TRUST_DOMAIN).await).await;
+    assert_eq!(reply, format!("...pong from {SERVER}"));
+    world.is_reached(name).await;
+}
+
 pub(crate) async fn an_undeclared_trust_domain_is_refused_and_an_unexported_name_leads_nowhere(world: &World) {
     let World { lab, server, direct, stranger, .. } = world;
     let _pod = Server::start(lab, server, "guarded", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();

@@ -1,6 +1,7 @@
 //! How remote clients find their way in, and what becomes of that when gateways come, move and go.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -98,9 +99,6 @@ fn service_named(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": ISTIO_NAMESPACE, "name": name } })
 }
 
-/// How many answers in a row say that all is well again.
-const IN_A_ROW: usize = 10;
-
 pub(crate) async fn when_one_of_several_gateways_dies_under_traffic_clients_go_on_through_the_others(world: &mut World) {
     let _pod = Server::start(&world.lab, &world.server, "several", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();
     let server = &world.server;
@@ -123,12 +121,20 @@ pub(crate) async fn when_one_of_several_gateways_dies_under_traffic_clients_go_o
         })
         .await;
 
-    for gateway in [ingress, east_west] {
-        gateway.host.set_reachable(false).unwrap();
-    }
-    let outside = in_a_row(async || world.ping_from_outside(name).await);
-    let mesh = in_a_row(async || world.ping_from_mesh(name).await);
-    let outcome = tokio::join!(outside, mesh);
+    let (from_outside, from_mesh) = (Traffic::default(), Traffic::default());
+    let die = async {
+        from_outside.flows().await;
+        from_mesh.flows().await;
+        for gateway in [ingress, east_west] {
+            gateway.host.set_reachable(false).unwrap();
+        }
+        tokio::join!(from_outside.flows_again(), from_mesh.flows_again())
+    };
+    let outcome = tokio::select! {
+        outcome = die => outcome,
+        () = from_outside.run(async || world.ping_from_outside(name).await) => unreachable!("traffic has no end"),
+        () = from_mesh.run(async || world.ping_from_mesh(name).await) => unreachable!("traffic has no end"),
+    };
     for gateway in [ingress, east_west] {
         gateway.host.set_reachable(true).unwrap();
     }
@@ -139,13 +145,40 @@ pub(crate) async fn when_one_of_several_gateways_dies_under_traffic_clients_go_o
     assert!(outside.is_ok() && mesh.is_ok(), "outside {outside:?}, mesh {mesh:?}\n{}", world.dump().await);
 }
 
-/// Waits until that many attempts in a row succeed.
-async fn in_a_row(attempt: impl AsyncFn() -> Result<String>) -> Result<(), String> {
-    attempts(PATIENCE, async || {
-        for _ in 0..IN_A_ROW {
-            tokio::time::timeout(Duration::from_secs(2), attempt()).await??;
+/// How many answers in a row say that all is well.
+const IN_A_ROW: usize = 10;
+/// What is answered later than this was lost.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Calls, one after the other.
+#[derive(Default)]
+struct Traffic {
+    /// Answers since the last failure.
+    in_a_row: AtomicUsize,
+}
+
+impl Traffic {
+    async fn run(&self, call: impl AsyncFn() -> Result<String>) {
+        loop {
+            match tokio::time::timeout(ANSWER, call()).await {
+                Ok(Ok(_)) => drop(self.in_a_row.fetch_add(1, Ordering::Relaxed)),
+                Ok(Err(_)) | Err(_) => self.in_a_row.store(0, Ordering::Relaxed),
+            }
         }
-        Ok(())
-    })
-    .await
+    }
+
+    async fn flows(&self) {
+        self.flows_again().await.unwrap();
+    }
+
+    /// Waits for answers in a row that begin now.
+    async fn flows_again(&self) -> Result<(), String> {
+        self.in_a_row.store(0, Ordering::Relaxed);
+        attempts(PATIENCE, async || {
+            let answers = self.in_a_row.load(Ordering::Relaxed);
+            ensure!(answers >= IN_A_ROW, "{answers} answers in a row");
+            Ok(())
+        })
+        .await
+    }
 }

@@ -56,6 +56,7 @@ fn main() -> ExitCode {
             example::http_in_plain_text_gets_mtls_from_the_sidecar_of_a_mesh,
             example::where_the_sidecar_terminates_tls_plain_text_arrives_from_a_mesh_and_from_without_one,
             example::the_sidecar_of_an_mtls_server_leaves_its_port_alone,
+            example::it_works_whatever_authority_the_certificates_of_istio_itself_come_from,
             example::an_undeclared_trust_domain_is_refused_and_an_unexported_name_leads_nowhere,
             example::the_sidecar_refuses_an_undeclared_trust_domain_whose_certificates_it_could_verify,
             example::a_cluster_without_istio_exports_through_an_envoy_of_its_agent,

@@ -64,6 +64,7 @@ pub(crate) async fn while_an_api_server_restarts_traffic_goes_on_and_changes_are
     let name = "server.restarted.local.domain:8443";
     world.is_reached(name).await;
 
+    assert!(world.server.agent().refusals().is_empty(), "{:?}", world.server.agent().refusals());
     world.server.cluster.stop_api_server().await.unwrap();
     world.is_reached(name).await;
     world.server.cluster.start_api_server().await.unwrap();
@@ -71,6 +72,8 @@ pub(crate) async fn while_an_api_server_restarts_traffic_goes_on_and_changes_are
     world.server.cluster.apply(&federated_service("restarted", "other", "other", 8443, "Mtls")).await.unwrap();
     world.condition("restarted", "other", "Ready", ("True", "Exported")).await;
     world.is_reached("other.restarted.local.domain:8443").await;
+    // An API server that has not read the roles yet refuses everybody.
+    world.server.agent_mut().forgive();
 }
 
 /// Who leads the agents of a cluster.

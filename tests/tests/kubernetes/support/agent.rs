@@ -79,7 +79,7 @@ impl Agent {
     pub(crate) fn refusals(&self) -> Vec<String> {
         let log = self.log();
         let lines = log.lines().skip(self.forgiven);
-        lines.filter(|line| line.to_lowercase().contains("forbidden") || line.contains("403")).map(str::to_owned).collect()
+        lines.filter(|line| line.to_lowercase().contains("forbidden")).map(str::to_owned).collect()
     }
 
     /// After a test in which it had to be refused something.

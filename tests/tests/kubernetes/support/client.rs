@@ -1,7 +1,7 @@
 //! The client of the ping-pong example, in a pod.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -49,7 +49,12 @@ impl Client {
 
     /// A pod with a sidecar of Istio's.
     pub(crate) async fn behind_sidecar(site: &Site, namespace: &str) -> Result<Self> {
-        let mut proxy = Proxy::new(namespace, "client", &site.workload_api).label("app", "client");
+        Self::behind_sidecar_of(site, namespace, &site.workload_api).await
+    }
+
+    /// The same, with a sidecar whose certificates come from here; the application has its own.
+    pub(crate) async fn behind_sidecar_of(site: &Site, namespace: &str, sds: &Path) -> Result<Self> {
+        let mut proxy = Proxy::new(namespace, "client", sds).label("app", "client");
         // As in a mesh whose sidecars answer DNS: only they tell services on one port apart, by the addresses that they answer.
         proxy.metadata.insert("DNS_CAPTURE".into(), "true".into());
         let sidecar = site.cluster.istio_sidecar(&proxy).await?;

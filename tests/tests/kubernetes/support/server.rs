@@ -39,7 +39,9 @@ impl Server {
 
     /// A pod with a sidecar.
     pub(crate) async fn with_sidecar(site: &Site, namespace: &str, app: &str, port: u16, speaks: Speaks<'_>) -> Result<Self> {
-        let proxy = Proxy::new(namespace, app, &site.workload_api).label("app", app);
+        // Whoever does TLS itself leaves nothing to the sidecar for which that would need certificates of the trust zone.
+        let sds = if matches!(speaks, Speaks::Plain) { &site.workload_api } else { &site.istio_sds };
+        let proxy = Proxy::new(namespace, app, sds).label("app", app);
         let sidecar = site.cluster.istio_sidecar(&proxy).await?;
         let pod = Pod::new(namespace, app, sidecar.host.address).label("app", app).label("security.istio.io/tlsMode", "istio");
         Self::serve(site, Place::WithSidecar(sidecar), &pod, port, speaks).await

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
@@ -47,6 +47,8 @@ pub(crate) enum Gateways {
 pub(crate) struct Site {
     pub(crate) zone: usize,
     pub(crate) workload_api: PathBuf,
+    /// Where Istio's own certificates come from. The gateways have these: what passes through needs no others.
+    pub(crate) istio_sds: PathBuf,
     pub(crate) gateways: Option<Gateways>,
     agent: Agent,
     chart: Installed,
@@ -74,7 +76,7 @@ impl MeshNames {
 
 impl Site {
     /// Starts a cluster and its agent, for a trust zone of the plane whose SPIFFE server runs.
-    pub(crate) async fn start(lab: &Lab, plane: &Plane, zone: usize, name: &str, profile: Profile) -> Result<Self> {
+    pub(crate) async fn start(lab: &Lab, plane: &Plane, zone: usize, name: &str, profile: Profile, istio_sds: &Path) -> Result<Self> {
         let of = &plane.zones[zone];
         let mut cluster = lab.cluster(name).await?.with_controllers(&["garbage-collector-controller"]).await?;
         let mut names = None;
@@ -86,7 +88,17 @@ impl Site {
         let chart = chart::install_into(&cluster, profile, &bootstrap).await?;
         let mut agent = Agent::create(lab, &cluster, of, profile, &chart, "agent-0").await?;
         agent.start()?;
-        Ok(Self { zone, workload_api: of.workload_api_socket(), gateways: None, agent, chart, profile, names, cluster })
+        Ok(Self {
+            zone,
+            workload_api: of.workload_api_socket(),
+            istio_sds: istio_sds.to_owned(),
+            gateways: None,
+            agent,
+            chart,
+            profile,
+            names,
+            cluster,
+        })
     }
 
     pub(crate) fn agent(&self) -> &Agent {
@@ -128,7 +140,7 @@ impl Site {
 
     /// One more pod behind the Service of a gateway.
     pub(crate) async fn gateway_pod(&self, service: &str, pod: &str) -> Result<IstioProxy> {
-        let proxy = Proxy::new(ISTIO_NAMESPACE, pod, &self.workload_api).label("istio", service.trim_start_matches("istio-"));
+        let proxy = Proxy::new(ISTIO_NAMESPACE, pod, &self.istio_sds).label("istio", service.trim_start_matches("istio-"));
         self.cluster.istio_gateway(&proxy).await
     }
 

@@ -1,6 +1,6 @@
 //! Everything that the tests share: Connect, the clusters, and who trusts whom.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) direct: Direct,
     /// In this process, from the zone to which nothing is exported.
     pub(crate) stranger: Direct,
+    /// Gives out the certificates of Istio itself.
+    _istio_authority: DropGuard,
     /// What the resolver of the whole lab answers.
     pub(crate) names: ZoneHandle,
     _stop: DropGuard,
@@ -66,6 +68,22 @@ pub(crate) const DIRECT: &str = "/ns/demo/sa/direct";
 /// The names under which Istio's configuration asks for secrets.
 fn istio_sds() -> Value {
     json!({ "default_bundle_name": "null", "default_all_bundles_name": "ROOTCA" })
+}
+
+/// An authority that no trust zone knows, as Istio has one: every process of this user is a workload of its mesh. Also gives the
+/// socket at which it serves SDS.
+async fn istio_authority(plane: &Plane) -> Result<(DropGuard, PathBuf)> {
+    let config = serde_json::from_value(json!({
+        "trust_domain": "cluster.local",
+        "data_dir": plane.folder().join("istio"),
+        "sds": istio_sds(),
+        "entries": [{ "spiffe_id_path": "/ns/istio-system/sa/default", "selectors": [format!("unix:uid:{}", nix::unistd::getuid())] }],
+    }))?;
+    let shutdown = CancellationToken::new();
+    let server = cofide_trust_zone_server::run::start(config, shutdown.clone()).await?;
+    let socket = server.bound().workload_api_socket.clone();
+    tokio::spawn(server.wait());
+    Ok((shutdown.drop_guard(), socket))
 }
 
 /// A zone of a plane, with its SPIFFE server.
@@ -89,6 +107,7 @@ impl World {
         let (names, stop) = (ZoneHandle::new(), CancellationToken::new());
         let _resolver = cofide_dns::serve(&[(lab.address(), 53).into()], names.clone(), Upstream::Nobody, stop.clone()).await?;
         let mut plane = Plane::start_at((lab.address(), 8443).into()).await?;
+        let (istio_authority, istio_sds_socket) = istio_authority(&plane).await?;
         let server = zone(&mut plane, "server", "local.domain", Profile::Istio).await?;
         let client = zone(&mut plane, "client", "other1.domain", Profile::Istio).await?;
         let plain = zone(&mut plane, "plain", "other2.domain", Profile::Kubernetes).await?;
@@ -97,9 +116,9 @@ impl World {
             plane.federate_both_ways(one, other).await?;
         }
         let (mut server, mut client, mut plain) = tokio::try_join!(
-            Site::start(&lab, &plane, server, "server", Profile::Istio),
-            Site::start(&lab, &plane, client, "client", Profile::Istio),
-            Site::start(&lab, &plane, plain, "plain", Profile::Kubernetes),
+            Site::start(&lab, &plane, server, "server", Profile::Istio, &istio_sds_socket),
+            Site::start(&lab, &plane, client, "client", Profile::Istio, &istio_sds_socket),
+            Site::start(&lab, &plane, plain, "plain", Profile::Kubernetes, &istio_sds_socket),
         )?;
         plane.write_bootstrap(stranger, plane.join_token(stranger).await?)?;
         plane.zones[stranger].start_agent().await?;
@@ -124,7 +143,20 @@ impl World {
             Direct::start(&plane.zones[plain.zone], DIRECT),
             Direct::start(&plane.zones[stranger], DIRECT),
         )?;
-        Ok(Self { server, client, plain, in_mesh, outside, direct, stranger, names, _stop: stop.drop_guard(), plane, lab })
+        Ok(Self {
+            server,
+            client,
+            plain,
+            in_mesh,
+            outside,
+            direct,
+            stranger,
+            _istio_authority: istio_authority,
+            names,
+            _stop: stop.drop_guard(),
+            plane,
+            lab,
+        })
     }
 
     /// Tries until it works.
