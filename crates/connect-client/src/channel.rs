@@ -12,6 +12,7 @@ use cofide_svid::{Authorizer, BundleSet, BundleSource, IdentitySource};
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -25,6 +26,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pings find out that a connection is dead although nobody closed it, and keep proxies from closing one that is idle.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connect's first word comes as soon as it has looked at the certificate. Who says nothing for this long waits for ours.
+const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
 
 const ALPN_HTTP2: &[u8] = b"h2";
 
@@ -146,10 +150,25 @@ impl Target {
         let tcp = TcpStream::connect((self.url.host(), self.url.port())).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
         let name = ServerName::try_from(self.url.host().to_owned()).map_err(|error| unreachable(io::Error::other(error)))?;
-        let stream = self.tls.connect(name, tcp).await.map_err(|error| self.explain(&error))?;
-        match stream.get_ref().1.alpn_protocol() {
-            Some(ALPN_HTTP2) => Ok(stream),
-            _ => Err(ConnectError::NotHttp2 { url }),
+        let mut stream = self.tls.connect(name, tcp).await.map_err(|error| self.explain(&error))?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
+            return Err(ConnectError::NotHttp2 { url });
+        }
+        if self.identity.is_some() {
+            self.admission(&mut stream).await?;
+        }
+        Ok(stream)
+    }
+
+    /// Waits for Connect's first word. In TLS 1.3 the client's side of the handshake ends before the server has looked at
+    /// the client's certificate (RFC 8446, section 2), so a refusal is an alert on what looks like a good connection. An
+    /// HTTP/2 server speaks without being asked (RFC 9113, section 3.4), and until then nothing is sent: what Connect has
+    /// not read when it closes would make it a reset, on which the alert is lost, and with it the reason.
+    async fn admission(&self, stream: &mut TlsStream<TcpStream>) -> Result<(), ConnectError> {
+        match tokio::time::timeout(FIRST_WORD_TIMEOUT, stream.fill_buf()).await {
+            Ok(Ok([])) => Err(ConnectError::Handshake { url: self.url.to_string(), reason: "the connection was closed".to_owned() }),
+            Ok(Err(error)) => Err(self.explain(&error)),
+            Ok(Ok(_)) | Err(_) => Ok(()),
         }
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cofide_connect_client::{AccessToken, ConnectError, Credential, connect_as_agent, connect_as_user, connect_to_join};
+use cofide_connect_client::{
+    AccessToken, ConnectError, Credential, connect_as_agent, connect_as_user, connect_to_join, explain, refused_identity,
+};
 use cofide_svid::{BundleSet, IdentitySlot};
 use cofide_xds::Node;
 use cofide_xds::client::{DeltaSubscription, Versions};
@@ -75,6 +77,27 @@ async fn an_agent_shows_the_identity_that_it_has_at_that_moment() {
         connect = TestConnect::start_at(address, svid(&management, CONNECT), cofide_xds::Cache::new()).await;
         connect.client_bundles.set(bundle(&zone));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_of_an_agent_that_is_not_recognised_learns_why() {
+    let (management, before, after) = (authority("management.local"), authority("a.test"), authority("a.test"));
+    let mut connect = TestConnect::start(svid(&management, CONNECT)).await;
+    connect.client_bundles.set(bundle(&before));
+    let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
+    let slot = Arc::new(IdentitySlot::new(svid(&after, AGENT)));
+    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, slot);
+    // Several at a time, as an agent makes them: one connection fails them all.
+    for _ in 0..10 {
+        let (one, two, three) = tokio::join!(open(&channel), open(&channel), open(&channel));
+        for call in [one, two, three] {
+            let status = call.unwrap_err();
+            assert!(refused_identity(&status).is_some(), "{}", explain(&status));
+        }
+    }
+    assert!(connect.heard.try_recv().is_err());
+    connect.client_bundles.set(bundle(&after));
+    open(&channel).await.expect("it is recognised now");
 }
 
 #[tokio::test]
