@@ -51,10 +51,10 @@ pub enum MembershipError {
     #[error("{key} is {configured} in the configuration but {found} in {origin}; correct one of them")]
     Contradiction { key: &'static str, configured: String, found: String, origin: &'static str },
     #[error(
-        "the data folder {data_dir} belongs to the agent of cluster {held} ({held_id}), and the bootstrap file is for cluster {found} \
-         ({found_id}); use a data folder of its own for each cluster"
+        "the data folder {data_dir} belongs to the agent of cluster {held} of trust domain {held_domain}, and the bootstrap file is for \
+         cluster {found} of trust domain {found_domain}; use a data folder of its own for each cluster"
     )]
-    OtherCluster { data_dir: PathBuf, held: String, held_id: String, found: String, found_id: String },
+    OtherCluster { data_dir: PathBuf, held: String, held_domain: String, found: String, found_domain: String },
     #[error("the agent's data folder: {0}")]
     Memory(#[from] FileError),
 }
@@ -81,6 +81,10 @@ impl Membership {
     /// A bootstrap file with a token that was not used before means that the agent is to join, again if need be: that is
     /// how it is led to a Connect that was set up anew. A file whose token was used says nothing new, and what the agent
     /// has learned since about Connect's authorities is kept.
+    ///
+    /// A Connect that was set up anew, or in which the cluster was deleted and added again, knows the cluster by another ID.
+    /// Trust domain and cluster name say that it is the same one to its operator, so the rest of the memory stays: clients
+    /// keep their addresses and the last plan, of which Connect takes away what it does not know.
     pub fn load(settings: &JoinSettings, data: &DataFolder) -> Result<Self, MembershipError> {
         let stored = data.load::<Stored>(IDENTITY)?.and_then(Stored::restore);
         let bootstrap = match &settings.bootstrap_file {
@@ -119,18 +123,28 @@ impl Membership {
     }
 
     fn with_bootstrap(self, bootstrap: Bootstrap, settings: &JoinSettings, data: &DataFolder) -> Result<Self, MembershipError> {
-        if bootstrap.cluster_id != self.cluster.cluster_id {
+        let (held, found) = (&self.cluster, &bootstrap);
+        if (&found.trust_domain, &found.cluster_name) != (&held.trust_domain, &held.cluster_name) {
             return Err(MembershipError::OtherCluster {
                 data_dir: data.path().to_owned(),
-                held: self.cluster.cluster_name.to_string(),
-                held_id: self.cluster.cluster_id.to_string(),
-                found: bootstrap.cluster_name.to_string(),
-                found_id: bootstrap.cluster_id.to_string(),
+                held: held.cluster_name.to_string(),
+                held_domain: held.trust_domain.to_string(),
+                found: found.cluster_name.to_string(),
+                found_domain: found.trust_domain.to_string(),
             });
+        }
+        let is_new = found.cluster_id != held.cluster_id;
+        if is_new {
+            tracing::warn!(
+                cluster = %held.cluster_name,
+                cluster_id = %held.cluster_id,
+                new_cluster_id = %found.cluster_id,
+                "the bootstrap file is for a cluster that was made anew under the same name; this agent leaves the old one and joins it"
+            );
         }
         let fresh = Self::fresh(bootstrap, settings, self.used_token.clone());
         let is_used = fresh.token.as_ref().map(hash) == self.used_token;
-        Ok(if is_used { self } else { fresh })
+        Ok(if is_used && !is_new { self } else { fresh })
     }
 
     /// What is configured beside a bootstrap file or a data folder must not say otherwise.

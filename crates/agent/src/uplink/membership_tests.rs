@@ -104,6 +104,29 @@ fn a_data_folder_is_of_one_cluster() {
 }
 
 #[test]
+fn a_cluster_that_was_made_anew_in_connect_is_joined_with_the_data_folder_of_the_old_one() {
+    let place = Place::new();
+    place.put(&bootstrap("one", "token-1"));
+    place.load().unwrap().joined(&place.data).unwrap();
+
+    let anew = Bootstrap {
+        cluster_id: "id-of-the-new-one".parse().unwrap(),
+        trust_zone_id: "tz-new".parse().unwrap(),
+        ..bootstrap("one", "token-2")
+    };
+    place.put(&anew);
+    let mut membership = place.load().unwrap();
+    assert_eq!(membership.bootstrap().as_ref(), Some(&anew), "it joins with all that the new file says");
+    membership.joined(&place.data).unwrap();
+    assert_eq!(place.load().unwrap(), membership);
+
+    let elsewhere = Bootstrap { trust_domain: TrustDomain::new("other.test").unwrap(), ..anew };
+    place.put(&elsewhere);
+    let error = place.load().unwrap_err().to_string();
+    assert!(error.contains("a.test") && error.contains("other.test"), "the same name in another trust domain is another cluster: {error}");
+}
+
+#[test]
 fn the_configuration_may_repeat_but_not_contradict() {
     type Change = fn(&mut JoinSettings);
     let place = Place::new();
