@@ -62,11 +62,13 @@ end_recorded() {
 
 # need_free ADDRESS:PORT...: nobody else listens there.
 need_free() {
-    local place owner
+    local place listener owner
     for place in "$@"; do
         (exec 3<>"/dev/tcp/${place%:*}/${place##*:}") 2>/dev/null || continue
-        owner=$(ss -Hltnp "sport = :${place##*:}" 2>/dev/null | grep -o 'users:.*' | head -n 1) || true
-        fail "$place is taken by another program ${owner:+($owner)}; the demo needs it. Find it with: ss -ltnp 'sport = :${place##*:}'"
+        # Who listens at another address with the same port is in nobody's way.
+        listener="src $place or src 0.0.0.0:${place##*:} or src [::]:${place##*:}"
+        owner=$(ss -Hltnp "( $listener )" 2>/dev/null | grep -o 'users:.*' | head -n 1) || true
+        fail "$place is taken by another program ${owner:+($owner)}; the demo needs it. Find it with: ss -ltnp '( $listener )'"
     done
 }
 
