@@ -275,7 +275,8 @@ async fn a_dns_server_that_does_not_answer_is_named() {
         socket.local_addr().unwrap()
     };
     for server in [silent.local_addr().unwrap(), nobody] {
-        let outcome = plain_client(&"server.demo.a.test:8443").with(&["--dns-server", &server.to_string(), "--timeout", "1000"]).run().await;
+        let outcome =
+            plain_client(&"server.demo.a.test:8443").with(&["--dns-server", &server.to_string(), "--timeout", "1000"]).run().await;
         outcome.assert_code(4);
         let told = outcome.lines[0].to_string();
         assert!(told.contains(&format!("the DNS server {server} does not answer")) && told.contains("--dns-server"), "{told}");
