@@ -86,13 +86,13 @@ pub struct Overrides {
     #[arg(long, env = "COFIDE_CONNECT_DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Where users and agents connect, over TLS [default: 127.0.0.1:8443]
-    #[arg(long, env = "COFIDE_CONNECT_LISTEN_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long, env = "COFIDE_CONNECT_LISTEN_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
     pub listen_address: Option<SocketAddr>,
     /// Where users may connect without TLS, loopback only [default: nowhere]
-    #[arg(long, env = "COFIDE_CONNECT_PLAINTEXT_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long, env = "COFIDE_CONNECT_PLAINTEXT_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
     pub plaintext_address: Option<SocketAddr>,
     /// Health, readiness and metrics over HTTP [default: nowhere]
-    #[arg(long, env = "COFIDE_CONNECT_ADMIN_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long, env = "COFIDE_CONNECT_ADMIN_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
     pub admin_address: Option<SocketAddr>,
     /// Address at which clients reach the TLS listener [default: derived]
     #[arg(long, env = "COFIDE_CONNECT_CONNECT_URL", value_name = "HOST:PORT")]
@@ -153,6 +153,13 @@ pub struct Overrides {
     pub log_format: Option<Format>,
 }
 
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(ip) => format!("add a port, as in {}", SocketAddr::new(ip, 8443)),
+        Err(_) => "write an IP address and a port, as in 127.0.0.1:8443 or [::1]:8443; a name is not an address".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +187,20 @@ mod tests {
             assert_eq!(argument.get_env().unwrap().to_str(), Some(variable.as_str()));
             assert!(argument.get_help().is_some(), "--{flag} has no help");
         }
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_told_how_to_get_one() {
+        for (text, expected) in [
+            ("127.44.0.1", "add a port, as in 127.44.0.1:8443"),
+            ("::1", "add a port, as in [::1]:8443"),
+            ("[::1]", "add a port, as in [::1]:8443"),
+            ("localhost:8443", "write an IP address and a port"),
+        ] {
+            let error = Cli::try_parse_from(["cofide-connect", "serve", "--listen-address", text]).err().unwrap().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        assert_eq!(socket_address("[::1]:1"), Ok(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 1))));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The bundles that trust zones deliver: who may replace one by which, and what the audit log keeps of it.
 
 use cofide_core::{AuditEvent, Bundle, BundleError, Change, EventKind, TrustDomain, TrustZone, TrustZoneId};
-use cofide_store::{TrustZones, TrustZonesMut, WriteTransaction};
+use cofide_store::{TrustZoneFilter, TrustZones, TrustZonesMut, WriteTransaction};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer;
 
 use super::App;
 use super::audit::{event, now};
@@ -33,6 +36,9 @@ impl App {
         }
         let origin = if context.agent().is_some() { Origin::Agent } else { Origin::User };
         let bundle = accept(&held, bundle, "bundle", origin)?;
+        if origin == Origin::User {
+            check_apart(&mut transaction, "bundle", Some(&held), &bundle).await?;
+        }
         self.store_bundle(context, transaction, held, bundle).await
     }
 
@@ -121,6 +127,46 @@ fn check_succession(path: &str, zone: &TrustZone, held: &Bundle, bundle: &Bundle
     )))
 }
 
+/// That no new authority of a user's bundle is one of another zone, as it is when the file of that zone was taken.
+///
+/// Agents are not asked: zones whose SPIFFE servers have one upstream authority share it by what they are, and a zone must
+/// not be able to keep another from joining by claiming its public certificate first.
+pub(super) async fn check_apart(transaction: &mut WriteTransaction, path: &str, held: Option<&TrustZone>, bundle: &Bundle) -> Result<()> {
+    let has = |bundle: Option<&Bundle>, der: &[u8]| bundle.is_some_and(|bundle| bundle.x509_authorities.iter().any(|one| one.der == der));
+    let zones = transaction.trust_zones(&TrustZoneFilter::default()).await?;
+    for (index, authority) in bundle.x509_authorities.iter().enumerate() {
+        if has(held.and_then(|zone| zone.bundle.as_ref()), &authority.der) {
+            continue;
+        }
+        let is_other = |zone: &&TrustZone| held.is_none_or(|held| held.id != zone.id) && has(zone.bundle.as_ref(), &authority.der);
+        if let Some(other) = zones.iter().find(is_other) {
+            return Err(Error::invalid(
+                format!("{path}.x509_authorities[{index}]"),
+                format_args!(
+                    "is an authority of trust zone {} ({}); take the bundle of {}",
+                    other.name, other.trust_domain, bundle.trust_domain
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The trust domain that an authority says it is of (X509-SVID, section 3.1: it should), where that is not `expected`.
+fn other_domain(der: &[u8], expected: &TrustDomain) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let names = certificate.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+        _ => None,
+    });
+    let mut spiffe = names.flatten().filter_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix("spiffe://"),
+        _ => None,
+    });
+    let found = spiffe.find(|rest| rest.split('/').next() != Some(expected.as_str()))?;
+    Some(format!("spiffe://{found}"))
+}
+
 /// The rules for the first bundle of a zone, and for one that a user vouches for: it is the zone's own and verifies
 /// something, and follows no earlier one.
 pub(super) fn check_first(path: &str, expected: &TrustDomain, bundle: &Bundle) -> Result<()> {
@@ -132,6 +178,12 @@ pub(super) fn check_first(path: &str, expected: &TrustDomain, bundle: &Bundle) -
     if bundle.x509_authorities.is_empty() {
         let trust_domain = bundle.trust_domain.clone();
         return Err(Error::invalid(format!("{path}.x509_authorities"), BundleError::NoX509Authority { trust_domain }));
+    }
+    for (index, authority) in bundle.x509_authorities.iter().enumerate() {
+        if let Some(named) = other_domain(&authority.der, expected) {
+            let field = format!("{path}.x509_authorities[{index}]");
+            return Err(Error::invalid(field, format_args!("is the authority of {named}, and the bundle is that of {expected}")));
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::audit::{event, now};
-use super::bundle::{Origin, accept, check_first, snapshot_with_authorities};
+use super::bundle::{Origin, accept, check_apart, check_first, snapshot_with_authorities};
 use crate::caller::CallContext;
 use crate::error::{Error, Result};
 use crate::id;
@@ -32,6 +32,9 @@ impl App {
             check_first("trust_zone.bundle", &draft.trust_domain, bundle)?;
         }
         let mut transaction = self.write().await?;
+        if let Some(bundle) = &draft.bundle {
+            check_apart(&mut transaction, "trust_zone.bundle", None, bundle).await?;
+        }
         let zone = TrustZone {
             id: id::trust_zone(),
             organization_id: self.owner(&mut transaction, "trust_zone.org_id", draft.organization_id).await?,
@@ -80,7 +83,11 @@ impl App {
             Some(bundle) if held.is_management_zone && held.bundle.as_ref() != Some(&bundle) => {
                 return Err(management_zone(&held, "its bundle is that of cofide-connect itself"));
             }
-            Some(bundle) => Some(accept(&held, bundle, "trust_zone.bundle", Origin::User)?),
+            Some(bundle) => {
+                let bundle = accept(&held, bundle, "trust_zone.bundle", Origin::User)?;
+                check_apart(&mut transaction, "trust_zone.bundle", Some(&held), &bundle).await?;
+                Some(bundle)
+            }
             None => held.bundle.clone(),
         };
         let zone = TrustZone {

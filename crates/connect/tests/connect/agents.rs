@@ -390,9 +390,14 @@ async fn an_authority_of_one_zone_cannot_speak_for_another() {
     plane.joined(&a, "one").await;
     plane.joined(&b, "one").await;
     // B's bundle holds an authority that issues identities in A's name: known to Connect, but for B alone.
+    // Its certificate says that it is B's, since one that says what it is would be refused; as an anchor it is as good.
     let signer = Authority::new("a.test");
+    let mut disguised = signer.bundle().x509_authorities.remove(0);
+    let name = b"spiffe://a.test";
+    let place = disguised.asn1.windows(name.len()).position(|bytes| bytes == name).unwrap();
+    disguised.asn1[place..place + name.len()].copy_from_slice(b"spiffe://b.test");
     let mut bundle = b.authority.bundle();
-    bundle.x509_authorities.extend(signer.bundle().x509_authorities);
+    bundle.x509_authorities.push(disguised);
     let request = UpdateTrustZoneBundleRequest { bundle: Some(bundle), trust_zone_id: b.id.clone() };
     plane.admin().await.trust_zones().update_trust_zone_bundle(request).await.unwrap();
     list(&plane.workload(b.authority.agent("one")).await).await.expect("B's own identity is good");

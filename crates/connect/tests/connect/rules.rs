@@ -19,7 +19,7 @@ use cofide_api::connect::trust_zone_service::{
     CreateTrustZoneRequest, DestroyTrustZoneRequest, GetTrustZoneRequest, ListTrustZonesRequest, UpdateTrustZoneBundleRequest,
     UpdateTrustZoneRequest, list_trust_zones_request,
 };
-use cofide_api::spire::types::{Bundle, Selector};
+use cofide_api::spire::types::{Bundle, Selector, X509Certificate};
 use cofide_api::types::ap_binding::{ApBinding, ApBindingFederation};
 use cofide_api::types::attestation_policy::attestation_policy::Policy;
 use cofide_api::types::attestation_policy::{ApKubernetes, ApStatic, AptpmNode, AttestationPolicy, TpmAttestation};
@@ -166,6 +166,42 @@ async fn a_bundle_is_replaced_by_the_rules_of_bundles() {
     refused(admin.trust_zones().update_trust_zone_bundle(request).await, NotFound, &["tz-none"]);
     let request = UpdateTrustZoneBundleRequest { bundle: Some(bundle(8)), trust_zone_id: String::new() };
     refused(admin.trust_zones().update_trust_zone_bundle(request).await, InvalidArgument, &["trust_zone_id"]);
+}
+
+/// The certificate of an authority, as one that names no trust domain: `spiffe` becomes a scheme that means nothing.
+fn nameless(authority: &Authority) -> Vec<u8> {
+    let mut der = authority.bundle().x509_authorities.remove(0).asn1;
+    let place = der.windows(9).position(|bytes| bytes == b"spiffe://").unwrap();
+    der[place..place + 6].copy_from_slice(b"spoffe");
+    der
+}
+
+#[tokio::test]
+async fn the_bundle_of_another_zone_is_not_taken_for_this_ones() {
+    let plane = Plane::start().await;
+    let admin = plane.admin().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let update = async |zone: &Zone, x509_authorities: Vec<Vec<u8>>| {
+        let x509_authorities = x509_authorities.into_iter().map(|asn1| X509Certificate { asn1, tainted: false }).collect();
+        let bundle = Bundle { x509_authorities, ..zone.authority.bundle() };
+        let request = UpdateTrustZoneBundleRequest { bundle: Some(bundle), trust_zone_id: zone.id.clone() };
+        admin.trust_zones().update_trust_zone_bundle(request).await
+    };
+    let own = |zone: &Zone| zone.authority.bundle().x509_authorities.remove(0).asn1;
+
+    let names = ["bundle.x509_authorities[1]", "spiffe://b.test", "a.test"];
+    refused(update(&a, vec![own(&a), own(&b)]).await, InvalidArgument, &names);
+    // An upstream authority need not name the trust domain; then only the zone that has it tells.
+    let upstream = nameless(&b.authority);
+    update(&b, vec![upstream.clone()]).await.unwrap();
+    let names = ["bundle.x509_authorities[0]", "trust zone b (b.test)", "take the bundle of a.test"];
+    refused(update(&a, vec![upstream.clone()]).await, InvalidArgument, &names);
+    update(&b, vec![upstream.clone(), own(&b)]).await.expect("it stays with the zone that has it");
+
+    let bundle = Bundle { x509_authorities: vec![X509Certificate { asn1: upstream, tainted: false }], ..Authority::new("c.test").bundle() };
+    let zone = TrustZone { name: "c".into(), trust_domain: "c.test".into(), bundle: Some(bundle), ..TrustZone::default() };
+    let created = admin.trust_zones().create_trust_zone(CreateTrustZoneRequest { trust_zone: Some(zone) }).await;
+    refused(created, InvalidArgument, &["trust_zone.bundle.x509_authorities[0]", "trust zone b"]);
 }
 
 #[tokio::test]
