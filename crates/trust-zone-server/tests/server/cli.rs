@@ -138,11 +138,37 @@ async fn a_mistake_on_the_command_line_is_named() {
         assert!(!output.status.success(), "{arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(run(&["run"]).await.contains("trust_domain"));
+    let unnamed = run(&["run"]).await;
+    assert!(unnamed.contains("missing field `trust_domain`; set it with --trust-domain"), "{unnamed}");
     assert!(run(&["run", "--trust-domain", "A.test"]).await.contains("'A'"));
     assert!(run(&["run", "--config", "/nonexistent.yaml"]).await.contains("/nonexistent.yaml"));
     assert!(run(&["run", "--trust-domain", "a.test", "--ca-ttl", "soon"]).await.contains("not a duration"));
     assert!(run(&["entry", "create", "--spiffe-id-path", "/x", "--selector", "uid"]).await.contains("type:value"));
+    let misspelt = run(&["entry", "create", "--spiffe-id-path", "/x", "--selector", "unix:pth:/x"]).await;
+    assert!(misspelt.contains("did you mean unix:path:/x?"), "{misspelt}");
+    let whole = run(&["entry", "create", "--spiffe-id-path", "spiffe://a.test/x", "--selector", "unix:uid:1"]).await;
+    assert!(whole.contains("give the path alone"), "{whole}");
+}
+
+#[tokio::test]
+async fn a_path_may_lack_its_slash_and_what_the_server_refuses_is_told_in_its_words_alone() {
+    let program = Program::start().await;
+    let create = ["entry", "create", "--selector", "unix:uid:1", "-o", "json", "--spiffe-id-path"];
+    let with = |path: &'static str| [create.as_slice(), &[path]].concat();
+    let created: Value = serde_json::from_str(&program.stdout(&with("ns/x")).await).unwrap();
+    assert_eq!(created[0]["spiffe_id"], "spiffe://a.test/ns/x");
+    let reserved = program.stderr(&with("/spire/x")).await;
+    assert!(reserved.contains("reserved") && !reserved.contains("InvalidArgument"), "{reserved}");
+}
+
+#[tokio::test]
+async fn who_takes_the_workload_socket_for_the_admin_socket_is_told() {
+    let program = Program::start().await;
+    let socket = program.workload_socket();
+    for command in [["entry", "list"].as_slice(), &["bundle", "show"], &["authority", "show"], &["healthcheck"]] {
+        let told = program.stderr(&[command, &["--socket", socket.to_str().unwrap()]].concat()).await;
+        assert!(told.contains("not the admin socket") && told.contains("admin.sock"), "{command:?}: {told}");
+    }
 }
 
 /// A user that is not root: this one, or where this is root, one who owns nothing.
@@ -220,11 +246,17 @@ async fn a_process_that_only_checks_a_token_needs_no_entry_and_is_not_told_of() 
 
 #[tokio::test]
 async fn a_full_disk_is_told_as_that_and_not_as_a_damaged_key() {
+    // Its own user namespace lets an ordinary user mount, where the system allows that. Root always can, so nothing is left
+    // out where all the tests run.
+    let allowed = Command::new("unshare").args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
+    if !nix::unistd::geteuid().is_root() && !allowed.await.is_ok_and(|output| output.status.success()) {
+        eprintln!("left out: this system lets only root mount a file system, and here is none that is full");
+        return;
+    }
     // A file system of one page, in a mount namespace that ends with the program.
     let script = r#"mount -t tmpfs -o size=4k tmpfs "$1" && head -c 4096 /dev/zero > "$1/fill"; exec "$2" run --trust-domain a.test --data-dir "$1""#;
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("unshare");
-    // Its own user namespace lets an ordinary user mount, where the system allows that; elsewhere this test needs root.
     command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(folder.path()).arg(env!("CARGO_BIN_EXE_trust-zone-server"));
     let output = within("the command", command.kill_on_drop(true).output()).await.unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
