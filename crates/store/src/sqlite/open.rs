@@ -134,7 +134,7 @@ fn failed_to_migrate(path: &Path, error: MigrateError) -> StoreError {
     let path = path.to_owned();
     match error {
         MigrateError::VersionMismatch(version) | MigrateError::VersionMissing(version) => StoreError::OtherSchema { path, version },
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if primary_code(&error) == Some(FULL) => {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if lacks_space(&path, &error) => {
             StoreError::NoSpace { path }
         }
         source => StoreError::Migration { path, source },
@@ -151,6 +151,23 @@ fn migrator() -> Migrator {
     ])
 }
 
+/// Whether SQLite failed for want of space. Where it maps shared memory or makes a file, a full disk is an error of another code.
+fn lacks_space(path: &Path, error: &sqlx::Error) -> bool {
+    const INPUT_OUTPUT: i32 = 10;
+    const CANNOT_OPEN: i32 = 14;
+    match primary_code(error) {
+        Some(FULL) => true,
+        Some(INPUT_OUTPUT | CANNOT_OPEN) => is_full(path),
+        _ => false,
+    }
+}
+
+/// Whether the file system of a path has room for nothing more. Some have no size at all, such as `/proc`: they are not full.
+fn is_full(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    nix::sys::statvfs::statvfs(folder).is_ok_and(|found| found.blocks() > 0 && found.blocks_available() == 0)
+}
+
 /// Result codes of SQLite say what kind of file this is.
 fn failed_to_open(path: &Path, error: &sqlx::Error) -> StoreError {
     const PERMISSION: i32 = 3;
@@ -164,7 +181,7 @@ fn failed_to_open(path: &Path, error: &sqlx::Error) -> StoreError {
     match primary_code(error) {
         Some(CORRUPT) => StoreError::Damaged { path, reason },
         Some(NOT_A_DATABASE) => StoreError::NotADatabase { path },
-        Some(FULL) => StoreError::NoSpace { path },
+        Some(_) if lacks_space(&path, error) => StoreError::NoSpace { path },
         code => {
             let remedy = match code {
                 Some(BUSY) => "another program holds it; close what has it open, such as a sqlite3 shell",
@@ -192,6 +209,14 @@ mod tests {
         let error = migrate(&pool, &path).await.unwrap_err();
         assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
         assert!(error.to_string().contains("connect.db is full; free some space and start again"), "{error}");
+    }
+
+    #[test]
+    fn only_a_file_system_with_a_size_and_no_room_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_full(&folder.path().join("connect.db")));
+        assert!(!is_full(Path::new("connect.db")), "the current folder");
+        assert!(!is_full(Path::new("/proc/connect.db")), "it has no blocks at all");
     }
 
     #[tokio::test]
