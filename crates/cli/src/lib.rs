@@ -78,13 +78,14 @@ pub async fn run(line: impl IntoIterator<Item = OsString>, around: Surroundings<
             return 2;
         }
     };
-    let result = async {
+    // On the heap: the commands' state is large, and would be part of everything that waits for this.
+    let result = Box::pin(async {
         let config = Config::load(&cli.global, home.as_deref())?;
         // A second initialisation, as in a test that runs several commands, keeps the first.
         let _ = logging::init(logging::Format::Text, config.log_level.as_deref().unwrap_or("error"));
         let mut printer = Printer { format: config.output, stdout, stderr: &mut *stderr };
         commands::run(cli.command, &config, &mut printer).await
-    };
+    });
     match impatiently(result, progress).await {
         Ok(()) => 0,
         Err(error @ (Error::OutputClosed | Error::AnswerIsNo)) => error.exit_code(),

@@ -10,7 +10,6 @@ use cofide_api::connect::trust_zone_service::ListTrustZonesRequest;
 use cofide_api::types::attestation_policy::AttestationPolicy;
 use cofide_api::types::cluster::Cluster;
 use cofide_api::types::trust_zone::TrustZone;
-use cofide_core::closest;
 
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
@@ -64,6 +63,26 @@ impl Named for AttestationPolicy {
     }
 }
 
+/// What somebody may have meant who wrote a name that is not there.
+///
+/// People count with names: `trust-zone-b` beside `trust-zone-a`, `node10` beside `node1`. Those are not slips of each other,
+/// and who follows such a suggestion changes another thing than the one they mean.
+pub fn meant<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    cofide_core::closest(wanted, names.into_iter().filter(|name| !are_siblings(wanted, name)))
+}
+
+/// Whether two names differ only where they count: by single letters between separators, or by numbers.
+fn are_siblings(one: &str, other: &str) -> bool {
+    let stem = |part: &str| part.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+    let counts = |(a, b): (&str, &str)| {
+        let is_letter = |part: &str| part.len() == 1;
+        let is_numbered = |part: &str| part.ends_with(|c: char| c.is_ascii_digit());
+        a == b || is_letter(a) && is_letter(b) || is_numbered(a) && is_numbered(b) && stem(a) == stem(b)
+    };
+    let parts = |name| str::split(name, ['-', '.', '_']);
+    parts(one).count() == parts(other).count() && parts(one).zip(parts(other)).all(counts)
+}
+
 /// All objects of a noun, by name.
 #[derive(Clone, Debug)]
 pub struct Directory<T>(Vec<T>);
@@ -84,7 +103,7 @@ impl<T: Named> Directory<T> {
         let by = |key: fn(&T) -> &str| self.0.iter().find(|object| key(object) == wanted);
         by(T::name).or_else(|| by(T::id)).ok_or_else(|| {
             let error = Error::failed(format!("{} {wanted:?} not found", T::NOUN));
-            match closest(wanted, self.0.iter().map(T::name)) {
+            match meant(wanted, self.0.iter().map(T::name)) {
                 Some(name) => error.hint(format!("did you mean {name}?")),
                 None => error.hint(format!("{} shows which there are", T::LIST)),
             }
@@ -146,5 +165,32 @@ mod tests {
         let error = |wanted| zones().find(wanted).unwrap_err().render(false);
         assert_eq!(error("trust-zone-aa"), "Error: trust zone \"trust-zone-aa\" not found\nhint: did you mean trust-zone-a?\n");
         assert_eq!(error("x"), "Error: trust zone \"x\" not found\nhint: cofidectl trust-zone list shows which there are\n");
+        assert_eq!(
+            error("trust-zone-c"),
+            "Error: trust zone \"trust-zone-c\" not found\nhint: cofidectl trust-zone list shows which there are\n"
+        );
+    }
+
+    #[test]
+    fn the_next_name_of_a_count_is_no_slip_of_the_one_before() {
+        for (wanted, known) in [
+            ("trust-zone-b", "trust-zone-a"),
+            ("node10", "node1"),
+            ("eu-2", "eu-1"),
+            ("server.demo.b.test", "server.demo.a.test"),
+            ("k8s_1_a", "k8s_2_b"),
+        ] {
+            assert_eq!(meant(wanted, [known]), None, "{wanted} {known}");
+        }
+        for (wanted, known) in [
+            ("trust-zon-a", "trust-zone-a"),
+            ("trust-zone-a", "trust-zone-eu"),
+            ("trust-zonea", "trust-zone-a"),
+            ("nodes1", "node1"),
+            ("serve", "server"),
+        ] {
+            assert_eq!(meant(wanted, [known]), Some(known), "{wanted} {known}");
+        }
+        assert_eq!(meant("trust-zone-b", ["trust-zone-a", "trust-zone-bb"]), Some("trust-zone-bb"));
     }
 }

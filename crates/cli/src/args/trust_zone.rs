@@ -21,10 +21,10 @@ pub enum TrustZoneCommand {
     ///
     /// The agents of the zone deliver its bundle by themselves, also after each rotation, as long as one authority stays. A
     /// rebuilt SPIFFE server has none of the old ones: compare what is in the file with what the server has, then replace
-    /// the bundle here. Every identity of the old authorities is refused from then on. JWT keys that the file does not
-    /// mention at all stay.
+    /// the bundle here, with --force since every identity of the old authorities is refused from then on. JWT keys that the
+    /// file does not mention at all stay.
     #[command(after_help = "Examples:\n  cofidectl trust-zone set-bundle trust-zone-a --bundle-file bundle.json\n  \
-                      spire-server bundle show -format spiffe |\n      cofidectl trust-zone set-bundle trust-zone-a --bundle-file -")]
+                      spire-server bundle show -format spiffe |\n      cofidectl trust-zone set-bundle trust-zone-a --bundle-file - --force")]
     SetBundle(SetBundleArgs),
     /// Remove a trust zone, with its bindings and its federations on either side
     #[command(after_help = "Example:\n  cofidectl trust-zone del trust-zone-a")]
@@ -66,6 +66,9 @@ pub struct SetBundleArgs {
     /// The bundle in the SPIFFE format (JWKS), as a bundle endpoint serves it; - for stdin
     #[arg(long, value_name = "FILE")]
     pub bundle_file: PathBuf,
+    /// Also if no X.509 authority of the zone stays, which ends every identity that the zone has now
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Args, Debug)]

@@ -62,7 +62,7 @@ async fn create_join_token(args: CreateArgs, connection: &Connection, printer: &
     if is_stdout(&args.output_file) {
         return printer.data(&bootstrap.to_yaml());
     }
-    bootstrap.write(&args.output_file).map_err(|error| Error::failed(error.to_string()))?;
+    bootstrap.write(&args.output_file).map_err(|error| unkept(&error, &cluster))?;
     printer.say(&format!(
         "wrote {file}: it lets the agent of cluster {} join trust zone {} once; hand it to the agent: cofide-agent run --bootstrap-file {file}",
         cluster.name(),
@@ -75,6 +75,15 @@ async fn join_token(zone: &TrustZone, cluster: &Cluster, connection: &Connection
     let request = CreateAgentJoinTokenRequest { trust_zone_id: zone.id.clone(), cluster_id: cluster.id.clone() };
     let token = call(connection.agents().create_agent_join_token(request)).await?.agent_token.unwrap_or_default();
     Ok(JoinTokenSecret::new(token))
+}
+
+/// Connect has made the token by now, and keeps only its hash.
+fn unkept(error: &dyn std::fmt::Display, cluster: &Cluster) -> Error {
+    Error::failed(error.to_string()).hint(format!(
+        "a join token for cluster {} was made and is lost, and one made before it that is not used yet is void, also that of a file that is \
+         still there; mend the cause, then run this again for a new one",
+        cluster.name()
+    ))
 }
 
 async fn helm_values(args: HelmValuesArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
@@ -107,7 +116,7 @@ async fn helm_values(args: HelmValuesArgs, connection: &Connection, printer: &mu
         return printer.data(&values);
     }
     let written = files::write_atomic(&args.output_file, values.as_bytes(), Mode::Secret);
-    written.map_err(|error| Error::failed(error.to_string()))?;
+    written.map_err(|error| if args.with_join_token { unkept(&error, &cluster) } else { Error::failed(error.to_string()) })?;
     let file = args.output_file.display();
     printer.say(&format!("wrote {file}; next: helm install cofide-agent CHART --namespace cofide --create-namespace --values {file}"))
 }

@@ -11,6 +11,10 @@ use crate::printer::Printer;
 use crate::resolve::{cluster_in, trust_zones};
 use crate::view::explain::ExplanationView;
 
+/// A chain that holds is no promise that a call is answered.
+const UNSEEN: &str = "not seen from here: whether the gateway runs and the workload listens; the agent at the service's cluster says it in the \
+                      service's status (the manifest's .status.yaml, or kubectl get federatedservice)";
+
 /// The chain goes to stdout however it stands, and what mends the first broken link to stderr; the exit code tells a script.
 pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     let zones = trust_zones(connection).await?;
@@ -22,7 +26,10 @@ pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mu
     let findings = explanation(zone, cluster_id, args.to.as_str(), connection).await?;
     printer.show(&ExplanationView::new(&findings))?;
     match findings.into_iter().find(|finding| finding.severity != Severity::Ok) {
-        None => printer.say(&format!("every link from {} to {} holds", zone.name, args.to)),
+        None => {
+            printer.say(&format!("every link that Connect knows of holds from {} to {}", zone.name, args.to))?;
+            printer.say(UNSEEN)
+        }
         Some(Finding { check, remedy, .. }) => {
             let remedy = remedy.map(|remedy| format!("; to mend it: {remedy}")).unwrap_or_default();
             printer.say(&format!("the first link that does not hold is \"{check}\"{remedy}"))?;

@@ -2,14 +2,14 @@
 
 use cofide_api::connect::agent_service::ListFederatedServicesRequest;
 use cofide_api::types::trust_zone::TrustZone;
-use cofide_core::{Finding, Severity, closest};
+use cofide_core::{Finding, Severity};
 
 use super::explain::explanation;
 use crate::args::federated_service::{FederatedServiceCommand, GetArgs, ListArgs};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
-use crate::resolve::{Directory, trust_zones};
+use crate::resolve::{Directory, meant, trust_zones};
 use crate::view::federated_service::{
     ConditionView, FederatedServiceDetail, FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView,
 };
@@ -47,7 +47,7 @@ async fn get(args: GetArgs, connection: &Connection, printer: &mut Printer<'_>) 
     let is_wanted = |service: &FederatedServiceView| service.hostname.as_deref() == Some(&args.hostname) || service.id == args.hostname;
     if !services.iter().any(is_wanted) {
         let error = Error::failed(format!("federated service {:?} not found", args.hostname));
-        return Err(match closest(&args.hostname, services.iter().filter_map(|service| service.hostname.as_deref())) {
+        return Err(match meant(&args.hostname, services.iter().filter_map(|service| service.hostname.as_deref())) {
             Some(hostname) => error.hint(format!("did you mean {hostname}?")),
             None => error.hint("cofidectl federated-service list shows which there are"),
         });

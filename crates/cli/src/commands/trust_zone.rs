@@ -79,6 +79,16 @@ async fn set_bundle(args: SetBundleArgs, connection: &Connection, printer: &mut 
         // Connect would keep the authorities that it has, and this command is there to replace them.
         return Err(unusable(&"it has no key with \"use\": \"x509-svid\""));
     }
+    let held = zone.bundle.as_ref().map_or(&[][..], |held| &held.x509_authorities);
+    let stays = bundle.x509_authorities.iter().any(|authority| held.iter().any(|held| held.asn1 == authority.der));
+    if !held.is_empty() && !stays && !args.force && !zone.is_management_zone {
+        return Err(Error::failed(format!(
+            "{} has no X.509 authority that trust zone {} has already: every present identity of the zone would be refused from then on",
+            args.bundle_file.display(),
+            zone.name
+        ))
+        .hint("nothing was changed; if it is the bundle of the zone's own SPIFFE server, and that was rebuilt, repeat it with --force"));
+    }
     let request = UpdateTrustZoneBundleRequest { bundle: Some((&bundle).into()), trust_zone_id: zone.id().to_owned() };
     call(connection.trust_zones().update_trust_zone_bundle(request)).await?;
     let count = bundle.x509_authorities.len();

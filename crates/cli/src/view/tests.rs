@@ -273,7 +273,7 @@ fn federated_services() {
     let finding = |severity| Finding { check: "federation".into(), severity, message: "b does not trust a".into(), remedy: None };
     let ready = [ConditionView::ready("b.test", &[finding(Severity::Ok)]), ConditionView::ready("c.test", &[finding(Severity::Broken)])];
     let details = vec![FederatedServiceDetail::new(views[0].clone(), ready), FederatedServiceDetail::new(views[1].clone(), [])];
-    insta::assert_snapshot!(format!("{}\n{}", both(&FederatedServicesView(views.clone())), both(&FederatedServiceDetailsView(details))));
+    insta::assert_snapshot!(format!("{}\n{}", both(&FederatedServicesView(views)), both(&FederatedServiceDetailsView(details))));
 }
 
 #[test]
