@@ -50,9 +50,17 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>, overrides: &impl Serialize
     };
     let invalid = |reason: String| ConfigError::Invalid { origin: origin.clone(), reason };
     let overrides = serde_json::to_value(overrides).map_err(|error| invalid(error.to_string()))?;
+    let flags: Vec<String> = overrides.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect();
     merge(&mut value, overrides);
     // Its message begins with the key, which the reason alone would not tell.
-    serde_path_to_error::deserialize(value).map_err(|error| invalid(error.to_string()))
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let reason = error.to_string();
+        // Of a key inside another one the message begins with the path.
+        match flags.iter().find(|key| reason == format!("missing field `{key}`")) {
+            Some(key) => invalid(format!("{reason}; set it with --{}, or in a file given with --config", key.replace('_', "-"))),
+            None => invalid(reason),
+        }
+    })
 }
 
 fn read(path: &Path) -> Result<Value, ConfigError> {
@@ -141,6 +149,20 @@ mod tests {
         let file = file("adress: typo\n");
         let error = load::<Example>(Some(file.path()), &serde_json::json!({})).unwrap_err().to_string();
         assert!(error.contains("adress") && error.contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_must_be_there_is_named_with_its_flag() {
+        #[derive(Deserialize, Debug)]
+        struct Needy {
+            #[allow(dead_code, reason = "it is what is missing")]
+            trust_domain: String,
+        }
+        let told = |flags| load::<Needy>(None, &flags).unwrap_err().to_string();
+        assert!(
+            told(serde_json::json!({"trust_domain": null})).ends_with("; set it with --trust-domain, or in a file given with --config")
+        );
+        assert!(told(serde_json::json!({})).ends_with("missing field `trust_domain`"), "there is no such flag");
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use cofide_core::Selector;
 use cofide_runtime::program::{ConfigCommand, Failure, Launch, Program};
 use cofide_runtime::{build_info, duration, logging};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::attestation;
 use crate::config::{Config, DEFAULT_ADMIN_SOCKET, DEFAULT_FILE};
 
 /// A small SPIFFE server for laptops, demonstrations and tests
@@ -186,16 +188,31 @@ pub enum EntryCommand {
     },
 }
 
+fn selector(text: &str) -> Result<Selector, String> {
+    let selector = text.parse()?;
+    attestation::check(&selector)?;
+    Ok(selector)
+}
+
+/// As `cofidectl` takes it: the slash at the beginning may be left out.
+fn path(text: &str) -> Result<String, String> {
+    match text {
+        _ if text.contains("://") => Err("give the path alone, as in /ns/demo/sa/server; the trust domain is the server's".to_owned()),
+        _ if text.starts_with('/') => Ok(text.to_owned()),
+        _ => Ok(format!("/{text}")),
+    }
+}
+
 #[derive(Debug, ClapArgs)]
 pub struct CreateEntryArgs {
     #[command(flatten)]
     pub connection: Connection,
-    /// Path of the SPIFFE ID, beginning with a slash
-    #[arg(long, value_name = "PATH")]
+    /// Path of the SPIFFE ID, as in /ns/demo/sa/server
+    #[arg(long, value_name = "PATH", value_parser = path)]
     pub spiffe_id_path: String,
     /// A selector that the process must carry, as in unix:uid:1000; repeat for more, all of which it must carry
-    #[arg(long = "selector", value_name = "TYPE:VALUE", required = true)]
-    pub selectors: Vec<cofide_core::Selector>,
+    #[arg(long = "selector", value_name = "TYPE:VALUE", required = true, value_parser = selector)]
+    pub selectors: Vec<Selector>,
     /// A foreign trust domain whose bundle the workload receives; its bundle must be held already
     #[arg(long, value_name = "TRUST-DOMAIN", value_delimiter = ',')]
     pub federates_with: Vec<String>,
@@ -206,7 +223,7 @@ pub struct CreateEntryArgs {
     #[arg(long, default_value = "")]
     pub hint: String,
     /// Path of the parent's SPIFFE ID; kept, but without meaning to this server
-    #[arg(long, value_name = "PATH", default_value = "/spire/server")]
+    #[arg(long, value_name = "PATH", default_value = "/spire/server", value_parser = path)]
     pub parent_id_path: String,
     /// Life of the X.509-SVIDs [default: the server's]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]

@@ -185,6 +185,9 @@ impl Config {
                     "must name at least one, as in unix:uid:1000; an entry without selectors would match every process".into(),
                 );
             }
+            if let Some(error) = entry.selectors.iter().find_map(|selector| crate::attestation::check(selector).err()) {
+                return problem("selectors", error);
+            }
             if entry.federates_with.contains(&self.trust_domain) {
                 return problem("federates_with", format!("{} is the server's own trust domain", self.trust_domain));
             }
@@ -358,6 +361,8 @@ mod tests {
             (json!({"trust_domain": "a.test", "sds": {"default_bundle_name": "default"}}), "\"default\""),
             (entry("selectors", json!([])), "entries[0].selectors"),
             (entry("selectors", json!(["uid=1"])), "uid=1"),
+            (entry("selectors", json!(["unix:uid:1", "unix:pth:/x"])), "entries[0].selectors: unix:pth:/x: unix selectors have no key"),
+            (entry("selectors", json!(["path:/x"])), "did you mean unix:path:/x?"),
             (entry("spiffe_id_path", json!("/spire/server")), "entries[0].spiffe_id_path"),
             (entry("spiffe_id_path", json!("x")), "entries[0].spiffe_id_path"),
             (entry("federates_with", json!(["a.test"])), "entries[0].federates_with"),

@@ -14,6 +14,7 @@ mod digest;
 mod limit;
 mod peer;
 mod process;
+mod selector;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 pub use limit::ConnectionLimit;
 pub use peer::{Peer, PeerStream, incoming};
 pub use process::Process;
+pub use selector::check;
 
 use digest::Digests;
 
