@@ -108,7 +108,8 @@ impl App {
             cluster_id: cluster.id.clone(),
             trust_zone_id: zone.id.clone(),
             status: None,
-            spiffe_id: None,
+            // The form that names no cluster stays in the way of other clusters until another one has been proved.
+            spiffe_id: held.as_ref().filter(|agent| agent.names_no_cluster()).and_then(|agent| agent.spiffe_id.clone()),
             last_seen_at: None,
             created_at: held.as_ref().map_or_else(now, |agent| agent.created_at),
             updated_at: now(),
@@ -190,15 +191,17 @@ impl App {
                 let mut agents = transaction.agents(&filter).await?;
                 let joined = agents.len();
                 match agents.pop() {
-                    Some(agent) if joined == 1 => {
+                    // One that has told its cluster's name does not forget it: whoever does not know the name is somebody else,
+                    // such as the agent of a cluster that was deleted.
+                    Some(agent) if joined == 1 && (agent.spiffe_id.is_none() || agent.names_no_cluster()) => {
                         let cluster = clusters.into_iter().find(|cluster| cluster.id == agent.cluster_id);
                         (agent, cluster.expect("an agent goes with its cluster, and both are read in one transaction"))
                     }
                     None if clusters.len() == 1 => return Err(not_joined(&clusters[0])),
                     _ => {
                         return Err(Error::PermissionDenied(format!(
-                            "{id} names no cluster, and trust zone {} has {joined} agents that have joined, so it does not tell which of \
-                             them this is; the agent's SPIFFE ID must be spiffe://{}/cluster/<cluster>/ns/cofide/sa/cofide-agent",
+                            "{id} names no cluster, and of the {joined} agents that have joined trust zone {}, it does not tell which one \
+                             this is; the agent's SPIFFE ID must be spiffe://{}/cluster/<cluster>/ns/cofide/sa/cofide-agent",
                             zone.name, zone.trust_domain
                         )));
                     }

@@ -5,6 +5,7 @@ mod access;
 mod agents;
 mod audit;
 mod clients;
+mod deleted_cluster;
 mod explain;
 mod federated_services;
 mod idle;
