@@ -22,6 +22,7 @@ pub(crate) struct Client {
     workload_api: PathBuf,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is a handful of them in a whole run")]
 enum Place {
     Host(Host),
     Sidecar(IstioProxy),

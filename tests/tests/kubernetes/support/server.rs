@@ -22,6 +22,7 @@ pub(crate) struct Server {
     place: Place,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is a handful of them in a whole run")]
 enum Place {
     Alone(Host),
     WithSidecar(IstioProxy),

@@ -36,6 +36,7 @@ const WRITTEN: [(&str, &str, &str); 8] = [
 ];
 
 /// The gateways of a cluster, with where clients reach them.
+#[expect(clippy::large_enum_variant, reason = "there is one for each of four sites")]
 pub(crate) enum Gateways {
     /// Istio's.
     Mesh { ingress: IstioProxy, east_west: IstioProxy },
