@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cofide_connect_client::{Bootstrap, ConnectUrl};
-use cofide_core::{ControlPlaneTrust, JoinTokenSecret, SpiffeId, TrustDomain};
+use cofide_core::{ClusterId, ControlPlaneTrust, JoinTokenSecret, SpiffeId, TrustDomain};
 use cofide_runtime::files::FileError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,6 +22,8 @@ pub struct Membership {
     pub token: Option<JoinTokenSecret>,
     /// Stands for the token that was last used, without being of any use itself.
     used_token: Option<String>,
+    /// The ID of the same cluster before it was made anew in Connect; until the agent has joined.
+    left: Option<ClusterId>,
 }
 
 /// As it is kept. The bundle is in its JWKS form.
@@ -29,7 +31,7 @@ pub struct Membership {
 struct Stored {
     trust_zone_id: cofide_core::TrustZoneId,
     trust_domain: String,
-    cluster_id: cofide_core::ClusterId,
+    cluster_id: ClusterId,
     cluster_name: cofide_core::Name,
     connect_url: String,
     connect_spiffe_id: String,
@@ -119,6 +121,7 @@ impl Membership {
             connect,
             token: Some(token),
             used_token,
+            left: None,
         }
     }
 
@@ -133,18 +136,10 @@ impl Membership {
                 found_domain: found.trust_domain.to_string(),
             });
         }
-        let is_new = found.cluster_id != held.cluster_id;
-        if is_new {
-            tracing::warn!(
-                cluster = %held.cluster_name,
-                cluster_id = %held.cluster_id,
-                new_cluster_id = %found.cluster_id,
-                "the bootstrap file is for a cluster that was made anew under the same name; this agent leaves the old one and joins it"
-            );
-        }
-        let fresh = Self::fresh(bootstrap, settings, self.used_token.clone());
+        let left = (found.cluster_id != held.cluster_id).then(|| held.cluster_id.clone());
+        let fresh = Self { left, ..Self::fresh(bootstrap, settings, self.used_token.clone()) };
         let is_used = fresh.token.as_ref().map(hash) == self.used_token;
-        Ok(if is_used && !is_new { self } else { fresh })
+        Ok(if is_used && fresh.left.is_none() { self } else { fresh })
     }
 
     /// What is configured beside a bootstrap file or a data folder must not say otherwise.
@@ -172,6 +167,15 @@ impl Membership {
         }
         data.save(IDENTITY, &self.stored())?;
         self.token = None;
+        if let Some(left) = self.left.take() {
+            let OwnCluster { cluster_name, cluster_id, .. } = &self.cluster;
+            tracing::info!(
+                cluster = %cluster_name,
+                was = %left,
+                is = %cluster_id,
+                "the bootstrap file was for a cluster that was made anew in Connect under the same name; its agent is this one from now on"
+            );
+        }
         Ok(())
     }
 
@@ -220,6 +224,7 @@ impl Stored {
             connect: ControlPlaneTrust { spiffe_id, bundle },
             token: None,
             used_token: self.used_token,
+            left: None,
         })
     }
 }
