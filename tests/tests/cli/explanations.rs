@@ -33,9 +33,7 @@ async fn whoever_follows_the_explanations_ends_with_a_chain_that_holds() {
     a.write_manifest("ping-pong.yaml", MANIFEST);
     let list = || connect.cofidectl("federated-service list");
     eventually("the service is registered", list, |outcome: &Outcome| outcome.stdout.contains("server.demo.a.test")).await;
-    connect
-        .given(&["attestation-policy add static --name all --spiffe-id-path x --parent-id-path p --selectors unix:uid:1000"])
-        .await;
+    connect.given(&["attestation-policy add static --name all --spiffe-id-path x --parent-id-path p --selectors unix:uid:1000"]).await;
 
     let line = "explain --from trust-zone-b/cluster-b --to server.demo.a.test";
     for expected in [
@@ -53,6 +51,11 @@ async fn whoever_follows_the_explanations_ends_with_a_chain_that_holds() {
     let explain = || connect.cofidectl(line);
     let outcome = eventually("every link holds", explain, |outcome: &Outcome| outcome.code == 0).await;
     assert!(tables(&outcome.stdout)[0].rows.iter().all(|row| row[1] == "Ok"), "{outcome}");
+    assert!(
+        outcome.stderr.contains("every link that Connect knows of holds")
+            && outcome.stderr.contains("not seen from here: whether the gateway runs"),
+        "{outcome}"
+    );
     let explained = connect.json(line).await;
     assert_eq!((explained["works"].as_bool(), explained["links"][0]["status"].as_str()), (Some(true), Some("Ok")));
     assert_eq!(connect.cofidectl(&format!("{line} --output yaml")).await.done().yaml(), explained);

@@ -112,11 +112,24 @@ async fn no_token_is_made_where_it_could_not_be_kept() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_made_and_could_not_be_kept_is_told() {
+    let connect = with_cluster().await;
+    // Long enough that the name fits and that of the temporary file beside it does not: only the write itself fails.
+    let name = "b".repeat(250);
+    let made = || async { connect.json("audit list --all").await.to_string().matches("join token created for").count() };
+    let lost = ["cannot write", &name, "a join token for cluster cluster-a was made and is lost", "is void", "run this again"];
+    connect.cofidectl(&format!("{CREATE} --output-file {name}")).await.refused(1, &lost);
+    assert_eq!(made().await, 1);
+}
+
+#[tokio::test]
 async fn a_token_is_for_a_cluster_that_exists() {
     let connect = with_cluster().await;
     let create = "agent join-token create --output-file bootstrap.yaml";
     let of = async |zone: &str, cluster: &str| connect.cofidectl(&format!("{create} --trust-zone {zone} --cluster {cluster}")).await;
-    of("trust-zone-b", "cluster-a").await.refused(1, &["trust zone \"trust-zone-b\" not found", "did you mean trust-zone-a?"]);
+    of("trust-zone-b", "cluster-a")
+        .await
+        .refused(1, &["trust zone \"trust-zone-b\" not found", "cofidectl trust-zone list shows which there are"]);
     let elsewhere = of("trust-zone-a", "elsewhere").await;
     elsewhere.refused(1, &["cluster \"elsewhere\" not found in trust zone trust-zone-a", "cofidectl cluster list"]);
     connect.cofidectl(&format!("{create} --cluster cluster-a")).await.refused(2, &["--trust-zone <ZONE>"]);

@@ -1,5 +1,11 @@
 //! Trust zones and their clusters.
 
+use std::time::SystemTime;
+
+use cofide_core::TrustDomain;
+use cofide_svid::authority::{self, X509CertificateAuthority, X509Settings};
+use cofide_svid::bundle::to_jwks;
+
 use crate::support::{Connect, assert_transcript};
 
 #[tokio::test]
@@ -85,22 +91,36 @@ async fn clusters_come_are_shown_and_go() {
     assert_transcript!(transcript);
 }
 
+/// The bundle of a SPIFFE server that begins.
+fn jwks(trust_domain: &str) -> String {
+    let domain = TrustDomain::new(trust_domain).unwrap();
+    let authority = X509CertificateAuthority::create(domain, X509Settings::default(), SystemTime::now()).unwrap();
+    to_jwks(&authority::bundle(&authority, None, 0))
+}
+
 #[tokio::test]
 async fn an_administrator_replaces_the_bundle_of_a_zone_and_the_log_has_its_authorities() {
     let connect = Connect::start().await;
     connect.given(&["trust-zone add trust-zone-a --trust-domain a.test"]).await;
-    let credential: serde_json::Value = serde_json::from_slice(&std::fs::read(connect.credential()).unwrap()).unwrap();
-    // Any authority will do; a document in the SPIFFE format does not name its trust domain.
-    let bundle = match &credential["connect_bundle"] {
-        serde_json::Value::String(text) => text.clone(),
-        object => object.to_string(),
-    };
-    connect.admin.write("bundle.json", &bundle);
+    connect.admin.write("bundle.json", &jwks("a.test"));
     let outcome = connect.cofidectl("trust-zone set-bundle trust-zone-a --bundle-file bundle.json").await.done();
     assert!(outcome.stderr.contains("trust zone trust-zone-a has a new bundle with 1 X.509 authority"), "{}", outcome.stderr);
     let events = connect.json("audit list --type trust_zone_update").await;
     let text = events.to_string();
     assert!(text.contains("authorities_before") && text.contains("authorities_after"), "{text}");
+
+    // A document in the SPIFFE format does not name its trust domain; its authorities do.
+    connect.admin.write("rebuilt.json", &jwks("a.test"));
+    connect.admin.write("other.json", &jwks("b.test"));
+    let before = connect.json("trust-zone get trust-zone-a").await;
+    let other = "trust-zone set-bundle trust-zone-a --bundle-file other.json";
+    connect.cofidectl(other).await.refused(1, &["other.json has no X.509 authority that trust zone trust-zone-a has already"]);
+    connect.cofidectl(&format!("{other} --force")).await.refused(1, &["is the authority of spiffe://b.test", "a.test"]);
+    let replace = "trust-zone set-bundle trust-zone-a --bundle-file rebuilt.json";
+    connect.cofidectl(replace).await.refused(1, &["every present identity of the zone would be refused", "nothing was changed", "--force"]);
+    assert_eq!(connect.json("trust-zone get trust-zone-a").await, before);
+    connect.cofidectl(&format!("{replace} --force")).await.done();
+    connect.cofidectl(replace).await.done();
 
     connect.admin.write("empty.json", r#"{"keys":[]}"#);
     connect.admin.write("words.json", "no bundle");
