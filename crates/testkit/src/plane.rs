@@ -17,8 +17,8 @@ use cofide_api::connect::attestation_policy_service::CreateAttestationPolicyRequ
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_client::AttestationPolicyServiceClient;
 use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
 use cofide_api::connect::audit_service::{ListEventsRequest, list_events_request};
-use cofide_api::connect::cluster_service::CreateClusterRequest;
 use cofide_api::connect::cluster_service::cluster_service_client::ClusterServiceClient;
+use cofide_api::connect::cluster_service::{CreateClusterRequest, DestroyClusterRequest};
 use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
 use cofide_api::connect::federation_service::{CreateFederationRequest, DestroyFederationRequest};
 use cofide_api::connect::receipt_service::receipt_service_client::ReceiptServiceClient;
@@ -27,7 +27,7 @@ use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZon
 use cofide_api::connect::trust_zone_service::{CreateTrustZoneRequest, UpdateTrustZoneBundleRequest};
 use cofide_api::types::{ap_binding, attestation_policy, audit, cluster, federated_service, federation, trust_zone};
 use cofide_connect_client::{Bootstrap, Credential, UserChannel, connect_as_user};
-use cofide_core::{JoinTokenSecret, Profile, TrustZoneId};
+use cofide_core::{ClusterId, JoinTokenSecret, Profile, TrustZoneId};
 use tempfile::TempDir;
 
 use crate::loopback::own_address;
@@ -105,22 +105,35 @@ impl Plane {
 
     /// As [`Plane::create_zone`], with a trust domain and a profile of its own.
     pub async fn create_zone_of(&mut self, name: &str, trust_domain: &str, profile: Profile) -> Result<usize> {
-        let channel = self.admin().await?;
         let zone = trust_zone::TrustZone { name: format!("trust-zone-{name}"), trust_domain: trust_domain.into(), ..Default::default() };
         let request = CreateTrustZoneRequest { trust_zone: Some(zone) };
-        let created = TrustZoneServiceClient::new(channel.clone()).create_trust_zone(request).await?.into_inner();
+        let created = TrustZoneServiceClient::new(self.admin().await?).create_trust_zone(request).await?.into_inner();
         let id: TrustZoneId = created.trust_zone.and_then(|zone| zone.id).context("no id")?.parse()?;
 
+        let cluster_id = self.create_cluster(format!("cluster-{name}"), &id, profile).await?;
+        self.zones.push(Zone::new(name, trust_domain, self.folder.path().join(name), id, cluster_id)?);
+        Ok(self.zones.len() - 1)
+    }
+
+    async fn create_cluster(&self, name: String, trust_zone_id: &TrustZoneId, profile: Profile) -> Result<ClusterId> {
         let cluster = cluster::Cluster {
-            name: Some(format!("cluster-{name}")),
-            trust_zone_id: Some(id.to_string()),
+            name: Some(name),
+            trust_zone_id: Some(trust_zone_id.to_string()),
             profile: Some(profile.to_string()),
             ..Default::default()
         };
-        let created = ClusterServiceClient::new(channel).create_cluster(CreateClusterRequest { cluster: Some(cluster) }).await?;
-        let cluster_id = created.into_inner().cluster.and_then(|cluster| cluster.id).context("no id")?.parse()?;
-        self.zones.push(Zone::new(name, trust_domain, self.folder.path().join(name), id, cluster_id)?);
-        Ok(self.zones.len() - 1)
+        let request = CreateClusterRequest { cluster: Some(cluster) };
+        let created = ClusterServiceClient::new(self.admin().await?).create_cluster(request).await?.into_inner();
+        Ok(created.cluster.and_then(|cluster| cluster.id).context("no id")?.parse()?)
+    }
+
+    /// Deletes the cluster of a zone in Connect and adds it again under the same name, for a host.
+    pub async fn make_cluster_anew(&mut self, zone: usize) -> Result<()> {
+        let (id, name) = (self.zones[zone].id.clone(), self.zones[zone].cluster_name());
+        let request = DestroyClusterRequest { cluster_id: Some(self.zones[zone].cluster_id.to_string()) };
+        ClusterServiceClient::new(self.admin().await?).destroy_cluster(request).await?;
+        self.zones[zone].cluster_id = self.create_cluster(name, &id, Profile::Host).await?;
+        Ok(())
     }
 
     /// Adds a trust zone and starts its SPIFFE server and its agent.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod cluster_made_anew;
 mod identities;
 mod lost_memory;
 mod outage;
