@@ -31,7 +31,9 @@ async fn cofidectl(home: &Path, line: &[&str]) -> Outcome {
 /// A credential for a Connect that nobody runs.
 fn credential(url: &str) -> Credential {
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate = parameters.self_signed(&key).unwrap();
     let spiffe_id = SpiffeId::new("spiffe://management.test/ns/connect/sa/cofide-connect-api").unwrap();
     let x509_authorities = vec![X509Authority { der: certificate.der().to_vec(), tainted: false }];
     let bundle = Bundle { x509_authorities, ..Bundle::empty(spiffe_id.trust_domain().clone()) };

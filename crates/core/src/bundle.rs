@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::TrustDomain;
+use crate::{TrustDomain, X509Authority};
 
 /// The authorities of one trust domain (SPIFFE Trust Domain and Bundle, section 4).
 ///
@@ -16,13 +16,6 @@ pub struct Bundle {
     pub refresh_hint: u64,
     /// Grows with each change of the authorities at their issuer; 0 where the issuer does not count.
     pub sequence_number: u64,
-}
-
-/// A certificate authority of a trust domain, as one DER certificate.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct X509Authority {
-    pub der: Vec<u8>,
-    pub tainted: bool,
 }
 
 /// A key that signs JWT-SVIDs of a trust domain.
@@ -64,7 +57,8 @@ impl Bundle {
             && sorted(&self.jwt_authorities) == sorted(&other.jwt_authorities)
     }
 
-    /// Whether this bundle may take the place of `held`: same trust domain, not emptied, not older.
+    /// Whether this bundle may take the place of `held`: same trust domain, not emptied, not older. An issuer that has
+    /// counted does not stop: else any old bundle, told without its number, would be a way back in time.
     pub fn may_replace(&self, held: &Self) -> Result<(), BundleError> {
         if self.trust_domain != held.trust_domain {
             return Err(BundleError::OtherTrustDomain { expected: held.trust_domain.clone(), found: self.trust_domain.clone() });
@@ -72,7 +66,7 @@ impl Bundle {
         if self.x509_authorities.is_empty() && !held.x509_authorities.is_empty() {
             return Err(BundleError::NoX509Authority { trust_domain: self.trust_domain.clone() });
         }
-        if self.sequence_number < held.sequence_number && self.sequence_number != 0 {
+        if self.sequence_number < held.sequence_number {
             return Err(BundleError::OlderSequence {
                 trust_domain: self.trust_domain.clone(),
                 held: held.sequence_number,
@@ -96,12 +90,6 @@ impl fmt::Debug for Bundle {
     }
 }
 
-impl fmt::Debug for X509Authority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "X509Authority({} bytes, tainted: {})", self.der.len(), self.tainted)
-    }
-}
-
 impl fmt::Debug for JwtAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "JwtAuthority({}, tainted: {})", self.key_id, self.tainted)
@@ -121,7 +109,10 @@ mod tests {
     fn a_bundle_is_replaced_only_by_a_newer_one_of_its_own_domain() {
         let held = bundle("a.test", &[1], 5);
         assert_eq!(bundle("a.test", &[1, 2], 6).may_replace(&held), Ok(()));
-        assert_eq!(bundle("a.test", &[2], 0).may_replace(&held), Ok(()), "0 means that the issuer does not count");
+        assert!(matches!(bundle("a.test", &[2], 0).may_replace(&held), Err(BundleError::OlderSequence { held: 5, found: 0, .. })));
+        let uncounted = bundle("a.test", &[1], 0);
+        assert_eq!(bundle("a.test", &[2], 0).may_replace(&uncounted), Ok(()), "0 means that the issuer does not count");
+        assert_eq!(bundle("a.test", &[2], 1).may_replace(&uncounted), Ok(()), "and it may begin to");
         assert!(matches!(bundle("a.test", &[2], 4).may_replace(&held), Err(BundleError::OlderSequence { .. })));
         assert!(matches!(bundle("a.test", &[], 6).may_replace(&held), Err(BundleError::NoX509Authority { .. })));
         assert!(matches!(bundle("b.test", &[2], 6).may_replace(&held), Err(BundleError::OtherTrustDomain { .. })));

@@ -22,6 +22,7 @@ mod bundle;
 mod change;
 mod closest;
 mod cluster;
+mod der;
 mod explain;
 mod federated_service;
 mod federation;
@@ -36,6 +37,7 @@ mod registration;
 mod spiffe_id;
 mod text;
 mod trust_zone;
+mod x509_authority;
 
 pub use age::Age;
 pub use agent::{Agent, AgentState, AgentStatus};
@@ -44,7 +46,7 @@ pub use attestation_policy::{
 };
 pub use attestation_policy_binding::AttestationPolicyBinding;
 pub use audit::{Actor, AuditEvent, EntityKind, EventKind, Outcome};
-pub use bundle::{Bundle, BundleError, JwtAuthority, X509Authority};
+pub use bundle::{Bundle, BundleError, JwtAuthority};
 pub use change::{Change, Noun, NounChange, NounId};
 pub use closest::closest;
 pub use cluster::{Cluster, Profile, UnknownProfile};
@@ -67,6 +69,7 @@ pub use receipt::{Receipt, ReceiptOutcome};
 pub use registration::{ControlPlaneTrust, FederatedTrust, WorkloadRegistration};
 pub use spiffe_id::{AgentIdentity, CONNECT_SPIFFE_ID_PATH, SpiffeId, TrustDomain, TrustDomainError, parse_trust_domain};
 pub use trust_zone::{BundleEndpoint, BundleEndpointProfile, TrustZone};
+pub use x509_authority::{X509Authority, X509AuthorityError};
 
 /// A point in the history of the control plane's state: it grows by one with each committed change and never goes back.
 pub type Revision = u64;

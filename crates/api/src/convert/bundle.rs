@@ -1,7 +1,7 @@
 //! `spire.api.types.Bundle`
 
 use cofide_core::{Bundle, JwtAuthority, TrustDomain, X509Authority};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
 use super::{At, FieldError, also_owned, each, trust_domain};
 use crate::spire::types as proto;
@@ -34,10 +34,7 @@ pub(super) fn bundle(message: &proto::Bundle) -> Result<Bundle, FieldError> {
 
 // Authorities go on to other trust zones, so whoever delivers something else hears of it here, not their partners.
 fn x509_authority(message: &proto::X509Certificate) -> Result<X509Authority, FieldError> {
-    match X509Certificate::from_der(&message.asn1) {
-        Ok(([], _)) => Ok(X509Authority { der: message.asn1.clone(), tainted: message.tainted }),
-        _ => Err(FieldError::new("asn1", "is not one DER-encoded X.509 certificate")),
-    }
+    X509Authority::from_der(message.asn1.as_slice(), message.tainted).map_err(|error| FieldError::new("asn1", error))
 }
 
 fn jwt_authority(message: &proto::JwtKey) -> Result<JwtAuthority, FieldError> {

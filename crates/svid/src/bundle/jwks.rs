@@ -4,7 +4,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cofide_core::{Bundle, JwtAuthority, TrustDomain, X509Authority};
 use serde::{Deserialize, Serialize};
-use x509_parser::prelude::FromDer;
 
 use crate::key::PublicJwk;
 
@@ -79,11 +78,7 @@ fn x509_authority(key: &Key) -> Result<X509Authority, String> {
         return Err("an x509-svid key has exactly one certificate in \"x5c\"".into());
     };
     let der = STANDARD.decode(certificate).map_err(|error| format!("\"x5c\" is not base64: {error}"))?;
-    match x509_parser::certificate::X509Certificate::from_der(&der) {
-        Ok(([], _)) => Ok(X509Authority { der, tainted: false }),
-        Ok((rest, _)) => Err(format!("{} bytes follow the certificate in \"x5c\"", rest.len())),
-        Err(error) => Err(format!("\"x5c\" is no certificate: {error}")),
-    }
+    X509Authority::from_der(der, false).map_err(|error| format!("\"x5c\" {error}"))
 }
 
 fn jwt_authority(key: Key) -> Result<JwtAuthority, String> {

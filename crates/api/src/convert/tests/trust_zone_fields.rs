@@ -17,7 +17,7 @@ fn a_bad_trust_zone_is_told_which_field() {
         (|zone| zone.bundle.as_mut().unwrap().refresh_hint = -1, "trust_zone.bundle.refresh_hint: must not be negative"),
         (
             |zone| zone.bundle.as_mut().unwrap().x509_authorities[0].asn1.push(0),
-            "trust_zone.bundle.x509_authorities[0].asn1: is not one DER-encoded X.509 certificate",
+            "trust_zone.bundle.x509_authorities[0].asn1: is not one DER-encoded X.509 certificate: 1 bytes follow it",
         ),
         (
             |zone| zone.bundle.as_mut().unwrap().jwt_authorities[0].key_id.clear(),

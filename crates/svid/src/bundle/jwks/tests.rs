@@ -76,7 +76,7 @@ fn a_key_that_cannot_be_read_is_named_by_its_place() {
         (spoiled(0, "x5c", json!([])), "keys[0] of the bundle: an x509-svid key has exactly one certificate"),
         (spoiled(0, "x5c", twice), "exactly one certificate"),
         (spoiled(0, "x5c", json!(["!"])), "is not base64"),
-        (spoiled(0, "x5c", json!(["AAAA"])), "is no certificate"),
+        (spoiled(0, "x5c", json!(["AAAA"])), "\"x5c\" is not one DER-encoded X.509 certificate"),
         (spoiled(2, "kid", json!(null)), "keys[2] of the bundle: a jwt-svid key needs a \"kid\""),
         (spoiled(2, "kid", json!("")), "needs a \"kid\""),
         (spoiled(2, "x", json!("AAAA")), "the curve needs 32"),
