@@ -142,7 +142,7 @@ pub struct Overrides {
     /// How long an audit event is kept [default: 90d]
     #[arg(long, env = "COFIDE_CONNECT_AUDIT_RETENTION", value_name = "DURATION", value_parser = duration::argument)]
     pub audit_retention: Option<String>,
-    /// How many audit events are kept, the newest [default: 1000000]
+    /// How many audit events of agents are kept; those of others go by age alone [default: 1000000]
     #[arg(long, env = "COFIDE_CONNECT_AUDIT_MAX_EVENTS", value_name = "NUMBER")]
     pub audit_max_events: Option<u64>,
     /// error, warn, info, debug, trace, or directives such as info,cofide_xds=debug [default: info]

@@ -64,7 +64,7 @@ pub struct Config {
     /// How long an audit event is kept.
     #[serde(with = "duration")]
     pub audit_retention: Duration,
-    /// How many audit events are kept, the newest.
+    /// How many audit events of agents are kept. Those of everybody else go by their age alone.
     pub audit_max_events: u64,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cofide_xds=debug`.
     pub log_level: String,

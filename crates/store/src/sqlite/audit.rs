@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use cofide_core::{AuditEvent, EntityKind, Timestamp};
@@ -171,6 +171,15 @@ impl<Access: Send> AuditEvents for Transaction<Access> {
         };
         Ok(AuditPage { events, next_token })
     }
+
+    async fn audit_events_of_workloads(&mut self) -> Result<BTreeMap<String, u64>> {
+        let rows = sqlx::query(COUNT_OF_WORKLOADS).fetch_all(self.connection()).await?;
+        let count = |row: &SqliteRow| {
+            let columns = Columns::of(NOUN, row);
+            Ok((columns.plain("actor")?, columns.plain::<i64>("events")?.unsigned_abs()))
+        };
+        rows.iter().map(count).collect()
+    }
 }
 
 /// The links go with their event.
@@ -178,18 +187,23 @@ const PURGE_BY_AGE: &str = "DELETE FROM audit_event WHERE sequence IN (
     SELECT sequence FROM audit_event WHERE occurred_at < $1 ORDER BY occurred_at, sequence LIMIT $2
 )";
 
-/// Numbers grow by one with each event and the oldest go first, so the newest `$1` are those above the highest less `$1`.
-const PURGE_BY_NUMBER: &str = "DELETE FROM audit_event WHERE sequence IN (
-    SELECT sequence FROM audit_event WHERE sequence <= (SELECT MAX(sequence) FROM audit_event) - $1 ORDER BY sequence LIMIT $2
+const PURGE_BY_ACTOR: &str = "DELETE FROM audit_event WHERE sequence IN (
+    SELECT sequence FROM audit_event WHERE actor = $1 ORDER BY occurred_at, sequence LIMIT $2
 )";
+
+/// A range, which the index answers: '0' comes after '/'.
+const COUNT_OF_WORKLOADS: &str =
+    "SELECT actor, COUNT(*) AS events FROM audit_event WHERE actor >= 'spiffe://' AND actor < 'spiffe:/0' GROUP BY actor";
 
 #[async_trait]
 impl AuditEventsMut for WriteTransaction {
-    async fn purge_audit_events(&mut self, before: Timestamp, keep: u64, batch: u32) -> Result<u64> {
-        let by_age = sqlx::query(PURGE_BY_AGE).bind(before.as_micros()).bind(batch);
-        let aged = write(self.connection(), by_age, NOUN, "of long ago").await?;
-        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
-        let by_number = sqlx::query(PURGE_BY_NUMBER).bind(keep).bind(i64::from(batch).saturating_sub_unsigned(aged));
-        Ok(aged + write(self.connection(), by_number, NOUN, "of long ago").await?)
+    async fn purge_audit_events(&mut self, before: Timestamp, batch: u32) -> Result<u64> {
+        let purge = sqlx::query(PURGE_BY_AGE).bind(before.as_micros()).bind(batch);
+        write(self.connection(), purge, NOUN, "of long ago").await
+    }
+
+    async fn purge_audit_events_of(&mut self, actor: &str, batch: u32) -> Result<u64> {
+        let purge = sqlx::query(PURGE_BY_ACTOR).bind(actor).bind(batch);
+        write(self.connection(), purge, NOUN, actor).await
     }
 }

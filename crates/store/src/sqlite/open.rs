@@ -148,6 +148,8 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql")),
         migration(2, "agent presence", include_str!("../../migrations/sqlite/0002_agent_presence.sql")),
+        migration(3, "receipts by resource", include_str!("../../migrations/sqlite/0003_receipts_by_resource.sql")),
+        migration(4, "audit by actor", include_str!("../../migrations/sqlite/0004_audit_by_actor.sql")),
     ])
 }
 
@@ -217,6 +219,16 @@ mod tests {
         assert!(!is_full(&folder.path().join("connect.db")));
         assert!(!is_full(Path::new("connect.db")), "the current folder");
         assert!(!is_full(Path::new("/proc/connect.db")), "it has no blocks at all");
+    }
+
+    #[test]
+    fn every_migration_in_the_folder_is_run() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let migrator = migrator();
+        let run = migrator.iter().map(|migration| format!("{:04}_{}.sql", migration.version, migration.description.replace(' ', "_")));
+        assert_eq!(run.collect::<Vec<_>>(), files);
     }
 
     #[tokio::test]

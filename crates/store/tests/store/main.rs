@@ -110,6 +110,7 @@ conformance! {
             a_token_is_refused_where_it_does_not_belong,
             an_entity_filter_needs_a_kind_or_an_id,
             old_events_go_first_and_in_batches,
+            events_of_one_workload_are_counted_and_its_oldest_go,
         ],
         receipts: [
             the_last_word_about_a_resource_is_kept,
