@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cofide_core::{Bundle, Selector, TrustDomain};
+use cofide_core::{Bundle, Selector, TrustDomain, X509Authority};
 use cofide_svid::X509Svid;
 use cofide_svid::authority::IssueError;
 use tokio::sync::watch;
@@ -27,6 +27,22 @@ pub struct WorkloadUpdate {
     pub bundle: Arc<Bundle>,
     /// Only those that the workload's own entries federate with, and of these only those that are held.
     pub federated_bundles: BTreeMap<TrustDomain, Arc<Bundle>>,
+}
+
+/// The authorities of a bundle as far as every reader of X.509 can read them.
+///
+/// Nothing else is let in; should it have come in all the same (an older version let more pass), it costs its own trust
+/// domain this authority, and not all of them their trust: Envoy and go-spiffe refuse a whole answer for one certificate.
+pub(crate) fn readable_authorities(bundle: &Bundle) -> Vec<&X509Authority> {
+    let is_readable = |authority: &&X509Authority| match authority.check() {
+        Ok(()) => true,
+        Err(reason) => {
+            let trust_domain = bundle.trust_domain.as_str();
+            tracing::warn!(trust_domain, %reason, "leaving out an X.509 authority that workloads could not read");
+            false
+        }
+    };
+    bundle.x509_authorities.iter().filter(is_readable).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -219,5 +235,27 @@ impl WorkloadWatch {
         // At least a moment, so that a clock that jumps cannot make this loop spin.
         self.look_again_at = Some(look_again_at.max(now + Duration::from_millis(100)));
         Ok(update)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use cofide_svid::authority::{X509CertificateAuthority, X509Settings, bundle as published};
+
+    use super::*;
+
+    pub(crate) fn bundle(trust_domain: &str) -> Bundle {
+        let trust_domain = TrustDomain::new(trust_domain).unwrap();
+        published(&X509CertificateAuthority::create(trust_domain, X509Settings::default(), SystemTime::now()).unwrap(), None, 0)
+    }
+
+    /// The bundle with one more authority before its own, which BoringSSL cannot read: its version is the eighth.
+    pub(crate) fn odd(bundle: &Bundle) -> Bundle {
+        let mut odd = bundle.x509_authorities[0].clone();
+        let version = odd.der.windows(5).position(|bytes| bytes == [0xa0, 3, 2, 1, 2]).unwrap();
+        odd.der[version + 4] = 7;
+        let mut bundle = bundle.clone();
+        bundle.x509_authorities.insert(0, odd);
+        bundle
     }
 }

@@ -15,7 +15,7 @@ use cofide_xds::{Any, Resource};
 use prost::Message;
 
 use crate::config;
-use crate::workload::WorkloadUpdate;
+use crate::workload::{WorkloadUpdate, readable_authorities};
 
 /// Envoy's validator that picks the authorities by the trust domain of the peer's SPIFFE ID. With a plain list of
 /// authorities any of them could vouch for any trust domain.
@@ -53,14 +53,13 @@ fn certificate(svid: &X509Svid) -> secret::Type {
 
 /// Each trust domain verifies against its own bundle.
 fn validation<'a>(bundles: impl IntoIterator<Item = &'a Bundle>) -> secret::Type {
-    let domain = |bundle: &Bundle| TrustDomain {
-        name: bundle.trust_domain.to_string(),
-        trust_bundle: Some(inline(bundle.x509_authorities.iter().map(|authority| certificate_pem(&authority.der)).collect())),
-        ..TrustDomain::default()
+    // Envoy refuses a whole context for one certificate that it cannot read, or for one bundle without certificates.
+    let domain = |bundle: &Bundle| {
+        let certificates: String = readable_authorities(bundle).into_iter().map(|authority| certificate_pem(&authority.der)).collect();
+        let trust_bundle = (!certificates.is_empty()).then(|| inline(certificates))?;
+        Some(TrustDomain { name: bundle.trust_domain.to_string(), trust_bundle: Some(trust_bundle), ..TrustDomain::default() })
     };
-    // Envoy refuses a whole context for one bundle without certificates.
-    let usable = bundles.into_iter().filter(|bundle| !bundle.x509_authorities.is_empty());
-    let mut trust_domains: Vec<_> = usable.map(domain).collect();
+    let mut trust_domains: Vec<_> = bundles.into_iter().filter_map(domain).collect();
     trust_domains.sort_by(|one, other| one.name.cmp(&other.name));
     let config = SpiffeCertValidatorConfig { trust_domains, ..SpiffeCertValidatorConfig::default() };
     secret::Type::ValidationContext(CertificateValidationContext {
@@ -74,4 +73,31 @@ fn validation<'a>(bundles: impl IntoIterator<Item = &'a Bundle>) -> secret::Type
 
 fn inline(text: String) -> DataSource {
     DataSource { specifier: Some(data_source::Specifier::InlineBytes(text.into_bytes())), ..DataSource::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::testing::{bundle, odd};
+
+    /// The certificates of each trust domain, in PEM.
+    fn trusted(bundles: &[Bundle]) -> Vec<(String, String)> {
+        let secret::Type::ValidationContext(context) = validation(bundles) else { panic!("no validation context") };
+        let config = context.custom_validator_config.unwrap().typed_config.unwrap();
+        let config = SpiffeCertValidatorConfig::decode(config.value.as_slice()).unwrap();
+        let read = |domain: TrustDomain| match domain.trust_bundle.unwrap().specifier.unwrap() {
+            data_source::Specifier::InlineBytes(pem) => (domain.name, String::from_utf8(pem).unwrap()),
+            other => panic!("{other:?}"),
+        };
+        config.trust_domains.into_iter().map(read).collect()
+    }
+
+    #[test]
+    fn an_authority_that_envoy_cannot_read_costs_no_other_authority_and_no_other_domain() {
+        let [own, partner, hopeless] = ["a.test", "b.test", "c.test"].map(bundle);
+        let odd_alone = Bundle { x509_authorities: odd(&hopeless).x509_authorities[..1].to_vec(), ..hopeless };
+        let sent = trusted(&[own.clone(), odd(&partner), odd_alone]);
+        let pem = |bundle: &Bundle| certificate_pem(&bundle.x509_authorities[0].der);
+        assert_eq!(sent, [("a.test".to_owned(), pem(&own)), ("b.test".to_owned(), pem(&partner))]);
+    }
 }

@@ -3,7 +3,7 @@
 use cofide_api::workload as api;
 use cofide_core::Bundle;
 
-use crate::workload::{Identity, WorkloadUpdate};
+use crate::workload::{Identity, WorkloadUpdate, readable_authorities};
 
 /// `None` for a workload without identities: such an answer does not exist.
 pub(super) fn svids(update: &WorkloadUpdate) -> Option<api::X509svidResponse> {
@@ -34,5 +34,24 @@ pub(super) fn bundles(update: &WorkloadUpdate) -> api::X509BundlesResponse {
 
 /// Concatenated DER.
 fn authorities(bundle: &Bundle) -> Vec<u8> {
-    bundle.x509_authorities.iter().flat_map(|authority| &authority.der).copied().collect()
+    readable_authorities(bundle).into_iter().flat_map(|authority| &authority.der).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::workload::testing::{bundle, odd};
+
+    #[test]
+    fn an_authority_that_no_client_could_read_is_left_out_of_its_bundle_alone() {
+        let (own, partner) = (bundle("a.test"), bundle("b.test"));
+        let federated = BTreeMap::from([(partner.trust_domain.clone(), Arc::new(odd(&partner)))]);
+        let update = WorkloadUpdate { identities: Vec::new(), bundle: Arc::new(own.clone()), federated_bundles: federated };
+        let bundles = bundles(&update).bundles;
+        assert_eq!(bundles["spiffe://a.test"], own.x509_authorities[0].der);
+        assert_eq!(bundles["spiffe://b.test"], partner.x509_authorities[0].der);
+    }
 }

@@ -223,12 +223,17 @@ async fn foreign_bundles_are_created_changed_and_deleted() {
 
     let own = create((&server.bundle().await).into());
     assert_eq!(code(client.batch_create_federated_bundle(own).await.unwrap().into_inner().results.remove(0).status), Code::InvalidArgument);
-    let garbage = types::X509Certificate { asn1: vec![1, 2, 3], tainted: false };
-    let malformed = create(types::Bundle { x509_authorities: vec![garbage], ..(&partner).into() });
-    assert_eq!(
-        code(client.batch_create_federated_bundle(malformed).await.unwrap().into_inner().results.remove(0).status),
-        Code::InvalidArgument
-    );
+    // Envoy would refuse a certificate of the eighth version, and with it the bundles of all other domains.
+    let mut odd = partner.x509_authorities[0].der.clone();
+    let version = odd.windows(5).position(|bytes| bytes == [0xa0, 3, 2, 1, 2]).unwrap();
+    odd[version + 4] = 7;
+    for asn1 in [vec![1, 2, 3], odd] {
+        let malformed = types::X509Certificate { asn1, tainted: false };
+        let malformed = create(types::Bundle { x509_authorities: vec![malformed], ..(&partner).into() });
+        let status = client.batch_create_federated_bundle(malformed).await.unwrap().into_inner().results.remove(0).status.unwrap();
+        assert_eq!(Code::from_i32(status.code), Code::InvalidArgument);
+        assert!(status.message.contains("x509_authorities[0].asn1: is"), "{}", status.message);
+    }
     let good = create((&partner).into());
     assert_eq!(code(client.batch_create_federated_bundle(good.clone()).await.unwrap().into_inner().results.remove(0).status), Code::Ok);
     assert_eq!(code(client.batch_create_federated_bundle(good).await.unwrap().into_inner().results.remove(0).status), Code::AlreadyExists);
