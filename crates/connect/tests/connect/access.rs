@@ -46,7 +46,7 @@ impl Decoder for Raw {
 }
 
 /// The code of a call with an empty message; a stream that stays open counts as OK.
-async fn call(client: &Client, path: &str) -> Code {
+pub(crate) async fn call(client: &Client, path: &str) -> Code {
     let mut grpc = tonic::client::Grpc::new(client.service());
     grpc.ready().await.unwrap();
     match grpc.server_streaming(Request::new(()), path.parse().unwrap(), Raw).await {

@@ -7,8 +7,9 @@ use cofide_api::types::audit::{EntityType, Event, EventType, Outcome};
 use cofide_api::types::pagination::PageRequest;
 use tonic::Code;
 
+use crate::access::call;
 use crate::federated_services::{deregister, register, service};
-use crate::support::{Client, Plane, eventually, refused};
+use crate::support::{Client, Plane, eventually, introduction, refused};
 
 pub(crate) async fn events(client: &Client, filter: Filter) -> Vec<Event> {
     let request = ListEventsRequest { filter: Some(filter), pagination: None };
@@ -97,13 +98,39 @@ async fn refused_calls_are_recorded_and_a_flood_of_them_is_not() {
     lie.trust_domain = "b.test".into();
     refused(register(&one.agent, lie).await, Code::PermissionDenied, &[]);
 
+    // What was left out is said with the caller's next refusal.
+    let nobody = plane.anonymous().await;
+    refused(nobody.trust_zones().list_trust_zones(ListTrustZonesRequest::default()).await, Code::Unauthenticated, &[]);
+
     let denied = || events(&admin, Filter { outcomes: vec![Outcome::Denied.into()], ..Filter::default() });
-    let found = eventually(denied, |events| events.len() >= 3).await;
-    assert_eq!(found.len(), 3, "the same refusal is recorded once: {found:#?}");
+    let found = eventually(denied, |events| events.len() >= 4).await;
+    assert_eq!(found.len(), 4, "the same refusal is recorded once: {found:#?}");
     let by = |actor: &str| found.iter().filter(|event| event.actor == actor).count();
-    assert_eq!((by("anonymous"), by("spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent")), (1, 2), "{found:#?}");
+    assert_eq!((by("anonymous"), by("spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent")), (2, 2), "{found:#?}");
     assert!(found.iter().any(|event| event.message.contains("49 refused calls were not recorded")), "{found:#?}");
     assert!(!format!("{found:?}").contains("cofide-admin-wrong"), "a token is in the log: {found:#?}");
+}
+
+#[tokio::test]
+async fn whoever_calls_without_a_credential_does_not_keep_the_refusals_of_others_out_of_the_log() {
+    let plane = Plane::start().await;
+    let admin = plane.admin().await;
+    let zone = plane.zone("a").await;
+    let one = plane.joined(&zone, "one").await;
+    let nobody = plane.anonymous().await;
+    for number in 0..200 {
+        assert_eq!(call(&nobody, &format!("/made.Up{number}/Path")).await, Code::Unauthenticated);
+    }
+    refused(one.agent.trust_zones().list_trust_zones(ListTrustZonesRequest::default()).await, Code::PermissionDenied, &[]);
+    let guess = introduction(&zone, &one.id, "cofide-join-guess");
+    refused(nobody.trust_zones().register_agent(guess).await, Code::Unauthenticated, &[]);
+
+    let denied = || events(&admin, Filter { outcomes: vec![Outcome::Denied.into()], ..Filter::default() });
+    let found = eventually(denied, |events| events.len() >= 3).await;
+    let actors: Vec<_> = found.iter().map(|event| event.actor.as_str()).collect();
+    assert_eq!(actors, ["join-token", "spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent", "anonymous"], "{found:#?}");
+    assert!(found[2].message.starts_with("unknown method refused"), "{found:#?}");
+    assert!(!format!("{found:?}").contains("made.Up"), "the caller's invention is in the log: {found:#?}");
 }
 
 #[tokio::test]
