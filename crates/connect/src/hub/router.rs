@@ -44,10 +44,13 @@ impl Router for PlanRouter {
         self.receipts.record(entries(&agent, &receipt, now()));
     }
 
-    /// What an agent comes back with it has applied, also where its word was lost on the way.
+    /// What an agent comes back with it has applied, also where its word was lost on the way. A receipt is about what is in
+    /// the plan: any other name is taken from the agent in the answer, and may be its invention, so it leaves no trace.
     async fn on_resume(&self, client: &Arc<Client>, type_url: &str, held: HashMap<String, String>) {
         let Some(agent) = agent(&client.peer) else { return };
         let at = now();
+        let plan = self.hub.cache(&agent.cluster_id);
+        let is_planned = |(name, _): &(String, String)| plan.get(type_url, name).is_some();
         let applied = |(resource_name, version)| cofide_core::Receipt {
             agent_id: agent.id.clone(),
             cluster_id: agent.cluster_id.clone(),
@@ -57,7 +60,7 @@ impl Router for PlanRouter {
             outcome: ReceiptOutcome::Applied,
             at,
         };
-        self.receipts.record(vec![Entry::Held(held.into_iter().map(applied).collect())]);
+        self.receipts.record(vec![Entry::Held(held.into_iter().filter(is_planned).map(applied).collect())]);
     }
 
     async fn on_closed(&self, client: &Arc<Client>) {
@@ -72,7 +75,7 @@ impl Router for PlanRouter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     Put(cofide_core::Receipt),
-    /// What the agent holds of one type; only what says something new is written. Never empty.
+    /// What the agent holds of one type; only what says something new is written.
     Held(Vec<cofide_core::Receipt>),
     /// The agent let go of the resource, and with it of what it said about it.
     Remove {

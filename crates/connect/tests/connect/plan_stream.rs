@@ -207,6 +207,30 @@ async fn who_comes_back_with_what_it_holds_is_sent_the_difference_only() {
 }
 
 #[tokio::test]
+async fn names_that_an_agent_makes_up_leave_no_receipts() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let (server, client) = (plane.joined(&a, "one").await, plane.joined(&b, "one").await);
+    plane.federate(&a, &b).await;
+    plane.federate(&b, &a).await;
+    register(&server.agent, service("server", &["b.test"])).await.unwrap();
+    let mut follower = Follower::open(&client.agent, &Versions::new()).await;
+    follower.settle().await;
+    let mut held = follower.held.clone();
+    drop(follower);
+    let imports = held.get_mut(IMPORTED_SERVICE).unwrap();
+    imports.extend((0..4_000).map(|number| (format!("made-up-{number}"), "0".to_owned())));
+    // It says that it holds this one in another version: that is news of the plan, and comes after the rest.
+    imports.insert("server.demo.a.test".into(), "older".into());
+    // It never acknowledges that they go, so nothing would take such receipts back.
+    let _follower = Follower::open(&client.agent, &held).await;
+    let is_resumed = |receipts: &Vec<Receipt>| receipts.iter().any(|receipt| receipt.version == "older");
+    let found = eventually(|| receipts(&plane), is_resumed).await;
+    let made_up = found.iter().filter(|receipt| receipt.resource_name.starts_with("made-up"));
+    assert_eq!(made_up.count(), 0, "of {}", found.len());
+}
+
+#[tokio::test]
 async fn a_client_of_the_older_protocol_sees_the_same_world() {
     let plane = Plane::start().await;
     let (a, b) = (plane.zone("a").await, plane.zone("b").await);
