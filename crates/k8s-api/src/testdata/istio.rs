@@ -96,7 +96,7 @@ pub fn istio_objects() -> Vec<Value> {
                 weight: Some(100),
             }],
         }],
-        http: vec![HttpRoute { route: route(), timeout: Some("0s".into()) }],
+        http: vec![HttpRoute { route: route(), timeout: Some("5s".into()) }],
         tcp: vec![TcpRoute { route: route() }],
         export_to: everywhere(),
     };
