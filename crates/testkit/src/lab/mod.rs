@@ -18,7 +18,7 @@
 //! - An [`IstioProxy`] is a stock Envoy that istiod programs, as a gateway or as a sidecar with its redirects.
 //!
 //! Network namespaces need root. All of it ends with the [`Lab`], also after a panic; what a killed process has left is ended
-//! by the next lab on the machine (see [`claim`]). Programs are built by the install scripts of the folder `lab`, when they are
+//! by the next lab on the machine (see `claim`). Programs are built by the install scripts of the folder `lab`, when they are
 //! first needed: minutes, once.
 
 mod api;
