@@ -5,7 +5,7 @@
 //! the write counts.
 //!
 //! What is on its way is not written before it has arrived, unless it takes long: of a service that becomes ready within
-//! [`PATIENCE`] its owner sees one change and the API server one write.
+//! `PATIENCE` its owner sees one change and the API server one write.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -157,7 +157,7 @@ impl App {
 
     /// The agent that speaks for a cluster of a zone, by what its certificate says: the cluster's name or, in the older
     /// form of the SPIFFE ID, nothing. The older form is enough as long as one agent of the zone has joined, which is then
-    /// the one; that a second does not join beside it is seen to where it would ([`refuse_beside_nameless`]).
+    /// the one; that a second does not join beside it is seen to where it would (`refuse_beside_nameless`).
     pub async fn joined_agent(&self, id: SpiffeId, identity: &AgentIdentity) -> Result<JoinedAgent> {
         let mut transaction = self.read().await?;
         let filter = TrustZoneFilter { trust_domain: Some(identity.trust_domain.clone()), ..TrustZoneFilter::default() };

@@ -7,9 +7,9 @@
 //!  EndpointSlices ────┘
 //! ```
 //!
-//! - [`watch`] keeps a small record ([`records`]) of each object of all namespaces. What is known stays known while the API
+//! - [`mod@watch`] keeps a small record ([`records`]) of each object of all namespaces. What is known stays known while the API
 //!   server is away; there is no view before each kind has been listed as a whole once.
-//! - [`decide`] is pure and looks at everything, once for a burst of events: which Service and which endpoints are behind each
+//! - [`mod@decide`] is pure and looks at everything, once for a burst of events: which Service and which endpoints are behind each
 //!   FederatedService ([`backing`]), and where remote clients enter ([`gateways`]).
 //! - Age is the creation time of the object, then its uid; the generation is the API server's. Only the last valid versions of
 //!   objects that are not valid now are remembered ([`last_valid`]).
