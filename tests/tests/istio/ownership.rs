@@ -236,6 +236,7 @@ async fn an_object_or_a_host_of_somebody_else_is_left_alone_and_the_service_told
     // A claim that comes later than ours takes nothing from us.
     cluster.delete_yaml(&theirs("demo", "theirs", first.as_str()).to_string()).await.unwrap();
     eventually("the host is ours", || service_entry_of(&client, first.as_str()), Option::is_some).await;
+    // Kubernetes writes the time of creation in whole seconds, so "later" begins with the next one.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     cluster.apply(&theirs("demo", "late", first.as_str())).await.unwrap();
     rounds(&agent, 3).await;
