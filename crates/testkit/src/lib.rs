@@ -6,13 +6,16 @@
 //! - [`authorities`]: the rotation of a trust zone's authority
 //! - [`envoy`]: a real Envoy, its admin page, and its log where something fails
 //! - [`lab`]: Kubernetes clusters and Istio, as processes in network namespaces
+//! - [`kubernetes`]: three such clusters, with agents, gateways, servers and clients
 //! - [`wait`]: conditions with deadlines, in the place of sleeps
 
 pub mod authorities;
 pub mod envoy;
+pub mod kubernetes;
 pub mod lab;
 mod loopback;
 pub mod plane;
+mod resolver;
 mod running;
 pub mod wait;
 pub mod workload;

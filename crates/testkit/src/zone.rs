@@ -11,21 +11,16 @@ use cofide_agent::config::Config;
 use cofide_agent::spire::SpireClient;
 use cofide_agent::world::{Link, World};
 use cofide_core::{ClusterId, TrustDomain, TrustZoneId};
-use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::{Name, RData, RecordType};
 use serde_json::{Value, json};
-use tokio::net::UdpSocket;
 
 use crate::authorities::Authorities;
 use crate::loopback::{own_address, own_import_addresses};
+use crate::resolver;
 use crate::running::{Running, log_tail, this_program};
 
 /// How often an agent of the plane looks again without being told: never, as far as a test is concerned. What a test waits
 /// for comes because somebody said so.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// A resolver that says nothing for this long says nothing.
-const RESOLVER: Duration = Duration::from_secs(5);
 
 /// One trust zone with one cluster: its SPIFFE server and its agent.
 pub struct Zone {
@@ -143,18 +138,7 @@ impl Zone {
 
     /// The addresses that the zone's resolver gives for a name; none where it does not answer.
     pub async fn resolve(&self, hostname: &str) -> Vec<Ipv4Addr> {
-        let ask = async {
-            let socket = UdpSocket::bind("127.0.0.1:0").await?;
-            socket.connect(self.dns_address).await?;
-            let mut query = Message::query();
-            query.add_query(Query::query(Name::from_ascii(format!("{hostname}."))?, RecordType::A));
-            socket.send(&query.to_vec()?).await?;
-            let mut answer = [0; 1232];
-            let length = socket.recv(&mut answer).await?;
-            anyhow::Ok(Message::from_vec(&answer[..length])?)
-        };
-        let Ok(Ok(answer)) = tokio::time::timeout(RESOLVER, ask).await else { return Vec::new() };
-        answer.answers.iter().filter_map(|record| if let RData::A(a) = &record.data { Some(a.0) } else { None }).collect()
+        resolver::ask(self.dns_address, hostname).await
     }
 
     /// The file in which the agent remembers this, such as `plan`.

@@ -12,6 +12,7 @@ use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
+use super::audit;
 use super::certificates::{Credentials, kubeconfig};
 use super::network::{Host, Network};
 use super::parts::install;
@@ -162,6 +163,9 @@ impl Cluster {
         for (flag, file) in files {
             command.arg(flag).arg(file);
         }
+        let policy = self.host.folder.join("audit-policy.json");
+        std::fs::write(&policy, audit::policy().to_string())?;
+        command.arg("--audit-policy-file").arg(policy).arg("--audit-log-path").arg(self.host.folder.join(audit::LOG));
         self.api_server = Some(Process::start("kube-apiserver", command, self.host.folder.join("api-server.log"))?);
         Ok(())
     }

@@ -22,6 +22,7 @@
 //! first needed: minutes, once.
 
 mod api;
+mod audit;
 mod certificates;
 mod claim;
 mod cluster;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
+pub use audit::Write;
 pub use claim::{Kept, end_orphans, kept};
 pub use cluster::{Cluster, TOKEN_ISSUER};
 pub use istio::{ISTIO_NAMESPACE, IstioProxy, Mesh, Proxy};

@@ -1,69 +1,42 @@
 //! Everything that the tests share: Connect, the clusters, and who trusts whom.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use cofide_core::Profile;
 use cofide_dns::{Upstream, ZoneHandle};
-use cofide_testkit::lab::Lab;
-use cofide_testkit::plane::Plane;
 use serde_json::{Value, json};
-use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Client, Direct, PATIENCE, Site, attempts, program};
-
-/// Where the tests find the world.
-#[derive(Default)]
-pub(crate) struct Stage(OnceCell<RwLock<World>>);
-
-impl Stage {
-    /// Makes the world, before the first test.
-    pub(crate) async fn set_up(&self) {
-        self.0.get_or_init(async || RwLock::new(Box::pin(World::start()).await.unwrap())).await;
-    }
-
-    fn world(&self) -> &RwLock<World> {
-        self.0.get().expect("it is set up before the tests")
-    }
-
-    /// For tests that leave what others use as it is.
-    pub(crate) async fn together(&self) -> RwLockReadGuard<'_, World> {
-        self.world().read().await
-    }
-
-    /// For tests that take something away from the others.
-    pub(crate) async fn alone(&self) -> RwLockWriteGuard<'_, World> {
-        self.world().write().await
-    }
-}
+use super::{Client, Direct, PATIENCE, Site, attempts, folder_of_programs, program};
+use crate::lab::Lab;
+use crate::plane::Plane;
 
 /// What is shared. What runs in the lab ends before the lab.
-pub(crate) struct World {
-    pub(crate) server: Site,
-    pub(crate) client: Site,
-    pub(crate) plain: Site,
+pub struct World {
+    pub server: Site,
+    pub client: Site,
+    pub plain: Site,
     /// A pod of `client`, with a sidecar.
-    pub(crate) in_mesh: Client,
+    pub in_mesh: Client,
     /// A pod of `plain`, with an Envoy of the agent.
-    pub(crate) outside: Client,
+    pub outside: Client,
     /// In this process, from `plain`'s zone.
-    pub(crate) direct: Direct,
+    pub direct: Direct,
     /// In this process, from the zone to which nothing is exported.
-    pub(crate) stranger: Direct,
+    pub stranger: Direct,
     /// Gives out the certificates of Istio itself.
     _istio_authority: DropGuard,
     /// What the resolver of the whole lab answers.
-    pub(crate) names: ZoneHandle,
+    pub names: ZoneHandle,
     _stop: DropGuard,
-    pub(crate) plane: Plane,
-    pub(crate) lab: Lab,
+    pub plane: Plane,
+    pub lab: Lab,
 }
 
 /// As whom this process speaks.
-pub(crate) const DIRECT: &str = "/ns/demo/sa/direct";
+pub const DIRECT: &str = "/ns/demo/sa/direct";
 
 /// The names under which Istio's configuration asks for secrets.
 fn istio_sds() -> Value {
@@ -87,11 +60,11 @@ async fn istio_authority(plane: &Plane) -> Result<(DropGuard, PathBuf)> {
 }
 
 /// A zone of a plane, with its SPIFFE server.
-pub(crate) async fn zone(plane: &mut Plane, name: &str, trust_domain: &str, profile: Profile) -> Result<usize> {
+async fn zone(plane: &mut Plane, name: &str, trust_domain: &str, profile: Profile) -> Result<usize> {
     let index = plane.create_zone_of(name, trust_domain, profile).await?;
     let zone = &mut plane.zones[index];
     if profile != Profile::Host {
-        zone.agent_program = program("cofide-agent");
+        zone.agent_program = program("cofide-agent")?;
     }
     if profile == Profile::Istio {
         zone.sds = istio_sds();
@@ -101,7 +74,8 @@ pub(crate) async fn zone(plane: &mut Plane, name: &str, trust_domain: &str, prof
 }
 
 impl World {
-    async fn start() -> Result<Self> {
+    /// Starts all of it, with the programs that were built like this one.
+    pub async fn start() -> Result<Self> {
         let lab = Lab::start()?;
         lab.set_resolver(lab.address());
         let (names, stop) = (ZoneHandle::new(), CancellationToken::new());
@@ -164,7 +138,7 @@ impl World {
     /// # Panics
     ///
     /// Where it does not within [`PATIENCE`], with the state of everything.
-    pub(crate) async fn until<T>(&self, what: &str, attempt: impl AsyncFnMut() -> Result<T>) -> T {
+    pub async fn until<T>(&self, what: &str, attempt: impl AsyncFnMut() -> Result<T>) -> T {
         match attempts(PATIENCE, attempt).await {
             Ok(value) => value,
             Err(error) => panic!("{what}: {error}\n{}", self.dump().await),
@@ -172,29 +146,29 @@ impl World {
     }
 
     /// An answer to both kinds of clients, which do TLS themselves.
-    pub(crate) async fn is_reached(&self, server: &str) -> [String; 2] {
+    pub async fn is_reached(&self, server: &str) -> [String; 2] {
         [
             self.until(&format!("{server} from outside of a mesh"), async || self.ping_from_outside(server).await).await,
             self.until(&format!("{server} from a mesh"), async || self.ping_from_mesh(server).await).await,
         ]
     }
 
-    pub(crate) async fn ping_from_outside(&self, server: &str) -> Result<String> {
+    pub async fn ping_from_outside(&self, server: &str) -> Result<String> {
         self.outside.ping_mtls(&self.plain, server, "local.domain").await
     }
 
-    pub(crate) async fn ping_from_mesh(&self, server: &str) -> Result<String> {
+    pub async fn ping_from_mesh(&self, server: &str) -> Result<String> {
         self.in_mesh.ping_mtls(&self.client, server, "local.domain").await
     }
 
     /// Waits until a condition of a FederatedService of `server` is as said; gives its message.
-    pub(crate) async fn condition(&self, namespace: &str, name: &str, kind: &str, expected: (&str, &str)) -> String {
+    pub async fn condition(&self, namespace: &str, name: &str, kind: &str, expected: (&str, &str)) -> String {
         let what = format!("{kind} of {namespace}/{name} is {expected:?}");
         self.until(&what, async || self.server.has_condition(namespace, name, kind, expected).await).await
     }
 
     /// Writes the state of everything to a file, and says where that is: it is far too much for a terminal.
-    pub(crate) async fn dump(&self) -> String {
+    pub async fn dump(&self) -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let mut text = self.plane.dump();
         for site in [&self.server, &self.client, &self.plain] {
@@ -205,7 +179,7 @@ impl World {
             text.push_str(&proxy.dump().await);
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kubernetes-{number}.dump"));
+        let path = folder_of_programs().unwrap_or_default().join(format!("kubernetes-{number}.dump"));
         match std::fs::write(&path, text) {
             Ok(()) => format!("the state of everything is in {}", path.display()),
             Err(error) => format!("{}: {error}", path.display()),
@@ -213,10 +187,10 @@ impl World {
     }
 }
 
-pub(crate) const EXPORTED: [&str; 2] = ["other1.domain", "other2.domain"];
+pub const EXPORTED: [&str; 2] = ["other1.domain", "other2.domain"];
 
 /// A FederatedService of `server`, whose hostname is `<name>.<namespace>.local.domain`.
-pub(crate) fn federated_service(namespace: &str, name: &str, app: &str, port: u16, mode: &str) -> Value {
+pub fn federated_service(namespace: &str, name: &str, app: &str, port: u16, mode: &str) -> Value {
     json!({
         "apiVersion": "registry.cofide.io/v1alpha1",
         "kind": "FederatedService",

@@ -1,21 +1,22 @@
 //! The client of the ping-pong example, in a pod.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use cofide_agent::bootstrap::EnvoyBootstrap;
 use cofide_agent::role::Role;
-use cofide_testkit::envoy::Envoy;
-use cofide_testkit::lab::{Host, IstioProxy, Lab, Proxy};
 use serde_json::Value;
 
 use super::{Site, program};
+use crate::envoy::Envoy;
+use crate::lab::{Host, IstioProxy, Lab, Proxy};
+use crate::resolver;
 
 /// A pod from which calls are made.
-pub(crate) struct Client {
-    pub(crate) proxy: Option<Envoy>,
+pub struct Client {
+    pub proxy: Option<Envoy>,
     place: Place,
     dns: SocketAddr,
     xds: SocketAddr,
@@ -30,7 +31,7 @@ enum Place {
 
 impl Client {
     /// A pod with an Envoy that takes its listeners from the agent.
-    pub(crate) async fn behind_envoy(lab: &Lab, site: &Site) -> Result<Self> {
+    pub async fn behind_envoy(lab: &Lab, site: &Site) -> Result<Self> {
         let host = lab.host("client")?;
         let bootstrap = EnvoyBootstrap {
             role: Role::Client,
@@ -44,17 +45,17 @@ impl Client {
     }
 
     /// A pod with nothing but the application.
-    pub(crate) fn alone(lab: &Lab, site: &Site) -> Result<Self> {
+    pub fn alone(lab: &Lab, site: &Site) -> Result<Self> {
         Ok(Self::at(site, Place::Host(lab.host("client")?), site.agent().dns()))
     }
 
     /// A pod with a sidecar of Istio's.
-    pub(crate) async fn behind_sidecar(site: &Site, namespace: &str) -> Result<Self> {
+    pub async fn behind_sidecar(site: &Site, namespace: &str) -> Result<Self> {
         Self::behind_sidecar_of(site, namespace, &site.workload_api).await
     }
 
     /// The same, with a sidecar whose certificates come from here; the application has its own.
-    pub(crate) async fn behind_sidecar_of(site: &Site, namespace: &str, sds: &Path) -> Result<Self> {
+    pub async fn behind_sidecar_of(site: &Site, namespace: &str, sds: &Path) -> Result<Self> {
         let mut proxy = Proxy::new(namespace, "client", sds).label("app", "client");
         // As in a mesh whose sidecars answer DNS: only they tell services on one port apart, by the addresses that they answer.
         proxy.metadata.insert("DNS_CAPTURE".into(), "true".into());
@@ -68,14 +69,19 @@ impl Client {
         Self { proxy: None, place, dns, xds: site.agent().xds(), workload_api: site.workload_api.clone() }
     }
 
-    fn host(&self) -> &Host {
+    /// What its application is told when it asks for a name.
+    pub async fn resolve(&self, hostname: &str) -> Vec<Ipv4Addr> {
+        resolver::ask(self.dns, hostname).await
+    }
+
+    pub fn host(&self) -> &Host {
         match &self.place {
             Place::Host(host) => host,
             Place::Sidecar(sidecar) => &sidecar.host,
         }
     }
 
-    pub(crate) fn sidecar(&self) -> Option<&IstioProxy> {
+    pub fn sidecar(&self) -> Option<&IstioProxy> {
         match &self.place {
             Place::Host(_) => None,
             Place::Sidecar(sidecar) => Some(sidecar),
@@ -83,23 +89,23 @@ impl Client {
     }
 
     /// A ping by name, with TLS of the application's own, to a server of this trust domain. Gives the answer.
-    pub(crate) async fn ping_mtls(&self, site: &Site, server: &str, expected: &str) -> Result<String> {
+    pub async fn ping_mtls(&self, site: &Site, server: &str, expected: &str) -> Result<String> {
         self.ping(site, server, &["--mode", "mtls", "--expect", expected], true).await
     }
 
     /// A ping by name in plain text.
-    pub(crate) async fn ping_plain(&self, site: &Site, server: &str) -> Result<String> {
+    pub async fn ping_plain(&self, site: &Site, server: &str) -> Result<String> {
         self.ping(site, server, &["--mode", "plain"], true).await
     }
 
     /// A ping to where the agent's xDS says that the server is.
-    pub(crate) async fn ping_by_xds(&self, site: &Site, hostname: &str, expected: &str) -> Result<String> {
+    pub async fn ping_by_xds(&self, site: &Site, hostname: &str, expected: &str) -> Result<String> {
         let xds = self.xds.to_string();
         self.ping(site, hostname, &["--mode", "mtls", "--expect", expected, "--xds-server", &xds], false).await
     }
 
     async fn ping(&self, site: &Site, server: &str, arguments: &[&str], by_name: bool) -> Result<String> {
-        let mut command = tokio::process::Command::from(self.host().command(program("ping-pong-client")));
+        let mut command = tokio::process::Command::from(self.host().command(program("ping-pong-client")?));
         command.args(["--connect", server, "--json", "--timeout", "4000"]).args(arguments);
         command.arg("--workload-api").arg(format!("unix:{}", self.workload_api.display()));
         if by_name {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 /// Far beyond what anything takes, for a machine that compiles at the same time.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 const ATTEMPT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Tries again and again until it works; the last error when it does not within the time.
-pub(crate) async fn attempts<T>(patience: Duration, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T, String> {
+pub async fn attempts<T>(patience: Duration, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T, String> {
     let start = Instant::now();
     loop {
         let error = match tokio::time::timeout(ATTEMPT, attempt()).await {

@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use cofide_agent::bootstrap::EnvoyBootstrap;
 use cofide_agent::role::Role;
 use cofide_core::{Hostname, Profile};
 use cofide_dns::{Upstream, ZoneHandle};
-use cofide_testkit::envoy::Envoy;
-use cofide_testkit::lab::{Cluster, Host, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Pod, Proxy};
-use cofide_testkit::plane::Plane;
 use k8s_openapi::api::core::v1;
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList};
 use kube::core::GroupVersionKind;
@@ -22,6 +19,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::chart::{self, Installed};
 use super::{Agent, program};
+use crate::envoy::Envoy;
+use crate::lab::{Cluster, Host, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Pod, Proxy};
+use crate::plane::Plane;
 
 /// The kinds that the agent writes.
 const WRITTEN: [(&str, &str, &str); 8] = [
@@ -37,7 +37,7 @@ const WRITTEN: [(&str, &str, &str); 8] = [
 
 /// The gateways of a cluster, with where clients reach them.
 #[expect(clippy::large_enum_variant, reason = "there is one for each of four sites")]
-pub(crate) enum Gateways {
+pub enum Gateways {
     /// Istio's.
     Mesh { ingress: IstioProxy, east_west: IstioProxy },
     /// An Envoy of the agent.
@@ -45,17 +45,17 @@ pub(crate) enum Gateways {
 }
 
 /// A cluster, its agent and its gateways.
-pub(crate) struct Site {
-    pub(crate) zone: usize,
-    pub(crate) workload_api: PathBuf,
+pub struct Site {
+    pub zone: usize,
+    pub workload_api: PathBuf,
     /// Where Istio's own certificates come from. The gateways have these: what passes through needs no others.
-    pub(crate) istio_sds: PathBuf,
-    pub(crate) gateways: Option<Gateways>,
+    pub istio_sds: PathBuf,
+    pub gateways: Option<Gateways>,
     agent: Agent,
     chart: Installed,
     profile: Profile,
     names: Option<MeshNames>,
-    pub(crate) cluster: Cluster,
+    pub cluster: Cluster,
 }
 
 /// What Istio's agent in a pod would answer: addresses of the mesh for names of the mesh.
@@ -77,7 +77,7 @@ impl MeshNames {
 
 impl Site {
     /// Starts a cluster and its agent, for a trust zone of the plane whose SPIFFE server runs.
-    pub(crate) async fn start(lab: &Lab, plane: &Plane, zone: usize, name: &str, profile: Profile, istio_sds: &Path) -> Result<Self> {
+    pub async fn start(lab: &Lab, plane: &Plane, zone: usize, name: &str, profile: Profile, istio_sds: &Path) -> Result<Self> {
         let of = &plane.zones[zone];
         let mut cluster = lab.cluster(name).await?.with_controllers(&["garbage-collector-controller"]).await?;
         let mut names = None;
@@ -102,23 +102,23 @@ impl Site {
         })
     }
 
-    pub(crate) fn agent(&self) -> &Agent {
+    pub fn agent(&self) -> &Agent {
         &self.agent
     }
 
-    pub(crate) fn agent_mut(&mut self) -> &mut Agent {
+    pub fn agent_mut(&mut self) -> &mut Agent {
         &mut self.agent
     }
 
     /// Another agent of the cluster; it runs.
-    pub(crate) async fn second_agent(&self, lab: &Lab, plane: &Plane, pod: &str) -> Result<Agent> {
+    pub async fn second_agent(&self, lab: &Lab, plane: &Plane, pod: &str) -> Result<Agent> {
         let mut agent = Agent::create(lab, &self.cluster, &plane.zones[self.zone], self.profile, &self.chart, pod).await?;
         agent.start()?;
         Ok(agent)
     }
 
     /// Starts the gateways, and gives them their Services.
-    pub(crate) async fn open_gateways(&mut self, lab: &Lab) -> Result<()> {
+    pub async fn open_gateways(&mut self, lab: &Lab) -> Result<()> {
         self.gateways = Some(match self.profile {
             Profile::Istio => {
                 let (ingress, east_west) = tokio::try_join!(
@@ -140,7 +140,7 @@ impl Site {
     }
 
     /// One more pod behind the Service of a gateway.
-    pub(crate) async fn gateway_pod(&self, service: &str, pod: &str) -> Result<IstioProxy> {
+    pub async fn gateway_pod(&self, service: &str, pod: &str) -> Result<IstioProxy> {
         let proxy = Proxy::new(ISTIO_NAMESPACE, pod, &self.istio_sds).label("istio", service.trim_start_matches("istio-"));
         self.cluster.istio_gateway(&proxy).await
     }
@@ -170,7 +170,7 @@ impl Site {
     }
 
     /// Where clients without a mesh enter.
-    pub(crate) fn ingress(&self) -> SocketAddr {
+    pub fn ingress(&self) -> SocketAddr {
         let address = match self.gateways.as_ref().expect("the gateways are open") {
             Gateways::Mesh { ingress, .. } => ingress.host.address,
             Gateways::Own { host, .. } => host.address,
@@ -179,7 +179,7 @@ impl Site {
     }
 
     /// Istio's gateways: ingress and east-west.
-    pub(crate) fn mesh_gateways(&self) -> (&IstioProxy, &IstioProxy) {
+    pub fn mesh_gateways(&self) -> (&IstioProxy, &IstioProxy) {
         match self.gateways.as_ref() {
             Some(Gateways::Mesh { ingress, east_west }) => (ingress, east_west),
             _ => panic!("{:?} has no gateways of a mesh", self.cluster),
@@ -187,12 +187,12 @@ impl Site {
     }
 
     /// The resolver of pods in the mesh.
-    pub(crate) fn mesh_names(&self) -> Option<SocketAddr> {
+    pub fn mesh_names(&self) -> Option<SocketAddr> {
         self.names.as_ref().map(|names| names.address)
     }
 
     /// Reads from the ServiceEntries which addresses istiod gave to their names.
-    pub(crate) async fn learn_mesh_names(&self) -> Result<()> {
+    pub async fn learn_mesh_names(&self) -> Result<()> {
         let names = self.names.as_ref().context("no mesh")?;
         let mut addresses = BTreeMap::new();
         for entry in self.list("networking.istio.io", "v1", "ServiceEntry").await? {
@@ -201,27 +201,28 @@ impl Site {
             let address = given.filter_map(|given| given["value"].as_str()?.parse::<Ipv4Addr>().ok()).next();
             addresses.extend(host.zip(address));
         }
-        *names.known.lock().unwrap() = addresses.clone();
+        *names.known.lock().unwrap_or_else(PoisonError::into_inner) = addresses.clone();
         names.zone.set(addresses);
         Ok(())
     }
 
     /// Where a pod of the mesh connects to for a name.
-    pub(crate) async fn mesh_address(&self, hostname: &str, port: u16) -> Result<SocketAddr> {
+    pub async fn mesh_address(&self, hostname: &str, port: u16) -> Result<SocketAddr> {
         self.learn_mesh_names().await?;
-        let known = self.names.as_ref().context("no mesh")?.known.lock().unwrap().get(&hostname.parse::<Hostname>()?).copied();
+        let known = &self.names.as_ref().context("no mesh")?.known;
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner).get(&hostname.parse::<Hostname>()?).copied();
         Ok((known.with_context(|| format!("the mesh does not know {hostname}"))?, port).into())
     }
 
     /// A pod that runs at this address, with its Service; both are called `app`.
-    pub(crate) async fn publish(&self, namespace: &str, app: &str, address: Ipv4Addr, port: u16) -> Result<()> {
+    pub async fn publish(&self, namespace: &str, app: &str, address: Ipv4Addr, port: u16) -> Result<()> {
         self.cluster.create_namespace(namespace).await?;
         self.cluster.run_pod(&Pod::new(namespace, app, address).label("app", app)).await?;
         self.serve_behind(namespace, app, address, port).await
     }
 
     /// A Service before pods with the label `app`, of which one is ready.
-    pub(crate) async fn serve_behind(&self, namespace: &str, app: &str, address: Ipv4Addr, port: u16) -> Result<()> {
+    pub async fn serve_behind(&self, namespace: &str, app: &str, address: Ipv4Addr, port: u16) -> Result<()> {
         self.cluster
             .apply(&json!({
                 "apiVersion": "v1",
@@ -234,20 +235,20 @@ impl Site {
     }
 
     /// All objects of a kind, in all namespaces.
-    pub(crate) async fn list(&self, group: &str, version: &str, kind: &str) -> Result<ObjectList<DynamicObject>> {
+    pub async fn list(&self, group: &str, version: &str, kind: &str) -> Result<ObjectList<DynamicObject>> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         Ok(Api::<DynamicObject>::all_with(self.cluster.client()?, &resource).list(&ListParams::default()).await?)
     }
 
     /// Lets processes with this program speak in the zone as `path`, to these zones.
-    pub(crate) async fn bind(&self, plane: &Plane, path: &str, program_name: &str, federates_with: &[usize]) -> Result<()> {
-        let path_of_program = if program_name == "envoy" { cofide_testkit::envoy::binary()? } else { program(program_name) };
+    pub async fn bind(&self, plane: &Plane, path: &str, program_name: &str, federates_with: &[usize]) -> Result<()> {
+        let path_of_program = if program_name == "envoy" { crate::envoy::binary()? } else { program(program_name)? };
         plane.bind_program(self.zone, path, &path_of_program, federates_with).await?;
         Ok(())
     }
 
     /// Whether a condition of a FederatedService is as said, for its present generation; gives its message.
-    pub(crate) async fn has_condition(&self, namespace: &str, name: &str, kind: &str, (status, reason): (&str, &str)) -> Result<String> {
+    pub async fn has_condition(&self, namespace: &str, name: &str, kind: &str, (status, reason): (&str, &str)) -> Result<String> {
         let object =
             self.cluster.get("registry.cofide.io/v1alpha1", "FederatedService", namespace, name).await?.context("it does not exist")?;
         let said = &object.data["status"];
@@ -258,11 +259,11 @@ impl Site {
         Ok(condition["message"].as_str().unwrap_or_default().to_owned())
     }
 
-    pub(crate) async fn gateway_entries(&self, namespace: &str, name: &str) -> Result<Vec<Value>> {
+    pub async fn gateway_entries(&self, namespace: &str, name: &str) -> Result<Vec<Value>> {
         Ok(self.status(namespace, name).await?["gatewayEntries"].as_array().cloned().unwrap_or_default())
     }
 
-    pub(crate) async fn conditions(&self, namespace: &str, name: &str) -> Result<Value> {
+    pub async fn conditions(&self, namespace: &str, name: &str) -> Result<Value> {
         Ok(self.status(namespace, name).await?["conditions"].clone())
     }
 
@@ -272,7 +273,7 @@ impl Site {
     }
 
     /// The objects that the agent has written for a hostname, as `<kind> <namespace>/<name>`.
-    pub(crate) async fn objects_for(&self, hostname: &str) -> Result<BTreeMap<String, DynamicObject>> {
+    pub async fn objects_for(&self, hostname: &str) -> Result<BTreeMap<String, DynamicObject>> {
         let mut found = BTreeMap::new();
         for (group, version, kind) in WRITTEN {
             for object in self.list(group, version, kind).await? {
@@ -285,7 +286,7 @@ impl Site {
     }
 
     /// What helps to see why something failed.
-    pub(crate) async fn dump(&self) -> String {
+    pub async fn dump(&self) -> String {
         let mut text = format!("=== {:?}\n", self.cluster);
         for (group, version, kind) in [("registry.cofide.io", "v1alpha1", "FederatedService")].into_iter().chain(WRITTEN) {
             for object in self.list(group, version, kind).await.into_iter().flatten() {

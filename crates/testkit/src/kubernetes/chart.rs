@@ -8,24 +8,25 @@ use anyhow::{Context, Result, ensure};
 use cofide_connect_client::Bootstrap;
 use cofide_core::Profile;
 use cofide_svid::bundle::to_jwks;
-use cofide_testkit::lab::{Cluster, install};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::lab::{Cluster, install};
+
 /// Where the chart is made to be installed.
-pub(crate) const NAMESPACE: &str = "cofide";
+pub(super) const NAMESPACE: &str = "cofide";
 const NAME: &str = "cofide-agent";
 
 /// What the chart says about a pod of the agent, and about its rights.
-pub(crate) struct Installed {
+pub struct Installed {
     /// The environment of the container.
-    pub(crate) environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, String>,
     /// The file that the Secret is mounted as.
-    pub(crate) bootstrap: String,
+    pub bootstrap: String,
 }
 
 /// Renders the chart with the values that `cofidectl agent helm-values` would print, and applies every object of it.
-pub(crate) async fn install_into(cluster: &Cluster, profile: Profile, bootstrap: &Bootstrap) -> Result<Installed> {
+pub(super) async fn install_into(cluster: &Cluster, profile: Profile, bootstrap: &Bootstrap) -> Result<Installed> {
     let values = json!({
         "agent": { "env": {
             "AGENT_PROFILE": profile.as_str(),
@@ -74,7 +75,7 @@ fn texts(map: &Value) -> BTreeMap<String, String> {
 async fn template(folder: &Path, values: &Value) -> Result<String> {
     let file = folder.join("values.json");
     std::fs::write(&file, values.to_string())?;
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the folder is in the checkout")?.join("charts").join(NAME);
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts").join(NAME);
     let mut helm = Command::new(install("helm").await?.join("helm"));
     helm.args(["template", NAME, "--include-crds", "--namespace", NAMESPACE, "--values"]).arg(file).arg(chart);
     let output = helm.env_clear().env("HOME", folder).stdin(Stdio::null()).output().await.context("cannot run helm")?;

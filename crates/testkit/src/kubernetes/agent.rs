@@ -8,24 +8,26 @@ use std::path::Path;
 
 use anyhow::Result;
 use cofide_core::Profile;
-use cofide_testkit::lab::{Cluster, Host, Lab, Process};
-use cofide_testkit::plane::Zone;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::chart::{Installed, NAMESPACE};
 use super::program;
+use crate::lab::{Cluster, Host, Lab, Process};
+use crate::plane::Zone;
 
 /// One agent of a cluster.
-pub(crate) struct Agent {
+pub struct Agent {
     process: Option<Process>,
     environment: BTreeMap<String, String>,
     /// Lines of the log.
     forgiven: usize,
-    pub(crate) host: Host,
+    pub host: Host,
 }
 
 impl Agent {
     /// An agent that is not started yet, with the environment that the chart gives it and the rights of its service account.
-    pub(crate) async fn create(lab: &Lab, cluster: &Cluster, zone: &Zone, profile: Profile, chart: &Installed, pod: &str) -> Result<Self> {
+    pub async fn create(lab: &Lab, cluster: &Cluster, zone: &Zone, profile: Profile, chart: &Installed, pod: &str) -> Result<Self> {
         let host = lab.host(&format!("{}-{pod}", cluster.name()))?;
         let bootstrap = host.folder.join("bootstrap.yaml");
         write_secret(&bootstrap, &chart.bootstrap)?;
@@ -50,40 +52,65 @@ impl Agent {
         Ok(Self { process: None, environment, forgiven: 0, host })
     }
 
-    pub(crate) fn start(&mut self) -> Result<()> {
-        let mut command = self.host.command(program("cofide-agent"));
+    pub fn start(&mut self) -> Result<()> {
+        let mut command = self.host.command(program("cofide-agent")?);
         command.arg("run").env_clear().envs(&self.environment);
         self.process = Some(self.host.start("agent", command)?);
         Ok(())
     }
 
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// Asks it to end, as a kubelet does, and waits until it has.
+    pub async fn terminate(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(process) => process.terminate().await,
+            None => Ok(()),
+        }
+    }
+
+    /// What its readiness probe would find.
+    pub async fn is_ready(&self) -> bool {
+        let answer = async {
+            let port = self.environment["COFIDE_AGENT_ADMIN_ADDRESS"].parse::<SocketAddr>()?.port();
+            let mut stream = TcpStream::connect((self.host.address, port)).await?;
+            stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n").await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            anyhow::Ok(answer.starts_with("HTTP/1.1 200"))
+        };
+        answer.await.unwrap_or(false)
+    }
+
     /// Ends it without a word.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.process = None;
     }
 
     /// Where it serves xDS and DNS, as the Services of the chart do.
-    pub(crate) fn xds(&self) -> SocketAddr {
+    pub fn xds(&self) -> SocketAddr {
         (self.host.address, 18001).into()
     }
 
-    pub(crate) fn dns(&self) -> SocketAddr {
+    pub fn dns(&self) -> SocketAddr {
         (self.host.address, 10053).into()
     }
 
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.host.folder.join("agent.log")).unwrap_or_default()
     }
 
     /// What the API server has refused it, since [`Self::forgive`].
-    pub(crate) fn refusals(&self) -> Vec<String> {
+    pub fn refusals(&self) -> Vec<String> {
         let log = self.log();
         let lines = log.lines().skip(self.forgiven);
         lines.filter(|line| line.to_lowercase().contains("forbidden")).map(str::to_owned).collect()
     }
 
     /// After a test in which it had to be refused something.
-    pub(crate) fn forgive(&mut self) {
+    pub fn forgive(&mut self) {
         self.forgiven = self.log().lines().count();
     }
 }

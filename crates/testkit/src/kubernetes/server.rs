@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
-use cofide_testkit::lab::{Host, IstioProxy, Lab, Pod, Process, Proxy};
 
 use super::{Site, program};
+use crate::lab::{Host, IstioProxy, Lab, Pod, Process, Proxy};
 
 /// How it speaks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Speaks<'a> {
+pub enum Speaks<'a> {
     /// mTLS itself, with whoever is of these trust domains.
     Mtls(&'a [&'a str]),
     /// Plain text.
@@ -17,7 +17,7 @@ pub(crate) enum Speaks<'a> {
 }
 
 /// A pod, its Service, and the program in it.
-pub(crate) struct Server {
+pub struct Server {
     process: Process,
     place: Place,
 }
@@ -30,7 +30,7 @@ enum Place {
 
 impl Server {
     /// A pod named and labelled `app`, alone.
-    pub(crate) async fn start(lab: &Lab, site: &Site, namespace: &str, app: &str, port: u16, speaks: Speaks<'_>) -> Result<Self> {
+    pub async fn start(lab: &Lab, site: &Site, namespace: &str, app: &str, port: u16, speaks: Speaks<'_>) -> Result<Self> {
         let host = lab.host(app)?;
         let pod = Pod::new(namespace, app, host.address).label("app", app);
         site.cluster.create_namespace(namespace).await?;
@@ -39,7 +39,7 @@ impl Server {
     }
 
     /// A pod with a sidecar.
-    pub(crate) async fn with_sidecar(site: &Site, namespace: &str, app: &str, port: u16, speaks: Speaks<'_>) -> Result<Self> {
+    pub async fn with_sidecar(site: &Site, namespace: &str, app: &str, port: u16, speaks: Speaks<'_>) -> Result<Self> {
         // Whoever does TLS itself leaves nothing to the sidecar for which that would need certificates of the trust zone.
         let sds = if matches!(speaks, Speaks::Plain) { &site.workload_api } else { &site.istio_sds };
         let proxy = Proxy::new(namespace, app, sds).label("app", app);
@@ -50,7 +50,7 @@ impl Server {
 
     async fn serve(site: &Site, place: Place, pod: &Pod, port: u16, speaks: Speaks<'_>) -> Result<Self> {
         let app = &pod.labels["app"];
-        let mut command = place.host().command(program("ping-pong-server"));
+        let mut command = place.host().command(program("ping-pong-server")?);
         command.arg("--listen").arg(format!("0.0.0.0:{port}"));
         command.arg("--workload-api").arg(format!("unix:{}", site.workload_api.display()));
         match speaks {
@@ -66,15 +66,15 @@ impl Server {
         Ok(Self { process, place })
     }
 
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         self.process.log()
     }
 
-    pub(crate) fn address(&self) -> Ipv4Addr {
+    pub fn address(&self) -> Ipv4Addr {
         self.place.host().address
     }
 
-    pub(crate) fn sidecar(&self) -> Option<&IstioProxy> {
+    pub fn sidecar(&self) -> Option<&IstioProxy> {
         match &self.place {
             Place::Alone(_) => None,
             Place::WithSidecar(sidecar) => Some(sidecar),
