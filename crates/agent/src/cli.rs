@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::addresses::LoopbackPool;
 use crate::bootstrap::EnvoyBootstrap;
 use crate::config::{Config, DEFAULT_FILE};
+use crate::spire::SpireAccess;
 
 #[derive(Parser)]
 #[command(
@@ -144,6 +145,9 @@ pub struct Overrides {
     /// SPIFFE Workload API, as unix:///path [default: unix:///tmp/spire-agent/public/api.sock]
     #[arg(long, env = "SPIFFE_ENDPOINT_SOCKET", value_name = "URI")]
     pub spiffe_endpoint_socket: Option<String>,
+    /// Who keeps the SPIRE server in step with Connect [default: socket]
+    #[arg(long, env = "AGENT_SPIRE", value_name = "HOW")]
+    pub spire: Option<SpireAccess>,
     /// Unix socket of the SPIRE server API [default: /tmp/spire-server/private/api.sock]
     #[arg(long, env = "COFIDE_AGENT_SPIRE_SERVER_SOCKET", value_name = "PATH")]
     pub spire_server_socket: Option<PathBuf>,
@@ -184,12 +188,13 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    /// The variables that the field's charts set.
-    const ESTABLISHED: [(&str, &str); 11] = [
+    /// The variables that the field's charts set, and one that goes with them.
+    const ESTABLISHED: [(&str, &str); 12] = [
         ("kubeconfig", "KUBECONFIG"),
         ("pod_namespace", "POD_NAMESPACE"),
         ("pod_name", "POD_NAME"),
         ("profile", "AGENT_PROFILE"),
+        ("spire", "AGENT_SPIRE"),
         ("cluster_id", "CLUSTER_ID"),
         ("trust_zone_id", "TRUST_ZONE_ID"),
         ("trust_domain", "TRUST_DOMAIN"),

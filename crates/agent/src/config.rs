@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::addresses::LoopbackPool;
 use crate::sources::kubernetes::decide::{CrossNamespace, SourceSettings};
 use crate::sources::kubernetes::gateways::GatewaySettings;
+use crate::spire::SpireAccess;
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -66,6 +67,8 @@ pub struct Config {
     pub connect_trust_domain: Option<String>,
     /// Where the SPIFFE Workload API is, as `unix:///path`.
     pub spiffe_endpoint_socket: String,
+    /// Who keeps the SPIRE server in step with Connect: the agent, over `spire_server_socket`, or somebody else.
+    pub spire: SpireAccess,
     /// The Unix socket of the SPIRE server API.
     pub spire_server_socket: PathBuf,
     /// Where local Envoys and SDKs fetch their configuration (xDS, plain text). Port 0 takes a free port.
@@ -116,6 +119,7 @@ impl Default for Config {
             connect_url: None,
             connect_trust_domain: None,
             spiffe_endpoint_socket: "unix:///tmp/spire-agent/public/api.sock".into(),
+            spire: SpireAccess::default(),
             spire_server_socket: "/tmp/spire-server/private/api.sock".into(),
             xds_address: local(18001),
             dns_address: local(10053),
@@ -141,6 +145,7 @@ pub struct Settings {
     pub join: JoinSettings,
     /// As `unix:///path`.
     pub spiffe_endpoint_socket: String,
+    pub spire: SpireAccess,
     pub spire_server_socket: PathBuf,
     pub xds_address: SocketAddr,
     pub dns_address: SocketAddr,
@@ -224,6 +229,7 @@ impl Config {
                 connect_trust_domain: parsed("connect_trust_domain", self.connect_trust_domain.as_deref(), parse_trust_domain)?,
             },
             spiffe_endpoint_socket: self.spiffe_endpoint_socket,
+            spire: self.spire,
             spire_server_socket: self.spire_server_socket,
             xds_address: self.xds_address,
             dns_address: self.dns_address,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofide_core::{AgentIdentity, SpiffeId};
+use cofide_core::{AgentIdentity, Bundle, SpiffeId, TrustDomain, X509Authority};
 use cofide_svid::{IdentitySlot, IdentitySource, PrivateKey, X509Svid};
 use spiffe::x509_source::SvidPicker;
 use spiffe::{X509Source, X509SourceBuilder};
 use tokio_util::sync::CancellationToken;
 
 use crate::published::Wake;
+use crate::world::World;
 
 const RETRY: Duration = Duration::from_millis(200);
 const FIRST_COMPLAINT: Duration = Duration::from_secs(3);
@@ -44,10 +45,18 @@ impl SvidPicker for OwnIdentity {
     }
 }
 
-/// Keeps `slot` filled with the agent's SVID until `shutdown`, and empties it where the Workload API takes the identity
-/// back. `changed` is called at each update, also when only a bundle changed.
-pub async fn keep_fresh(endpoint: String, own: OwnIdentity, slot: Arc<IdentitySlot>, changed: Vec<Wake>, shutdown: CancellationToken) {
+/// What the Workload API gives, for others to read.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub identity: Arc<IdentitySlot>,
+    pub world: Arc<World>,
+}
+
+/// Keeps `received` filled with the agent's SVID and its trust zone's bundle until `shutdown`, and empties it where the
+/// Workload API takes the identity back. `changed` is called at each update, also when only a bundle changed.
+pub async fn keep_fresh(endpoint: String, own: OwnIdentity, received: Received, changed: Vec<Wake>, shutdown: CancellationToken) {
     let needed = own.0.spiffe_id().to_string();
+    let trust_domain = own.0.trust_domain.clone();
     let build = X509SourceBuilder::new().endpoint(&endpoint).picker(own).reconnect_backoff(RETRY, LONGEST_RETRY).build();
     let started = tokio::select! {
         () = shutdown.cancelled() => return,
@@ -64,7 +73,8 @@ pub async fn keep_fresh(endpoint: String, own: OwnIdentity, slot: Arc<IdentitySl
     };
     let mut updates = source.updated();
     loop {
-        take(&source, &slot);
+        take(&source, &received.identity);
+        received.world.own_bundle.set(bundle(&source, &trust_domain));
         changed.iter().for_each(Wake::wake);
         tokio::select! {
             () = shutdown.cancelled() => break,
@@ -106,6 +116,14 @@ fn take(source: &X509Source, slot: &IdentitySlot) {
     }
 }
 
+/// The Workload API tells neither a number nor a refresh hint.
+fn bundle(source: &X509Source, trust_domain: &TrustDomain) -> Option<Bundle> {
+    let held = source.bundle_set().ok()?.get(trust_domain)?;
+    let authority = |der: &[u8]| X509Authority { der: der.to_vec(), tainted: false };
+    let x509_authorities = held.authorities().iter().map(|certificate| authority(certificate.as_bytes())).collect();
+    Some(Bundle { x509_authorities, ..Bundle::empty(trust_domain.clone()) })
+}
+
 fn convert(svid: &spiffe::X509Svid) -> Result<X509Svid, cofide_svid::X509SvidError> {
     let chain: Vec<u8> = svid.cert_chain().iter().flat_map(|certificate| certificate.as_bytes()).copied().collect();
     X509Svid::from_der(&chain, PrivateKey::from_pkcs8_der(svid.private_key().as_bytes().to_vec()))
@@ -114,7 +132,6 @@ fn convert(svid: &spiffe::X509Svid) -> Result<X509Svid, cofide_svid::X509SvidErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofide_core::TrustDomain;
 
     #[test]
     fn an_agent_is_recognised_by_trust_domain_and_cluster() {

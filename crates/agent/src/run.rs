@@ -26,7 +26,7 @@ use crate::addresses::{Addresses, DEFAULT_HOLD};
 use crate::cluster_state::ClusterState;
 use crate::config::{Config, Settings};
 use crate::executors::kubernetes::{IstioExecutor, MeshOfCluster};
-use crate::identity::{self, OwnIdentity};
+use crate::identity::{self, OwnIdentity, Received};
 use crate::kubernetes::KubernetesCluster;
 use crate::leader::{Election, Leadership};
 use crate::local::Local;
@@ -42,7 +42,7 @@ use crate::sources::host::HostSource;
 use crate::sources::kubernetes::KubernetesSource;
 use crate::sources::kubernetes::decide::SourceSettings;
 use crate::sources::kubernetes::last_valid::LastValid;
-use crate::spire::{SpireClient, SpireKeeper};
+use crate::spire::{self, SpireAccess, SpireClient, SpireKeeper};
 use crate::state::DataFolder;
 use crate::status::cluster::ClusterStatus;
 use crate::status::reporter::StatusReporter;
@@ -52,6 +52,7 @@ use crate::uplink::connect::Connect;
 use crate::uplink::follow::Follower;
 use crate::uplink::join::Join;
 use crate::uplink::membership::Membership;
+use crate::uplink::own_bundle::OwnBundle;
 use crate::uplink::registrar::Registrar;
 use crate::world::{Link, World};
 use crate::xds_service::XdsService;
@@ -111,8 +112,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let world = Arc::new(World::default());
     world.plan.set(PlanStore(&data).load().context("data_dir")?);
     let addresses = Addresses::open(data.clone(), settings.import_addresses, DEFAULT_HOLD).context("data_dir")?;
-    let spire = SpireClient::new(&settings.spire_server_socket);
-    let keeper = SpireKeeper::open(cluster.trust_domain.clone(), spire.clone(), data.clone(), world.clone()).context("data_dir")?;
+    let (keeper, own_bundle) = match settings.spire {
+        SpireAccess::Socket => {
+            let server = SpireClient::new(&settings.spire_server_socket);
+            let keeper = SpireKeeper::open(cluster.trust_domain.clone(), server.clone(), data.clone(), world.clone());
+            (Some(keeper.context("data_dir")?), OwnBundle::SpireServer(server))
+        }
+        SpireAccess::None => {
+            tracing::info!(
+                "the SPIRE server is left alone: somebody else gives it the registration entries and the bundles of other trust domains"
+            );
+            (None, OwnBundle::WorkloadApi(world.clone()))
+        }
+    };
 
     // Sockets.
     let xds_listener = bind::tcp(settings.xds_address, "xDS", "xds_address").await?;
@@ -171,13 +183,21 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     }
 
     // The trust zone's server.
-    let keeper = Arc::new(keeper);
     let wake = Wake::default();
     world.plan.wakes(&wake);
-    spawn.as_leader("spire", wake, &leadership, move || {
-        let keeper = keeper.clone();
-        async move { keeper.reconcile().await }
-    });
+    match keeper.map(Arc::new) {
+        Some(keeper) => spawn.as_leader("spire", wake, &leadership, move || {
+            let keeper = keeper.clone();
+            async move { keeper.reconcile().await }
+        }),
+        None => {
+            let world = world.clone();
+            spawn.at_once("spire", wake, move || {
+                spire::leave_alone(&world);
+                Ok::<(), Infallible>(())
+            });
+        }
+    }
 
     // For whoever watches.
     let (readiness, metrics) = (Readiness::default(), Metrics::default());
@@ -203,7 +223,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         settings,
         data,
         membership: Arc::new(Mutex::new(membership)),
-        spire,
+        own_bundle,
         identity,
         observer_wake,
         world: world.clone(),
@@ -354,7 +374,7 @@ struct Uplink {
     settings: Settings,
     data: Arc<DataFolder>,
     membership: Arc<Mutex<Membership>>,
-    spire: SpireClient,
+    own_bundle: OwnBundle,
     /// Filled here.
     identity: Arc<IdentitySlot>,
     observer_wake: Wake,
@@ -367,7 +387,7 @@ struct Uplink {
 
 impl Uplink {
     async fn run(self) {
-        let Self { settings, data, membership, spire, identity, observer_wake, world, leadership, cluster_state, spawn } = self;
+        let Self { settings, data, membership, own_bundle, identity, observer_wake, world, leadership, cluster_state, spawn } = self;
         let shutdown = spawn.shutdown.clone();
         let cluster = membership.lock().await.cluster.clone();
 
@@ -380,7 +400,7 @@ impl Uplink {
         spawn.tasks.spawn(identity::keep_fresh(
             settings.spiffe_endpoint_socket.clone(),
             OwnIdentity(own),
-            identity.clone(),
+            Received { identity: identity.clone(), world: world.clone() },
             changed,
             shutdown.clone(),
         ));
@@ -390,7 +410,7 @@ impl Uplink {
             settings: settings.join.clone(),
             membership: membership.clone(),
             data: data.clone(),
-            spire: spire.clone(),
+            own_bundle: own_bundle.clone(),
             identity: identity.clone(),
         };
         let joining = shutdown.child_token();
@@ -423,7 +443,7 @@ impl Uplink {
 
         // The zone's bundle, the services of the cluster, and a sign of life.
         world.link.wakes(&bundle_wake);
-        let push = Arc::new(BundlePush::new(cluster.clone(), spire, connect.clone(), world.clone()));
+        let push = Arc::new(BundlePush::new(cluster.clone(), own_bundle, connect.clone(), world.clone()));
         spawn.as_leader("bundle", bundle_wake, &leadership, move || {
             let push = push.clone();
             async move { push.reconcile().await }

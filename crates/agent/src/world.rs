@@ -9,6 +9,7 @@
 //!  local          local                   plan stream (receipts)
 //!  spire          spire                   plan stream (receipts), agent status, observer
 //!  mesh           istio                   status
+//!  own_bundle     identity                join, bundle; where the SPIRE server is left alone
 //!  link           uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar and agent status
 //! ```
 //!
@@ -16,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use cofide_core::{FederatedServiceId, Hostname};
+use cofide_core::{Bundle, FederatedServiceId, Hostname};
 
 use crate::executors::kubernetes::MeshReport;
 use crate::export::{Export, ServiceRegistration};
@@ -39,6 +40,8 @@ pub struct World {
     pub spire: Published<Option<SpireReport>>,
     /// Absent until the mesh's objects have been reconciled once; for ever where there is no mesh.
     pub mesh: Published<Option<MeshReport>>,
+    /// What the Workload API says of the trust zone's bundle: its X.509 authorities, uncounted. Absent without an identity.
+    pub own_bundle: Published<Option<Bundle>>,
     /// How the way to Connect is.
     pub link: Published<Link>,
 }

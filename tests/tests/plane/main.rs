@@ -4,6 +4,7 @@
 mod bad_input;
 mod cluster_made_anew;
 mod identities;
+mod left_alone;
 mod lost_memory;
 mod outage;
 mod rotation;

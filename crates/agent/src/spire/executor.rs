@@ -19,7 +19,13 @@ pub enum Outcome {
     Outdated(String),
     /// The server refused, or the agent saw that it would.
     Failed(String),
+    /// It is somebody else's to do, and this agent cannot know whether it is done.
+    LeftAlone,
 }
+
+/// What Connect is told of [`Outcome::LeftAlone`].
+pub const LEFT_ALONE: &str =
+    "not known here: this agent leaves the SPIRE server alone (AGENT_SPIRE=none), so whoever keeps that server has to give it this";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -37,6 +43,11 @@ impl Report {
         let registrations = self.registrations.iter().filter_map(|(id, outcome)| Some(format!("binding {id}: {}", failed(outcome)?)));
         let trust = self.trust.iter().filter_map(|(domain, outcome)| Some(format!("trust domain {domain}: {}", failed(outcome)?)));
         registrations.chain(trust).collect()
+    }
+
+    /// Whether anything was left to somebody else.
+    pub fn has_left_alone(&self) -> bool {
+        self.registrations.values().chain(self.trust.values()).any(|outcome| *outcome == Outcome::LeftAlone)
     }
 
     fn fail_trust(&mut self, trust_domain: &TrustDomain, reason: String) {

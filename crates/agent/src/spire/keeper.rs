@@ -10,12 +10,20 @@ use tokio::sync::Mutex;
 
 use super::client::{SpireClient, SpireError};
 use super::desired::desired;
-use super::executor;
+use super::executor::{self, Outcome, Report};
 use super::model::{BundleMark, OwnedTrust};
 use crate::state::DataFolder;
 use crate::world::{SpireReport, World};
 
 const MEMORY: &str = "trust";
+
+/// In the place of a keeper where somebody else keeps the server: answers the plan with what this agent can say of it.
+pub fn leave_alone(world: &World) {
+    let plan = world.plan.get();
+    let registrations = plan.registrations().map(|registration| (registration.binding_id.clone(), Outcome::LeftAlone)).collect();
+    let trust = plan.trust().map(|trust| (trust.trust_domain.clone(), Outcome::LeftAlone)).collect();
+    world.spire.set(Some(SpireReport { plan_revision: plan.revision, report: Report { registrations, trust } }));
+}
 
 #[derive(Debug)]
 pub struct SpireKeeper {

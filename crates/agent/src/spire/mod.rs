@@ -14,6 +14,9 @@
 //! listed in its data folder ([`model::OwnedTrust`]). Nothing else in the server is changed or deleted, with one
 //! exception that the plan asks for: where Connect federates with a domain, its bundle and relationship follow Connect.
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 pub mod client;
 pub mod desired;
 pub mod diff;
@@ -23,4 +26,15 @@ pub mod model;
 
 pub use client::{SpireClient, SpireError};
 pub use executor::{Outcome, Report};
-pub use keeper::SpireKeeper;
+pub use keeper::{SpireKeeper, leave_alone};
+
+/// Who keeps the SPIRE server in step with the plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SpireAccess {
+    /// The agent, over the API socket of the server
+    #[default]
+    Socket,
+    /// Somebody else: the agent leaves the server alone, and knows of its trust zone what the Workload API says
+    None,
+}

@@ -43,6 +43,9 @@ fn summary(world: &World) -> String {
         parts.push(format!("{refused} refused by Connect"));
     }
     if let Some(spire) = world.spire.get().as_ref() {
+        if spire.report.has_left_alone() {
+            parts.push("the SPIRE server is left to others (AGENT_SPIRE=none)".to_owned());
+        }
         parts.extend(spire.report.failures());
     }
     parts.join("; ")

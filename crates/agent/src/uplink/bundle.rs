@@ -6,14 +6,14 @@ use cofide_core::Bundle;
 use tokio::sync::Mutex;
 
 use super::connect::{CallError, Connect};
+use super::own_bundle::{OwnBundle, OwnBundleError};
 use crate::own_cluster::OwnCluster;
-use crate::spire::{SpireClient, SpireError};
 use crate::world::{Link, World};
 
 #[derive(Debug)]
 pub struct BundlePush {
     cluster: OwnCluster,
-    spire: SpireClient,
+    own: OwnBundle,
     connect: Connect,
     world: Arc<World>,
     /// What Connect has been told since the plan stream is up: a Connect that was away may have come back with less.
@@ -23,24 +23,19 @@ pub struct BundlePush {
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     #[error(transparent)]
-    Spire(#[from] SpireError),
+    Own(#[from] OwnBundleError),
     #[error("pushing the trust zone's bundle: {0}")]
     Call(#[from] CallError),
-    #[error("the SPIRE server is for trust domain {found}, and this agent is for {expected}; correct spire_server_socket")]
-    OtherTrustDomain { expected: cofide_core::TrustDomain, found: cofide_core::TrustDomain },
 }
 
 impl BundlePush {
-    pub fn new(cluster: OwnCluster, spire: SpireClient, connect: Connect, world: Arc<World>) -> Self {
-        Self { cluster, spire, connect, world, pushed: Mutex::new(None) }
+    pub fn new(cluster: OwnCluster, own: OwnBundle, connect: Connect, world: Arc<World>) -> Self {
+        Self { cluster, own, connect, world, pushed: Mutex::new(None) }
     }
 
     /// Reads the bundle and, where Connect was not told of it in this form, tells it.
     pub async fn reconcile(&self) -> Result<(), BundleError> {
-        let bundle = self.spire.own_bundle().await?;
-        if bundle.trust_domain != self.cluster.trust_domain {
-            return Err(BundleError::OtherTrustDomain { expected: self.cluster.trust_domain.clone(), found: bundle.trust_domain });
-        }
+        let bundle = self.own.read(&self.cluster.trust_domain).await?;
         let mut pushed = self.pushed.lock().await;
         let connected = *self.world.link.get() == Link::Connected;
         if !connected {

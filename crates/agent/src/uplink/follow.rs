@@ -18,6 +18,7 @@ use tonic::transport::Channel;
 use crate::plan::{Plan, PlanStore, ResourceName};
 use crate::published::Wake;
 use crate::spire::Outcome;
+use crate::spire::executor::LEFT_ALONE;
 use crate::state::DataFolder;
 use crate::world::{Link, LocalReport, SpireReport, World};
 
@@ -198,6 +199,7 @@ fn outcome(
 ) -> Option<Result<(), String>> {
     let of = |outcome: Option<&Outcome>| match outcome {
         Some(Outcome::Failed(reason) | Outcome::Outdated(reason)) => Err(reason.clone()),
+        Some(Outcome::LeftAlone) => Err(LEFT_ALONE.to_owned()),
         // That the bundle is missing is the other zone's matter; this agent has done its part.
         Some(Outcome::Applied | Outcome::Waiting(_)) | None => Ok(()),
     };
@@ -240,6 +242,8 @@ mod tests {
         assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Failed("no".into()))]))), Some(Err("no".into())));
         assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Outdated("newer".into()))]))), Some(Err("newer".into())));
         assert_eq!(at(3, Some(&spire(3, &[]))), Some(Ok(())), "it is removed");
+        let left = at(3, Some(&spire(3, &[("b.test", Outcome::LeftAlone)])));
+        assert!(matches!(left, Some(Err(reason)) if reason.contains("AGENT_SPIRE=none")), "nobody takes it for applied");
     }
 
     #[test]

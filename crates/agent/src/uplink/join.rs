@@ -5,21 +5,20 @@ use std::sync::Arc;
 use cofide_api::connect::trust_zone_service as proto;
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
 use cofide_connect_client::{ConnectError, connect_as_agent, connect_to_join};
-use cofide_core::TrustDomain;
 use cofide_runtime::files::FileError;
 use cofide_svid::{BundleSet, IdentitySlot};
 use tokio::sync::Mutex;
 
 use super::connect::{CallError, Connect, timed};
 use super::membership::Membership;
+use super::own_bundle::{OwnBundle, OwnBundleError};
 use crate::config::JoinSettings;
-use crate::spire::{SpireClient, SpireError};
 use crate::state::DataFolder;
 
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     #[error("cannot join yet: {0}")]
-    Spire(#[from] SpireError),
+    OwnBundle(#[from] OwnBundleError),
     #[error("cannot join yet: {0}")]
     Connect(#[from] ConnectError),
     #[error(
@@ -29,10 +28,6 @@ pub enum JoinError {
     Token(String),
     #[error("cannot join: {0}")]
     Call(CallError),
-    #[error(
-        "cannot join: the SPIRE server is for trust domain {found}, and the bootstrap file is for {expected}; correct spire_server_socket"
-    )]
-    OtherTrustDomain { expected: TrustDomain, found: TrustDomain },
     #[error("joined, but the agent's data folder cannot be written: {0}")]
     Memory(#[from] FileError),
 }
@@ -43,7 +38,7 @@ pub struct Join {
     pub settings: JoinSettings,
     pub membership: Arc<Mutex<Membership>>,
     pub data: Arc<DataFolder>,
-    pub spire: SpireClient,
+    pub own_bundle: OwnBundle,
     /// With which joined agents speak, to find out whether this one has joined after all.
     pub identity: Arc<IdentitySlot>,
 }
@@ -59,10 +54,7 @@ impl Join {
             *membership = again;
         }
         let Some(bootstrap) = membership.bootstrap() else { return Ok(()) };
-        let bundle = self.spire.own_bundle().await?;
-        if bundle.trust_domain != bootstrap.trust_domain {
-            return Err(JoinError::OtherTrustDomain { expected: bootstrap.trust_domain, found: bundle.trust_domain });
-        }
+        let bundle = self.own_bundle.read(&bootstrap.trust_domain).await?;
         let channel = connect_to_join(&bootstrap).await?;
         let request = proto::RegisterAgentRequest {
             agent: Some(proto::Agent {

@@ -16,5 +16,6 @@ pub mod connect;
 pub mod follow;
 pub mod join;
 pub mod membership;
+pub mod own_bundle;
 pub mod registrar;
 pub mod registrations;
