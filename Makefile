@@ -1,7 +1,7 @@
 # Every target does its own set-up. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bench lab lab-down lab-parts lint docs clean build envoy crd
+.PHONY: help demo test test-fast bench lab lab-pods lab-down lab-parts lint docs clean build envoy crd
 
 # cargo-deny is built once into this folder, so that nothing outside the checkout changes.
 TOOLS := .cache/tools
@@ -40,10 +40,13 @@ bench: ## benchmarks beside CoreDNS and go-control-plane, in turns (builds both 
 # Namespaces of the network need root; the parts stay in the cache of who asks for them.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,PATH,XDG_CACHE_HOME,COFIDE_CACHE)
 
-lab: envoy lab-parts ## three Kubernetes clusters, two of them with Istio, left running; make lab-down ends them
+lab: build envoy lab-parts ## three Kubernetes clusters, two of them with Istio, left running; make lab-down ends them
 	@lab/network/install
 	cargo build -p cofide-testkit --example lab
 	@$(SUDO) target/debug/examples/lab up
+
+lab-pods: ## start the pods of what was installed in the clusters of make lab
+	@$(SUDO) target/debug/examples/lab pods
 
 lab-down: ## end what make lab has started
 	cargo build -p cofide-testkit --example lab

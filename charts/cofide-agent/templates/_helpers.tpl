@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Room is left for the suffixes -xds and -dns. */}}
+{{/* Room is left for the suffixes: -xds, -gateway, -bootstrap. */}}
 {{- define "cofide-agent.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- if .Values.fullnameOverride }}
@@ -33,6 +33,40 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "cofide-agent.image" -}}
 {{- with .Values.image.registry }}{{ . }}/{{ end }}{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+
+{{/* What every pod of the chart has at least. */}}
+{{- define "cofide-agent.restrictedPod" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "cofide-agent.restrictedContainer" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* The gateway has a name of its own: what selects the agent's pods must not select it. */}}
+{{- define "cofide-agent.gateway.fullname" -}}
+{{ include "cofide-agent.fullname" . }}-gateway
+{{- end }}
+
+{{- define "cofide-agent.gateway.selectorLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-gateway" (include "cofide-agent.name" . | trunc 55) }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "cofide-agent.gateway.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "cofide-agent.gateway.selectorLabels" . }}
+app.kubernetes.io/component: gateway
+app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/* "::" and a port make "[::]:18001". */}}

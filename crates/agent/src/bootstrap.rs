@@ -12,7 +12,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use cofide_core::{GatewayAddress, Port};
 use serde_json::{Value, json};
 
 use crate::role::Role;
@@ -21,6 +23,40 @@ use crate::role::Role;
 pub const SDS_CLUSTER: &str = "sds-grpc";
 const XDS_CLUSTER: &str = "xds";
 const MAX_CONNECTIONS: u32 = 50_000;
+
+/// The path at which [`EnvoyBootstrap::ready_address`] answers.
+const READY_PATH: &str = "/ready";
+
+/// Where the agent serves xDS, as an Envoy is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum XdsAddress {
+    Socket(SocketAddr),
+    /// A name that the Envoy resolves again and again, such as that of the Service before the agents of a cluster.
+    Name(String, u16),
+}
+
+impl From<SocketAddr> for XdsAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Socket(address)
+    }
+}
+
+impl FromStr for XdsAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Socket(address));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or("write IP:PORT or HOST:PORT, as in cofide-agent-xds.cofide.svc:18001")?;
+        let port = port.parse::<i64>().map_err(|_| format!("{port:?} is not a port"))?;
+        let port = Port::try_from(port).map_err(|error| error.to_string())?;
+        match GatewayAddress::from_fields(host, "") {
+            Ok(_) => Ok(Self::Name(host.to_owned(), port.get())),
+            Err(_) => Err(format!("{host:?} is neither an IP address nor a DNS name")),
+        }
+    }
+}
 
 /// The arguments of the command, and all that a bootstrap depends on.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,15 +69,18 @@ pub struct EnvoyBootstrap {
     /// Name of this Envoy in the agent's logs [default: the role]
     #[arg(long, value_name = "ID")]
     pub node_id: Option<String>,
-    /// Where the agent serves xDS
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:18001")]
-    pub xds_address: SocketAddr,
+    /// Where the agent serves xDS; a name is resolved by the Envoy
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:18001")]
+    pub xds_address: XdsAddress,
     /// Socket of the SPIFFE Workload API
     #[arg(long, value_name = "PATH", env = "SPIFFE_ENDPOINT_SOCKET", value_parser = socket_path, default_value = "/tmp/spire-agent/public/api.sock")]
     pub workload_api_socket: PathBuf,
     /// Where the Envoy serves its admin page; anybody who reaches it can stop the Envoy
     #[arg(long, value_name = "IP:PORT")]
     pub admin_address: Option<SocketAddr>,
+    /// Where the Envoy answers /ready, and nothing else, once it has its configuration: for probes
+    #[arg(long, value_name = "IP:PORT")]
+    pub ready_address: Option<SocketAddr>,
 }
 
 /// A path, also where it is written as the SPIFFE Workload API's clients write it: `unix:///path` or `unix:/path`.
@@ -87,10 +126,7 @@ impl EnvoyBootstrap {
             },
             "static_resources": {
                 "clusters": [
-                    // Without keepalive, an agent that vanished without a word would never be missed.
-                    grpc_cluster(XDS_CLUSTER, &socket_address(self.xds_address), &json!({
-                        "connection_keepalive": { "interval": "30s", "timeout": "5s" },
-                    })),
+                    self.xds_cluster(),
                     grpc_cluster(SDS_CLUSTER, &json!({ "pipe": { "path": self.workload_api_socket } }), &json!({})),
                 ],
             },
@@ -98,7 +134,24 @@ impl EnvoyBootstrap {
         if let Some(address) = self.admin_address {
             document["admin"] = json!({ "address": socket_address(address) });
         }
+        if let Some(address) = self.ready_address {
+            document["static_resources"]["listeners"] = json!([ready_listener(address)]);
+        }
         document
+    }
+
+    fn xds_cluster(&self) -> Value {
+        let address = match &self.xds_address {
+            XdsAddress::Socket(address) => socket_address(*address),
+            XdsAddress::Name(host, port) => json!({ "socket_address": { "address": host, "port_value": port } }),
+        };
+        // Without keepalive, an agent that vanished without a word would never be missed.
+        let keepalive = json!({ "connection_keepalive": { "interval": "30s", "timeout": "5s" } });
+        let mut cluster = grpc_cluster(XDS_CLUSTER, &address, &keepalive);
+        if let XdsAddress::Name(..) = self.xds_address {
+            cluster["type"] = "LOGICAL_DNS".into();
+        }
+        cluster
     }
 }
 
@@ -119,6 +172,37 @@ fn grpc_cluster(name: &str, address: &Value, http2_options: &Value) -> Value {
     })
 }
 
+/// Answers from the day that the workers run, which is when everything has been fetched for the first time. Nothing of the admin
+/// page is reached through it.
+fn ready_listener(address: SocketAddr) -> Value {
+    json!({
+        "name": "ready",
+        "address": socket_address(address),
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "ready",
+                "route_config": { "name": "ready" },
+                "http_filters": [
+                    {
+                        "name": "envoy.filters.http.health_check",
+                        "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck",
+                            "pass_through_mode": false,
+                            "headers": [{ "name": ":path", "string_match": { "exact": READY_PATH } }],
+                        },
+                    },
+                    {
+                        "name": "envoy.filters.http.router",
+                        "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+                    },
+                ],
+            },
+        }] }],
+    })
+}
+
 fn socket_address(address: SocketAddr) -> Value {
     json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } })
 }
@@ -135,8 +219,20 @@ mod tests {
             xds_address: "127.0.0.1:18001".parse().unwrap(),
             workload_api_socket: "/run/spire/api.sock".into(),
             admin_address: Some("[::1]:9901".parse().unwrap()),
+            ready_address: None,
         };
         insta::assert_snapshot!(bootstrap.to_json());
+    }
+
+    #[test]
+    fn the_agent_is_an_address_or_a_name() {
+        let read = |text: &str| text.parse::<XdsAddress>();
+        assert_eq!(read("[::1]:18001").unwrap(), XdsAddress::Socket("[::1]:18001".parse().unwrap()));
+        assert_eq!(read("cofide-agent-xds.cofide.svc:18001").unwrap(), XdsAddress::Name("cofide-agent-xds.cofide.svc".into(), 18001));
+        for (bad, reason) in [("cofide-agent-xds", "HOST:PORT"), ("a_b:1", "a_b"), ("agent:0", "from 1 to 65535"), ("agent:xds", "xds"), (":1", "DNS name")] {
+            let error = read(bad).unwrap_err();
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
     }
 
     #[test]

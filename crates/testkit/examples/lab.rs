@@ -1,23 +1,29 @@
-//! `make lab` and `make lab-down`: the clusters of the tests, for a person.
+//! `make lab`, `make lab-pods` and `make lab-down`: the clusters of the tests, for a person.
 //!
-//! `lab up` starts a cluster with Istio for servers, one with Istio for clients and one without, and leaves them running.
-//! `lab down` ends them.
+//! `lab up` starts three clusters, two of them with Istio, each with a SPIFFE server, and leaves them running. `lab pods` starts
+//! the pods of their Deployments. `lab env` prints what a shell needs to know of them. `lab down` ends them.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
-use cofide_testkit::lab::{Cluster, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Proxy, end_orphans, kept};
+use anyhow::{Context, Result, bail, ensure};
+use cofide_testkit::lab::{Kept, Kubelet, Lab, RunningPod, Site, end_orphans, install, kept, merged_kubeconfig};
 
 #[tokio::main]
 async fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("up") => Box::pin(up()).await,
+        Some("pods") => Box::pin(pods()).await,
+        Some("env") => environment().await,
         Some("down") => down(),
-        _ => bail!("say `up` or `down`"),
+        _ => bail!("say `up`, `pods`, `env` or `down`"),
     }
 }
+
+/// The clusters, with the trust domain of each, and whether Istio is in it.
+const CLUSTERS: [(&str, &str, bool); 3] = [("cluster-a", "a.example", true), ("cluster-b", "b.example", false), ("cluster-c", "c.example", true)];
 
 async fn up() -> Result<()> {
     if let Some(lab) = kept()?.first() {
@@ -27,59 +33,78 @@ async fn up() -> Result<()> {
     let start = Instant::now();
     let lab = Lab::start()?.to_be_kept();
     println!("Starting three clusters");
-    let (server, client, plain) =
-        tokio::try_join!(with_istio(&lab, "server"), with_istio(&lab, "client"), async { lab.cluster("plain").await })?;
+    let programs = programs()?;
+    let [a, b, c] = CLUSTERS.map(|(name, trust_domain, has_istio)| lab.site(name, trust_domain, has_istio, &programs));
+    let (a, b, c) = tokio::try_join!(a, b, c)?;
+    let sites = [a, b, c];
     let mut note = String::new();
-    let mut clusters = Vec::new();
-    let mut gateways = Vec::new();
-    for (cluster, of_cluster) in [server, client, (plain, vec![])] {
-        describe(&mut note, &cluster, &of_cluster)?;
-        clusters.push(cluster);
-        gateways.extend(of_cluster);
+    for (site, (_, trust_domain, _)) in sites.iter().zip(CLUSTERS) {
+        describe(&mut note, site, trust_domain)?;
     }
-    let kubeconfig = clusters[0].kubeconfig().display();
+    std::fs::write(lab.folder().join("kubeconfig"), merged_kubeconfig(sites.iter().map(|site| &site.cluster))?)?;
     write!(
         note,
-        "\nEverything in the lab reaches this machine at {}, and this machine reaches it. Logs are beside the kubeconfigs.\n\n\
-         export KUBECONFIG={kubeconfig}\n\
-         kubectl get pods,services --all-namespaces\n\n\
-         make lab-down ends it.\n",
-        lab.address(),
+        "\nEverything in the lab reaches this machine at {address}, and this machine reaches it. Logs are in {folder}.\n\n  \
+         eval \"$(target/debug/examples/lab env)\"\n  kubectl get services --all-namespaces --context cluster-a\n\n\
+         docs/kubernetes/lab.md goes on from here; make lab-down ends it.\n",
+        address = lab.address(),
+        folder = lab.folder().display(),
     )?;
+    std::fs::write(lab.folder().join("address"), lab.address().to_string())?;
     print!("Up after {} s.\n\n{note}", start.elapsed().as_secs());
-    lab.keep(clusters, gateways, &note)
+    lab.keep(sites, &note)
 }
 
-/// A cluster with both of Istio's gateways.
-async fn with_istio(lab: &Lab, name: &str) -> Result<(Cluster, Vec<IstioProxy>)> {
-    let cluster = lab.cluster(name).await?.with_istiod(&Mesh::new(&trust_domain(name))).await?;
-    let mut gateways = Vec::new();
-    for kind in ["ingressgateway", "eastwestgateway"] {
-        let proxy = Proxy::new(ISTIO_NAMESPACE, &format!("istio-{kind}"), sds_socket(&cluster)).label("istio", kind);
-        let gateway = cluster.istio_gateway(&proxy).await?;
-        cluster.expose_gateway(&gateway, &[("tls", 15443), ("https", 443)]).await?;
-        gateways.push(gateway);
+/// The folder of the product's programs: examples are in a folder below it.
+fn programs() -> Result<PathBuf> {
+    let folder = std::env::current_exe()?;
+    Ok(folder.ancestors().nth(2).context("the example is in no folder")?.to_owned())
+}
+
+fn describe(note: &mut String, site: &Site, trust_domain: &str) -> Result<()> {
+    let gateways: Vec<_> = site.gateways.iter().map(|gateway| format!("{} {}", gateway.host.name(), gateway.host.address)).collect();
+    let mesh = if gateways.is_empty() { "no mesh".to_owned() } else { format!("Istio, {}", gateways.join(", ")) };
+    writeln!(note, "{}  trust domain {trust_domain}; {mesh}", site.cluster.name())?;
+    Ok(())
+}
+
+/// The lab that is up.
+fn running() -> Result<Kept> {
+    kept()?.into_iter().next().context("no clusters are up; start them: make lab")
+}
+
+async fn pods() -> Result<()> {
+    let lab = running()?;
+    let joined = lab.join()?;
+    let programs = programs()?;
+    let mut failed = Vec::new();
+    for (cluster, ..) in CLUSTERS {
+        let kubelet = Kubelet::of_kept(&joined, cluster).await?.of_site(&lab.folder.join(cluster), &programs)?;
+        for started in kubelet.start_pods().await? {
+            match started {
+                Ok(pod) => {
+                    let (RunningPod { namespace, name, host, .. }, folder) = (&pod, pod.host.folder.display());
+                    println!("{cluster}: started {namespace}/{name} at {}; its logs are in {folder}", host.address);
+                    // What is forgotten is not dropped, hence not ended.
+                    std::mem::forget(pod);
+                }
+                Err(error) => failed.push(format!("{cluster}: {error:#}")),
+            }
+        }
     }
-    Ok((cluster, gateways))
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
 }
 
-fn trust_domain(cluster: &str) -> String {
-    format!("{cluster}.test")
-}
-
-fn sds_socket(cluster: &Cluster) -> std::path::PathBuf {
-    cluster.host.folder.join("workload-api.sock")
-}
-
-fn describe(note: &mut String, cluster: &Cluster, gateways: &[IstioProxy]) -> Result<()> {
-    writeln!(note, "{:8} {}", cluster.name(), cluster.kubeconfig().display())?;
-    if gateways.is_empty() {
-        return Ok(());
-    }
-    let addresses: Vec<_> = gateways.iter().map(|gateway| format!("{} {}", gateway.host.name(), gateway.host.address)).collect();
-    writeln!(note, "         Istio with trust domain {}; gateways {}", trust_domain(cluster.name()), addresses.join(", "))?;
-    let socket = sds_socket(cluster);
-    writeln!(note, "         The gateways open when a SPIFFE server or SPIRE agent serves SDS at {}", socket.display())?;
+/// For `eval` in a shell.
+async fn environment() -> Result<()> {
+    let lab = running()?;
+    let address = std::fs::read_to_string(lab.folder.join("address")).context("the lab says no address")?;
+    let folders = [programs()?, install("helm").await?];
+    let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    println!("export KUBECONFIG={}", lab.folder.join("kubeconfig").display());
+    println!("export LAB_ADDRESS={address}");
+    println!("export PATH={}:$PATH", folders.join(":"));
     Ok(())
 }
 

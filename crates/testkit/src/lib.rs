@@ -7,6 +7,7 @@
 //! - [`envoy`]: a real Envoy, its admin page, and its log where something fails
 //! - [`lab`]: Kubernetes clusters and Istio, as processes in network namespaces
 //! - [`kubernetes`]: three such clusters, with agents, gateways, servers and clients
+//! - [`page`]: a page with commands, followed word by word
 //! - [`wait`]: conditions with deadlines, in the place of sleeps
 
 pub mod authorities;
@@ -14,6 +15,7 @@ pub mod envoy;
 pub mod kubernetes;
 pub mod lab;
 mod loopback;
+pub mod page;
 pub mod plane;
 mod resolver;
 mod running;

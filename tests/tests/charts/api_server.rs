@@ -111,6 +111,12 @@ async fn the_pods_pass_the_restricted_pod_security_standard() {
                 api_of(&cluster, pod).await?.create(&dry_run, &serde_json::from_value(pod.clone())?).await?;
                 anyhow::Ok(())
             };
+            if name == "socket" {
+                // A folder of the node is what the standard is there to refuse; the page of the installation says so.
+                let refused = format!("{:#}", created(&pod).await.unwrap_err());
+                assert!(refused.contains("hostPath") && !refused.contains("allowPrivilegeEscalation"), "{refused}");
+                continue;
+            }
             created(&pod).await.unwrap_or_else(|error| panic!("{chart} with the values {name}: {error:#}\n{pod:#}"));
             // And it would be refused, were it not so.
             pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
@@ -162,5 +168,7 @@ async fn the_notes_say_what_is_still_to_do() {
     assert!(notes("default").await.contains("cofidectl agent helm-values"));
     let joining = notes("joining").await;
     assert!(!joining.contains("cofidectl agent helm-values") && !joining.contains("WARNING"), "{joining}");
+    assert!(joining.contains("leaves the SPIRE server alone") && joining.contains("federated-service create"), "{joining}");
+    assert!(notes("gateway").await.contains("kubectl get service cofide-agent-gateway --namespace cofide"));
     assert!(notes("least").await.contains("WARNING: its service account is someone"));
 }

@@ -7,6 +7,7 @@ mod api_server;
 mod conformance;
 mod goldens;
 mod least_privilege;
+mod pages;
 mod permissions;
 mod programs;
 mod support;

@@ -32,7 +32,7 @@ const NOT_READ: [&str; 2] = ["MANAGEMENT_ZONE", "OIDC_ENDPOINT_ENABLED"];
 #[tokio::test]
 async fn every_variable_of_the_agents_pod_is_one_that_the_agent_reads() {
     let help = printed(Command::new(program("cofide-agent")).args(["run", "--help"]));
-    for values in ["default", "joining", "everything"] {
+    for values in ["default", "joining", "everything", "gateway", "socket"] {
         let objects = Chart::Agent.objects(&Chart::Agent.values(values)).await;
         let map = object(&objects, "ConfigMap", "cofide-agent")["data"].as_object().unwrap().keys().cloned();
         let container = &object(&objects, "Deployment", "cofide-agent")["spec"]["template"]["spec"]["containers"][0];
@@ -59,6 +59,46 @@ async fn the_ports_of_the_agents_pod_are_those_that_it_listens_on() {
             assert!(container["ports"].as_array().unwrap().iter().any(has_port), "{name} {container:#}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_gateways_bootstrap_is_the_one_that_the_agent_prints() {
+    for (more, xds, ready) in [
+        ("{}", "cofide-agent-xds.cofide.svc:18001", "0.0.0.0:15021"),
+        ("{listenAddress: '::', xdsServer: {service: {port: 18002}}}", "cofide-agent-xds.cofide.svc:18002", "[::]:15021"),
+    ] {
+        let mut values: Value = serde_saphyr::from_str(more).unwrap();
+        values["gateway"] = json!({ "enabled": true });
+        let objects = crate::support::objects(&Chart::Agent.render_text(&values.to_string()).await.unwrap());
+        let in_chart = object(&objects, "ConfigMap", "cofide-agent-gateway")["data"]["bootstrap.yaml"].as_str().unwrap();
+        let arguments = ["envoy-bootstrap", "--role", "gateway", "--xds-address", xds, "--ready-address", ready];
+        let socket = ["--workload-api-socket", "/spiffe-workload-api/spire-agent.sock"];
+        let printed = printed(Command::new(program("cofide-agent")).args(arguments).args(socket));
+        assert_eq!(serde_saphyr::from_str::<Value>(in_chart).unwrap(), serde_json::from_str::<Value>(&printed).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_is_found_where_the_agent_is_told_to_look_and_listens_where_its_service_leads() {
+    let objects = Chart::Agent.objects(&Chart::Agent.values("gateway")).await;
+    let pod = |name: &str| object(&objects, "Deployment", name)["spec"]["template"].clone();
+    let agent = pod("cofide-agent")["spec"]["containers"][0]["env"].clone();
+    let told = |name: &str| agent.as_array().unwrap().iter().find(|variable| variable["name"] == name).unwrap()["value"].clone();
+    let service = object(&objects, "Service", "cofide-agent-gateway");
+    assert_eq!(told("COFIDE_AGENT_INGRESS_GATEWAY"), service["metadata"]["name"]);
+    assert_eq!(told("COFIDE_AGENT_GATEWAY_NAMESPACE"), service["metadata"]["namespace"]);
+    assert_eq!(told("COFIDE_AGENT_GATEWAY_LISTEN_ADDRESS"), "0.0.0.0:16443");
+    let (port, gateway) = (&service["spec"]["ports"][0], pod("cofide-agent-gateway"));
+    assert_eq!((&port["name"], &port["targetPort"]), (&json!("https"), &json!("gateway")), "the agent takes the port of this name");
+    assert!(gateway["spec"]["containers"][0]["ports"].as_array().unwrap().contains(&json!({ "name": "gateway", "containerPort": 16443 })));
+
+    // Nothing that selects the one selects the other.
+    let selects = |selector: &Value, pod: &Value| {
+        selector.as_object().unwrap().iter().all(|(key, value)| pod["metadata"]["labels"][key] == *value)
+    };
+    let agents = &object(&objects, "Deployment", "cofide-agent")["spec"]["selector"]["matchLabels"];
+    assert!(selects(&service["spec"]["selector"], &gateway) && !selects(&service["spec"]["selector"], &pod("cofide-agent")));
+    assert!(selects(agents, &pod("cofide-agent")) && !selects(agents, &gateway));
 }
 
 #[tokio::test]

@@ -26,11 +26,13 @@ impl fmt::Display for Chart {
 }
 
 /// Each chart with each of its values files.
-pub(crate) const CASES: [(Chart, &str); 6] = [
+pub(crate) const CASES: [(Chart, &str); 8] = [
     (Chart::Agent, "default"),
     (Chart::Agent, "joining"),
     (Chart::Agent, "everything"),
     (Chart::Agent, "least"),
+    (Chart::Agent, "gateway"),
+    (Chart::Agent, "socket"),
     (Chart::Connect, "default"),
     (Chart::Connect, "everything"),
 ];

@@ -3,7 +3,7 @@
 use crate::support::Chart;
 
 /// Refused by the schema, or by a template that knows what goes together; named by its path or its remedy.
-const WRONG: [(Chart, &str, &str); 22] = [
+const WRONG: [(Chart, &str, &str); 30] = [
     (Chart::Agent, "replicas: 2", "replicas"),
     (Chart::Agent, "replicaCount: two", "/replicaCount"),
     (Chart::Agent, "replicaCount: -1", "/replicaCount"),
@@ -20,6 +20,14 @@ const WRONG: [(Chart, &str, &str); 22] = [
     (Chart::Agent, "dnsServer: {upstreams: [10.96.0.10]}", "/dnsServer/upstreams/0"),
     (Chart::Agent, "listenAddress: localhost", "/listenAddress"),
     (Chart::Agent, "spiffeEndpointSocket: /spiffe-workload-api/spire-agent.sock", "/spiffeEndpointSocket"),
+    (Chart::Agent, "spire: {mode: sometimes}", "/spire/mode"),
+    (Chart::Agent, "spire: {socket: {hostPath: sockets}}", "/spire/socket/hostPath"),
+    (Chart::Agent, "spire: {socket: {name: a/b}}", "/spire/socket/name"),
+    (Chart::Agent, "gateway: {enable: true}", "enable"),
+    (Chart::Agent, "gateway: {port: 443}", "/gateway/port"),
+    (Chart::Agent, "gateway: {enabled: true, readyPort: 15443}", "gateway.readyPort are the same"),
+    (Chart::Agent, "{gateway: {enabled: true}, xdsServer: {service: {enabled: false}}}", "enable xdsServer.service too"),
+    (Chart::Agent, "{gateway: {enabled: true}, agent: {env: {AGENT_PROFILE: istio}}}", "Istio's own gateways are the way in"),
     (Chart::Connect, "replicaCount: 2", "replicaCount"),
     (Chart::Connect, "connectUrl: http://connect.example.com", "/connectUrl"),
     (Chart::Connect, "config: {listen_address: '0.0.0.0:8443'}", "listen_address"),

@@ -5,83 +5,15 @@
 //! and the addresses are others, so that the test and a person who reads the page do not meet.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use cofide_testkit::page::{Block, Shell, blocks};
 use tokio::time::Instant;
 
-use crate::support::{DEADLINE, program};
+use crate::support::program;
 
 /// Two Envoys start, and a machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Block {
-    commands: String,
-    is_repeated: bool,
-    /// What the page says that is printed; nothing said, nothing demanded.
-    printed: Option<String>,
-}
-
-fn blocks(page: &str) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut lines = page.lines();
-    while let Some(line) = lines.next() {
-        let Some(fence) = line.strip_prefix("```") else { continue };
-        let content: String = lines.by_ref().take_while(|line| *line != "```").flat_map(|line| [line.trim_end(), "\n"]).collect();
-        match (fence, blocks.last_mut()) {
-            ("bash" | "bash repeat", _) => {
-                blocks.push(Block { commands: content, is_repeated: fence.ends_with("repeat"), printed: None });
-            }
-            ("text", Some(last)) if last.printed.is_none() => last.printed = Some(content),
-            _ => {}
-        }
-    }
-    blocks
-}
-
-/// One bash that reads its commands from us. It and all that it started end when it is dropped.
-struct Shell {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: Lines<BufReader<ChildStdout>>,
-}
-
-impl Shell {
-    fn start(folder: &Path) -> Self {
-        let mut command = Command::new("bash");
-        command.arg("--norc").current_dir(folder).env_remove("COFIDE_CREDENTIALS").process_group(0);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
-        Self { child, stdin, stdout }
-    }
-
-    /// What the commands print, on either output.
-    async fn run(&mut self, commands: &str) -> String {
-        const END: &str = "---- end of block ----";
-        self.stdin.write_all(format!("exec 2>&1\n{commands}\necho '{END}'\n").as_bytes()).await.unwrap();
-        let mut printed = String::new();
-        loop {
-            let line = tokio::time::timeout(DEADLINE, self.stdout.next_line()).await;
-            let line = line.unwrap_or_else(|_| panic!("it does not end:\n{commands}\nso far it printed:\n{printed}")).unwrap();
-            match line.unwrap_or_else(|| panic!("bash has ended:\n{commands}\n{printed}")) {
-                line if line == END => return printed,
-                line => printed.extend([line.trim_end(), "\n"]),
-            }
-        }
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        if let Some(pid) = self.child.id() {
-            let _ = killpg(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL);
-        }
-    }
-}
 
 /// The end of every log, for whoever reads a failure.
 fn logs(folder: &Path) -> String {
@@ -111,11 +43,11 @@ async fn the_page_for_beginners_is_followed_word_by_word() {
     let blocks = blocks(&page);
     assert!(blocks.iter().filter(|block| block.printed.is_some()).count() >= 8, "the page has lost its blocks");
 
-    let mut shell = Shell::start(checkout);
-    for Block { commands, is_repeated, printed } in blocks {
+    let mut shell = Shell::start(checkout).unwrap();
+    for Block { commands, is_repeated, printed, .. } in blocks {
         let began = Instant::now();
         loop {
-            let found = shell.run(&commands).await;
+            let found = shell.run(&commands).await.unwrap();
             let is_right = printed.as_ref().is_none_or(|expected| *expected == found);
             if is_right {
                 break;

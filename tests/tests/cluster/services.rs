@@ -199,7 +199,14 @@ async fn without_istio_the_gateway_is_an_envoy_of_the_agents_that_leads_to_the_e
     world.apply(&federated_service("ping-pong")).await;
     world.condition("ping-pong", "GatewayReady", "GatewayNotConnected").await;
 
-    let bootstrap = EnvoyBootstrap { role: Role::Gateway, node_id: None, xds_address, workload_api_socket: socket, admin_address: None };
+    let bootstrap = EnvoyBootstrap {
+        role: Role::Gateway,
+        node_id: None,
+        xds_address: xds_address.into(),
+        workload_api_socket: socket,
+        admin_address: None,
+        ready_address: None,
+    };
     let _envoy = Envoy::start(bootstrap).await.unwrap();
     world.ready("ping-pong").await;
     world.condition("ping-pong", "GatewayReady", "GatewayConnected").await;

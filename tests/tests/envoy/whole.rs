@@ -56,9 +56,10 @@ async fn envoy(zone: &Zone, role: Role) -> Envoy {
     let bootstrap = EnvoyBootstrap {
         role,
         node_id: Some(format!("{} of {}", role.node_cluster(), zone.trust_domain)),
-        xds_address: zone.xds_address,
+        xds_address: zone.xds_address.into(),
         workload_api_socket: zone.workload_api_socket(),
         admin_address: None,
+        ready_address: None,
     };
     Envoy::start(bootstrap).await.unwrap_or_else(|error| panic!("{error:#}"))
 }

@@ -200,9 +200,10 @@ impl Plain {
         let bootstrap = EnvoyBootstrap {
             role: Role::Client,
             node_id: None,
-            xds_address,
+            xds_address: xds_address.into(),
             workload_api_socket: zone.socket.clone(),
             admin_address: None,
+            ready_address: None,
         };
         let envoy = Envoy::start(bootstrap).await.unwrap();
         Self { envoy, addresses, _stop: stop.drop_guard() }

@@ -212,7 +212,7 @@ async fn a_lab_that_is_kept_outlives_its_process_until_it_is_ended() {
         let mut processes = process_ids(&cluster);
         processes.extend(gateway.envoy.pid());
         write_report(lab.folder(), report, &json!([cluster.kubeconfig(), processes]));
-        return lab.keep(vec![cluster], vec![gateway], "of a test").unwrap();
+        return lab.keep((cluster, gateway), "of a test").unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report");

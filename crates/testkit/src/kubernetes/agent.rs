@@ -45,10 +45,6 @@ impl Agent {
             ("SPIFFE_ENDPOINT_SOCKET", format!("unix://{}", path(&zone.workload_api_socket()))),
         ];
         environment.extend(mounted.map(|(name, value)| (name.to_owned(), value)));
-        if profile == Profile::Kubernetes {
-            // There is no Service between a client and the gateway that would change the port.
-            environment.insert("COFIDE_AGENT_GATEWAY_LISTEN_ADDRESS".into(), "0.0.0.0:443".into());
-        }
         Ok(Self { process: None, environment, forgiven: 0, host })
     }
 

@@ -16,6 +16,8 @@ use crate::lab::{Cluster, install};
 /// Where the chart is made to be installed.
 pub(super) const NAMESPACE: &str = "cofide";
 const NAME: &str = "cofide-agent";
+/// What the chart calls all that belongs to the gateway.
+pub(crate) const GATEWAY: &str = "cofide-agent-gateway";
 
 /// What the chart says about a pod of the agent, and about its rights.
 pub struct Installed {
@@ -23,6 +25,8 @@ pub struct Installed {
     pub environment: BTreeMap<String, String>,
     /// The file that the Secret is mounted as.
     pub bootstrap: String,
+    /// The file that the gateway's Envoy starts with, where the chart has one.
+    pub gateway_bootstrap: Option<String>,
 }
 
 /// Renders the chart with the values that `cofidectl agent helm-values` would print, and applies every object of it.
@@ -41,6 +45,8 @@ pub(super) async fn install_into(cluster: &Cluster, profile: Profile, bootstrap:
             "spiffeID": bootstrap.connect.spiffe_id.to_string(),
             "bundle": to_jwks(&bootstrap.connect.bundle),
         } },
+        "spire": { "mode": "socket" },
+        "gateway": { "enabled": profile == Profile::Kubernetes },
     });
     let rendered = template(&cluster.host.folder, &values).await?;
     let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered)?;
@@ -64,7 +70,9 @@ pub(super) async fn install_into(cluster: &Cluster, profile: Profile, bootstrap:
         }
     }
     let secret = find("Secret", "cofide-agent-bootstrap")?["stringData"]["bootstrap.yaml"].as_str().context("no file")?;
-    Ok(Installed { environment, bootstrap: secret.to_owned() })
+    let gateway = find("ConfigMap", GATEWAY).ok();
+    let gateway_bootstrap = gateway.and_then(|map| map["data"]["bootstrap.yaml"].as_str()).map(str::to_owned);
+    Ok(Installed { environment, bootstrap: secret.to_owned(), gateway_bootstrap })
 }
 
 fn texts(map: &Value) -> BTreeMap<String, String> {

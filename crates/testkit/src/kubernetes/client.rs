@@ -36,9 +36,10 @@ impl Client {
         let bootstrap = EnvoyBootstrap {
             role: Role::Client,
             node_id: None,
-            xds_address: site.agent().xds(),
+            xds_address: site.agent().xds().into(),
             workload_api_socket: site.workload_api.clone(),
             admin_address: Some((host.address, 15000).into()),
+            ready_address: None,
         };
         let envoy = Envoy::start_with("client", &bootstrap.to_json(), &host.wrapper()).await?;
         Ok(Self { proxy: Some(envoy), ..Self::at(site, Place::Host(host), site.agent().dns()) })

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use cofide_agent::bootstrap::EnvoyBootstrap;
-use cofide_agent::role::Role;
 use cofide_core::{Hostname, Profile};
 use cofide_dns::{Upstream, ZoneHandle};
 use k8s_openapi::api::core::v1;
@@ -17,7 +15,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::chart::{self, Installed};
+use super::chart::{self, GATEWAY, Installed, NAMESPACE};
 use super::{Agent, program};
 use crate::envoy::Envoy;
 use crate::lab::{Cluster, Host, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Pod, Proxy};
@@ -147,25 +145,22 @@ impl Site {
 
     async fn own_gateway(&self, lab: &Lab) -> Result<Gateways> {
         let host = lab.host("gateway")?;
-        let bootstrap = EnvoyBootstrap {
-            role: Role::Gateway,
-            node_id: None,
-            xds_address: self.agent.xds(),
-            workload_api_socket: self.workload_api.clone(),
-            admin_address: Some((host.address, 15000).into()),
-        };
-        let envoy = Envoy::start_with("gateway", &bootstrap.to_json(), &host.wrapper()).await?;
-        self.cluster.create_namespace(ISTIO_NAMESPACE).await?;
-        let labels = json!({ "istio": "ingressgateway" });
-        self.cluster
-            .apply(&json!({
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": { "namespace": ISTIO_NAMESPACE, "name": "istio-ingressgateway" },
-                "spec": { "type": "LoadBalancer", "selector": labels, "ports": [{ "name": "https", "port": 443 }] },
-            }))
-            .await?;
-        self.cluster.set_load_balancer(ISTIO_NAMESPACE, "istio-ingressgateway", &[json!({ "ip": host.address })]).await?;
+        // In the place of the cluster's DNS, and of the CSI driver.
+        let bootstrap = self.chart.gateway_bootstrap.as_deref().context("the chart has no gateway")?;
+        let bootstrap = bootstrap
+            .replace("cofide-agent-xds.cofide.svc", &self.agent.host.address.to_string())
+            .replace("/spiffe-workload-api/spire-agent.sock", &self.workload_api.display().to_string());
+        let mut bootstrap: Value = serde_saphyr::from_str(&bootstrap)?;
+        let admin = json!({ "address": host.address, "port_value": 15000 });
+        bootstrap["admin"] = json!({ "address": { "socket_address": admin } });
+        // As the Service does.
+        host.nft(
+            "add table inet services\n\
+             add chain inet services prerouting { type nat hook prerouting priority -100 ; }\n\
+             add rule inet services prerouting tcp dport 443 redirect to :15443\n",
+        )?;
+        let envoy = Envoy::start_with("gateway", &bootstrap.to_string(), &host.wrapper()).await?;
+        self.cluster.set_load_balancer(NAMESPACE, GATEWAY, &[json!({ "ip": host.address })]).await?;
         Ok(Gateways::Own { envoy, host })
     }
 

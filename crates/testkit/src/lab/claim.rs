@@ -6,13 +6,14 @@
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::network::{files_of, ip, name_of_hub, name_of_link, namespaces_of};
+use super::network::{Network, files_of, ip, name_of_hub, name_of_link, namespaces_of};
 
 /// Exists in the folder of a lab that outlives its owner, and says what it is.
 const KEPT: &str = "kept";
@@ -69,6 +70,14 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Takes it over for as long as this process lives, to add to it.
+    pub fn join(&self) -> Result<Joined> {
+        let lock = open_lock(self.number)?;
+        lock.lock().with_context(|| format!("cannot lock {}", lock_path(self.number).display()))?;
+        ensure!(is_kept(self.number, &self.folder), "the lab in {} was ended", self.folder.display());
+        Ok(Joined(Arc::new(Network::of_kept(Claim { number: self.number, folder: self.folder.clone(), _lock: lock }))))
+    }
+
     /// Ends it; nothing happens where another process is faster.
     pub fn end(&self) -> Result<()> {
         // Whoever has the lock looks at it for a moment, or is about to leave it.
@@ -77,6 +86,10 @@ impl Kept {
         if is_kept(self.number, &self.folder) { end(self.number, &self.folder) } else { Ok(()) }
     }
 }
+
+/// A lab that was left running, and will be so again.
+#[derive(Clone, Debug)]
+pub struct Joined(pub(super) Arc<Network>);
 
 /// The labs that were left running on this machine.
 pub fn kept() -> Result<Vec<Kept>> {

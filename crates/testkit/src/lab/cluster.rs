@@ -14,6 +14,7 @@ use kube::{Api, Client, Config};
 
 use super::audit;
 use super::certificates::{Credentials, kubeconfig};
+use super::kubelet::Kubelet;
 use super::network::{Host, Network};
 use super::parts::install;
 use super::process::Process;
@@ -96,15 +97,12 @@ impl Cluster {
 
     /// Writes a kubeconfig of a service account, which has to exist: its rights are those that RBAC gives it.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client()?, namespace);
-        let spec = TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..Default::default() };
-        let request = TokenRequest { spec, ..Default::default() };
-        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
-        let answer = answer.with_context(|| format!("no token for the service account {namespace}/{name}"))?;
-        let token = answer.status.context("the token request has no status")?.token;
-        let path = self.host.folder.join(format!("kubeconfig-{namespace}-{name}"));
-        std::fs::write(&path, kubeconfig(&self.name, &self.url(), &self.credentials.authority, &token))?;
-        Ok(path)
+        service_account_kubeconfig(&self.client()?, &self.kubeconfig, &self.host.folder, namespace, name).await
+    }
+
+    /// Starts pods from Deployments.
+    pub fn kubelet(&self) -> Result<Kubelet> {
+        Ok(Kubelet::new(self.client()?, self.kubeconfig.clone(), self.host.network().clone()))
     }
 
     /// Ends the API server as a kubelet does. Its data stays.
@@ -201,4 +199,25 @@ impl Cluster {
         let processes = [Some(&self.etcd), self.api_server.as_ref(), self.controllers.as_ref(), self.istiod.as_ref()];
         processes.into_iter().flatten().map(|process| (process.name.as_str(), process.pid())).collect()
     }
+}
+
+/// The administrator's kubeconfig with the token of a service account in it.
+pub(super) async fn service_account_kubeconfig(
+    client: &Client,
+    administrator: &Path,
+    folder: &Path,
+    namespace: &str,
+    name: &str,
+) -> Result<PathBuf> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let spec = TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..Default::default() };
+    let request = TokenRequest { spec, ..Default::default() };
+    let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
+    let answer = answer.with_context(|| format!("no token for the service account {namespace}/{name}"))?;
+    let token = answer.status.context("the token request has no status")?.token;
+    let mut document: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(administrator)?)?;
+    document["users"][0]["user"]["token"] = token.into();
+    let path = folder.join(format!("kubeconfig-{namespace}-{name}"));
+    std::fs::write(&path, format!("{document:#}\n"))?;
+    Ok(path)
 }

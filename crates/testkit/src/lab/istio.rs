@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::network::Host;
 use super::parts::install;
 use super::process::Process;
-use super::{Cluster, Pod};
+use super::{Cluster, PARENT, Pod};
 use crate::envoy::Envoy;
 
 /// Where istiod's own objects are, and the gateways.
@@ -302,9 +302,6 @@ impl Cluster {
         Ok(IstioProxy { envoy, proxy: proxy.clone(), host })
     }
 }
-
-/// An Envoy ends itself when its parent does; this one stays.
-const PARENT: [&str; 4] = ["sh", "-c", "\"$@\" & wait", "sh"];
 
 /// Those of istio-init: what leaves the pod goes to 15001, what enters it to 15006.
 const REDIRECTS: &str = "\

@@ -15,6 +15,7 @@
 //! - A [`Cluster`] is etcd and kube-apiserver in a network namespace; [`Cluster::with_istiod`] adds Istio. There is no kubelet:
 //!   a pod is an object that says it runs ([`Pod`]), and where it matters a network namespace with real processes in it.
 //! - A [`Host`] is such a namespace. This process opens sockets in it ([`Host::listen`], [`Host::connect`]); programs start in it.
+//! - A [`Kubelet`] starts the pods of Deployments, as processes: what a chart describes runs as it says.
 //! - An [`IstioProxy`] is a stock Envoy that istiod programs, as a gateway or as a sidecar with its redirects.
 //!
 //! Network namespaces need root. All of it ends with the [`Lab`], also after a panic; what a killed process has left is ended
@@ -27,10 +28,12 @@ mod certificates;
 mod claim;
 mod cluster;
 mod istio;
+mod kubelet;
 mod network;
 mod objects;
 mod parts;
 mod process;
+mod site;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,16 +41,21 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 
 pub use audit::Write;
-pub use claim::{Kept, end_orphans, kept};
+pub use claim::{Joined, Kept, end_orphans, kept};
 pub use cluster::{Cluster, TOKEN_ISSUER};
 pub use istio::{ISTIO_NAMESPACE, IstioProxy, Mesh, Proxy};
+pub use kubelet::{Kubelet, RunningPod};
 pub use network::Host;
 pub use objects::Pod;
 pub use parts::install;
 pub use process::Process;
+pub use site::{Site, merged_kubeconfig};
 
 use claim::Claim;
 use network::Network;
+
+/// What stays as the parent of a program that is to outlive this process: an Envoy ends itself when its parent does.
+const PARENT: [&str; 4] = ["sh", "-c", "\"$@\" & wait", "sh"];
 
 /// A network of namespaces, and what runs in them.
 #[derive(Debug)]
@@ -98,10 +106,10 @@ impl Lab {
     }
 
     /// Leaves everything running when this process ends, until [`Kept::end`]. The note says to whoever finds it what it is.
-    pub fn keep(self, clusters: Vec<Cluster>, proxies: Vec<IstioProxy>, note: &str) -> Result<()> {
+    pub fn keep<T>(self, clusters_and_proxies: T, note: &str) -> Result<()> {
         self.network.keep(note)?;
         // What is forgotten is not dropped, hence not ended.
-        std::mem::forget((self, clusters, proxies));
+        std::mem::forget((self, clusters_and_proxies));
         Ok(())
     }
 }

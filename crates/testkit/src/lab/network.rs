@@ -36,13 +36,15 @@ pub(super) struct Network {
     next: AtomicU8,
     /// Whether its programs are to outlive this process.
     stays: AtomicBool,
+    /// Whether it ends with this; not where another process has made it.
+    ends: bool,
     resolver: OnceLock<Ipv4Addr>,
 }
 
 impl Network {
     pub(super) fn create(claim: Claim) -> Result<Self> {
         let (number, hub) = (claim.number, name_of_hub(claim.number));
-        let network = Self { claim, hub: hub.clone(), next: AtomicU8::new(4), stays: AtomicBool::new(false), resolver: OnceLock::new() };
+        let network = Self { claim, hub: hub.clone(), next: AtomicU8::new(4), stays: AtomicBool::new(false), ends: true, resolver: OnceLock::new() };
         let outer = name_of_link(number);
         let batch = format!(
             "netns add {hub}\n\
@@ -57,6 +59,15 @@ impl Network {
         ip(&["route", "add", &format!("{}/24", network.nth(0)), "via", &inside.to_string()], "")?;
         in_namespace(&hub, || Ok(std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?)).context("the hub does not route")?;
         Ok(network)
+    }
+
+    /// The network of a lab that another process has left running; it goes on when this one ends.
+    pub(super) fn of_kept(claim: Claim) -> Self {
+        let hub = name_of_hub(claim.number);
+        let prefix = format!("{hub}-");
+        let octets = namespaces_of(claim.number).into_iter().filter_map(|name| name.strip_prefix(&prefix)?.parse::<u8>().ok());
+        let next = octets.max().map_or(4, |highest| highest.saturating_add(1));
+        Self { claim, hub, next: AtomicU8::new(next), stays: AtomicBool::new(true), ends: false, resolver: OnceLock::new() }
     }
 
     /// This process in the network.
@@ -138,7 +149,9 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Err(error) = self.claim.end() {
+        if self.ends
+            && let Err(error) = self.claim.end()
+        {
             eprintln!("lab {}: {error:#}", self.claim.number);
         }
     }
@@ -165,6 +178,10 @@ impl fmt::Debug for Host {
 impl Host {
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// What to put before a command so that it runs here.

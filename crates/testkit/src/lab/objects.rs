@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1;
-use kube::Api;
+use kube::{Api, Client};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::Cluster;
+use super::api::apply;
 
 /// A pod as the API knows it. Whether a process is behind its address is another matter.
 #[derive(Clone, Debug)]
@@ -76,10 +77,7 @@ impl Cluster {
 
     /// Creates the pod and says, as its kubelet would, that it runs. A pod that exists gets this address and readiness.
     pub async fn run_pod(&self, pod: &Pod) -> Result<()> {
-        self.apply(&pod.object()).await?;
-        let pods: Api<v1::Pod> = Api::namespaced(self.client()?, &pod.namespace);
-        let patched = pods.patch_status(&pod.name, &PatchParams::default(), &Patch::Merge(pod.status())).await;
-        patched.map(drop).with_context(|| format!("cannot say that the pod {}/{} runs", pod.namespace, pod.name))
+        run_pod(&self.client()?, pod).await
     }
 
     /// Deletes a pod at once, as where its process has ended already.
@@ -91,29 +89,50 @@ impl Cluster {
 
     /// Writes the endpoints of a Service's port, as the control plane would from its pods.
     pub async fn endpoint_slice(&self, namespace: &str, service: &str, port: (&str, u16), addresses: &[IpAddr]) -> Result<()> {
-        let (port_name, number) = port;
-        let family = if addresses.iter().any(IpAddr::is_ipv6) { "IPv6" } else { "IPv4" };
-        let endpoints: Vec<_> = addresses.iter().map(|ip| json!({ "addresses": [ip], "conditions": { "ready": true } })).collect();
-        self.apply(&json!({
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "namespace": namespace,
-                "name": format!("{service}-{port_name}"),
-                "labels": { "kubernetes.io/service-name": service },
-            },
-            "addressType": family,
-            "ports": [{ "name": port_name, "port": number, "protocol": "TCP" }],
-            "endpoints": endpoints,
-        }))
-        .await
+        endpoint_slice(&self.client()?, namespace, service, port, addresses).await
     }
 
     /// Says where a Service of type LoadBalancer is reached, as a cloud would: `{"ip": ...}` or `{"hostname": ...}` for each.
     pub async fn set_load_balancer(&self, namespace: &str, service: &str, ingress: &[Value]) -> Result<()> {
-        let services: Api<v1::Service> = Api::namespaced(self.client()?, namespace);
-        let status = json!({ "status": { "loadBalancer": { "ingress": ingress } } });
-        services.patch_status(service, &PatchParams::default(), &Patch::Merge(status)).await?;
-        Ok(())
+        set_load_balancer(&self.client()?, namespace, service, ingress).await
     }
+}
+
+pub(super) async fn run_pod(client: &Client, pod: &Pod) -> Result<()> {
+    apply(client, &pod.object()).await?;
+    let pods: Api<v1::Pod> = Api::namespaced(client.clone(), &pod.namespace);
+    let patched = pods.patch_status(&pod.name, &PatchParams::default(), &Patch::Merge(pod.status())).await;
+    patched.map(drop).with_context(|| format!("cannot say that the pod {}/{} runs", pod.namespace, pod.name))
+}
+
+pub(super) async fn endpoint_slice(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+    port: (&str, u16),
+    addresses: &[IpAddr],
+) -> Result<()> {
+    let (port_name, number) = port;
+    let family = if addresses.iter().any(IpAddr::is_ipv6) { "IPv6" } else { "IPv4" };
+    let endpoints: Vec<_> = addresses.iter().map(|ip| json!({ "addresses": [ip], "conditions": { "ready": true } })).collect();
+    apply(client, &json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": namespace,
+            "name": format!("{service}-{port_name}"),
+            "labels": { "kubernetes.io/service-name": service },
+        },
+        "addressType": family,
+        "ports": [{ "name": port_name, "port": number, "protocol": "TCP" }],
+        "endpoints": endpoints,
+    }))
+    .await
+}
+
+pub(super) async fn set_load_balancer(client: &Client, namespace: &str, service: &str, ingress: &[Value]) -> Result<()> {
+    let services: Api<v1::Service> = Api::namespaced(client.clone(), namespace);
+    let status = json!({ "status": { "loadBalancer": { "ingress": ingress } } });
+    services.patch_status(service, &PatchParams::default(), &Patch::Merge(status)).await?;
+    Ok(())
 }

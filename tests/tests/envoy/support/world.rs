@@ -158,9 +158,10 @@ impl Agent {
         let bootstrap = EnvoyBootstrap {
             role,
             node_id: Some(format!("{} of {}", role.node_cluster(), zone.trust_domain)),
-            xds_address: self.xds_address,
+            xds_address: self.xds_address.into(),
             workload_api_socket: zone.socket(),
             admin_address: None,
+            ready_address: None,
         };
         Envoy::start(bootstrap).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
