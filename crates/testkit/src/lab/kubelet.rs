@@ -12,8 +12,9 @@ use std::fmt::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Secret, Service, ServicePort, Volume};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -21,6 +22,8 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::claim::Joined;
 use super::cluster::service_account_kubeconfig;
@@ -28,6 +31,11 @@ use super::network::{Host, Network, files_of};
 use super::objects;
 use super::process::Process;
 use super::{PARENT, Pod};
+
+/// Far beyond what a start takes, for a machine that compiles at the same time.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Starts the pods of one cluster.
 #[derive(Clone)]
@@ -112,7 +120,9 @@ impl Kubelet {
             environment.extend(self.environment(container, &namespace, &name, &host).await?);
             environment.values_mut().for_each(|value| *value = replaced(value, &paths));
             let words = words(container, &environment).into_iter().map(|word| replaced(&word, &paths));
-            processes.push(self.spawn(container, words.collect(), &environment, &host)?);
+            let process = self.spawn(container, words.collect(), &environment, &host)?;
+            until_ready(container, &process, &host).await?;
+            processes.push(process);
         }
         let pod = Pod::new(&namespace, &name, host.address).service_account(&account);
         objects::run_pod(&self.client, &Pod { labels: labels.clone(), ..pod }).await?;
@@ -269,6 +279,32 @@ impl Kubelet {
     }
 }
 
+/// Waits until the probe of the container is answered, where it has one over HTTP.
+async fn until_ready(container: &Container, process: &Process, host: &Host) -> Result<()> {
+    let probe = container.startup_probe.as_ref().or(container.readiness_probe.as_ref());
+    let Some(get) = probe.and_then(|probe| probe.http_get.as_ref()) else { return Ok(()) };
+    let (port, path) = (number(&get.port, std::iter::once(container))?, get.path.as_deref().unwrap_or("/"));
+    let start = Instant::now();
+    loop {
+        let said = match status_line(host, port, path).await {
+            Ok(line) if line.contains(" 200 ") => return Ok(()),
+            Ok(line) => line,
+            Err(error) => format!("{error:#}"),
+        };
+        let name = &container.name;
+        ensure!(start.elapsed() < READY_DEADLINE, "{name} is not ready after {READY_DEADLINE:?}: {path} says {said}\n{}", process.log_tail());
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn status_line(host: &Host, port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect((host.address, port)).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    tokio::time::timeout(PROBE_TIMEOUT, BufReader::new(stream).read_line(&mut answer)).await.context("no answer")??;
+    Ok(answer.trim_end().to_owned() + " ")
+}
+
 /// Where a container would find its volumes, and where they are; the longest path first.
 fn paths(container: &Container, volumes: &BTreeMap<String, PathBuf>) -> Vec<(String, PathBuf)> {
     let mounts = container.volume_mounts.iter().flatten();
@@ -301,10 +337,16 @@ fn words(container: &Container, environment: &BTreeMap<String, String>) -> Vec<S
 
 /// The number of a Service's port in the pod.
 fn target<'a>(port: &ServicePort, containers: impl Iterator<Item = &'a Container>) -> Result<u16> {
-    let number = match &port.target_port {
-        None => port.port,
-        Some(IntOrString::Int(number)) => *number,
-        Some(IntOrString::String(name)) => {
+    match &port.target_port {
+        None => Ok(u16::try_from(port.port)?),
+        Some(target) => number(target, containers),
+    }
+}
+
+fn number<'a>(port: &IntOrString, containers: impl Iterator<Item = &'a Container>) -> Result<u16> {
+    let number = match port {
+        IntOrString::Int(number) => *number,
+        IntOrString::String(name) => {
             let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
             let found = ports.find(|port| port.name.as_ref() == Some(name));
             found.with_context(|| format!("no container has a port named {name}"))?.container_port
