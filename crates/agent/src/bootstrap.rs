@@ -229,7 +229,9 @@ mod tests {
         let read = |text: &str| text.parse::<XdsAddress>();
         assert_eq!(read("[::1]:18001").unwrap(), XdsAddress::Socket("[::1]:18001".parse().unwrap()));
         assert_eq!(read("cofide-agent-xds.cofide.svc:18001").unwrap(), XdsAddress::Name("cofide-agent-xds.cofide.svc".into(), 18001));
-        for (bad, reason) in [("cofide-agent-xds", "HOST:PORT"), ("a_b:1", "a_b"), ("agent:0", "from 1 to 65535"), ("agent:xds", "xds"), (":1", "DNS name")] {
+        for (bad, reason) in
+            [("cofide-agent-xds", "HOST:PORT"), ("a_b:1", "a_b"), ("agent:0", "from 1 to 65535"), ("agent:xds", "xds"), (":1", "DNS name")]
+        {
             let error = read(bad).unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");
         }

@@ -23,7 +23,8 @@ async fn main() -> Result<()> {
 }
 
 /// The clusters, with the trust domain of each, and whether Istio is in it.
-const CLUSTERS: [(&str, &str, bool); 3] = [("cluster-a", "a.example", true), ("cluster-b", "b.example", false), ("cluster-c", "c.example", true)];
+const CLUSTERS: [(&str, &str, bool); 3] =
+    [("cluster-a", "a.example", true), ("cluster-b", "b.example", false), ("cluster-c", "c.example", true)];
 
 async fn up() -> Result<()> {
     if let Some(lab) = kept()?.first() {

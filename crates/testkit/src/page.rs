@@ -1,7 +1,7 @@
 //! Pages with commands, followed word by word.
 //!
-//! A block of commands is ```bash, pasted whole, or ```console, where `$ ` begins a command and a line that ends with `\` or `|`
-//! goes on in the next one. What a ```text block right after says is what the commands print.
+//! A block of commands is fenced as `bash`, to be pasted whole, or as `console`, where `$ ` begins a command. A block fenced as
+//! `text` after it says what the commands print.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ pub struct Block {
     /// The last heading before it, without its `#`.
     pub heading: String,
     pub commands: String,
-    /// Whether the page says to repeat it until it prints that: ```bash repeat.
+    /// Whether the page says to repeat it until it prints that, by the fence `bash repeat`.
     pub is_repeated: bool,
     /// What the page says that is printed; nothing said, nothing demanded.
     pub printed: Option<String>,
@@ -122,7 +122,8 @@ mod tests {
     fn a_block_has_its_heading_its_commands_and_what_they_print() {
         let page = "# A\n```sh\nmake\n```\n## B c\n```console\n$ one |\n    two \\\n    three\n$ four\n```\n\n```text\nsaid\n```\n\
                     ```bash repeat\nfive\n```\n## C\n```text\nno output\n```\n";
-        let found: Vec<_> = blocks(page).into_iter().map(|block| (block.heading, block.commands, block.is_repeated, block.printed)).collect();
+        let found: Vec<_> =
+            blocks(page).into_iter().map(|block| (block.heading, block.commands, block.is_repeated, block.printed)).collect();
         let commands = "one |\n    two \\\n    three\nfour\n".to_owned();
         let repeated = ("B c".to_owned(), "five\n".to_owned(), true, None);
         assert_eq!(found, [("B c".to_owned(), commands, false, Some("said\n".to_owned())), repeated]);

@@ -79,11 +79,9 @@ async fn the_pages_about_installing_in_kubernetes_are_followed_word_by_word_in_t
     let folder = tempfile::tempdir().unwrap();
     let lab = Lab::start().unwrap();
     let programs = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-    let (a, b) = tokio::try_join!(
-        lab.site("cluster-a", "a.example", true, &programs),
-        lab.site("cluster-b", "b.example", false, &programs)
-    )
-    .unwrap();
+    let (a, b) =
+        tokio::try_join!(lab.site("cluster-a", "a.example", true, &programs), lab.site("cluster-b", "b.example", false, &programs))
+            .unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, merged_kubeconfig([&a.cluster, &b.cluster]).unwrap()).unwrap();
     let mut reader = Reader { shell: Shell::start(checkout()).unwrap(), a, b, programs, pods: Vec::new() };

@@ -93,9 +93,8 @@ async fn the_gateway_is_found_where_the_agent_is_told_to_look_and_listens_where_
     assert!(gateway["spec"]["containers"][0]["ports"].as_array().unwrap().contains(&json!({ "name": "gateway", "containerPort": 16443 })));
 
     // Nothing that selects the one selects the other.
-    let selects = |selector: &Value, pod: &Value| {
-        selector.as_object().unwrap().iter().all(|(key, value)| pod["metadata"]["labels"][key] == *value)
-    };
+    let selects =
+        |selector: &Value, pod: &Value| selector.as_object().unwrap().iter().all(|(key, value)| pod["metadata"]["labels"][key] == *value);
     let agents = &object(&objects, "Deployment", "cofide-agent")["spec"]["selector"]["matchLabels"];
     assert!(selects(&service["spec"]["selector"], &gateway) && !selects(&service["spec"]["selector"], &pod("cofide-agent")));
     assert!(selects(agents, &pod("cofide-agent")) && !selects(agents, &gateway));

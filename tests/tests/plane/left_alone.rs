@@ -31,14 +31,10 @@ async fn an_agent_that_leaves_the_spire_server_alone_joins_exports_and_imports_w
 
     // Zone A trusts what the agent of B has told of its bundle; what B's own server holds, nobody here claims to know.
     let states = || async { plane.federation_states().await.unwrap() };
-    eventually(
-        "each direction is told as it is",
-        states,
-        |states| {
-            let told = |from: &str, expected| states.iter().any(|(zone, _, state)| zone.contains(from) && *state == expected);
-            told("trust-zone-a", State::Healthy) && told("trust-zone-b", State::Unhealthy)
-        },
-    )
+    eventually("each direction is told as it is", states, |states| {
+        let told = |from: &str, expected| states.iter().any(|(zone, _, state)| zone.contains(from) && *state == expected);
+        told("trust-zone-a", State::Healthy) && told("trust-zone-b", State::Unhealthy)
+    })
     .await;
     assert!(b.spire().read().await.unwrap().bundles.is_empty(), "the server was left alone");
     agent.stop().await.unwrap();

@@ -37,9 +37,7 @@ impl OwnBundle {
                 }
                 Err(OwnBundleError::OtherTrustDomain { expected: expected.clone(), found: bundle.trust_domain })
             }
-            Self::WorkloadApi(world) => {
-                (*world.own_bundle.get()).clone().ok_or_else(|| OwnBundleError::NoIdentity(expected.clone()))
-            }
+            Self::WorkloadApi(world) => (*world.own_bundle.get()).clone().ok_or_else(|| OwnBundleError::NoIdentity(expected.clone())),
         }
     }
 }

@@ -40,10 +40,10 @@ const POLL: Duration = Duration::from_millis(50);
 /// Starts the pods of one cluster.
 #[derive(Clone)]
 pub struct Kubelet {
-    client: Client,
+    pub(super) client: Client,
     /// The administrator's.
-    kubeconfig: PathBuf,
-    network: Arc<Network>,
+    pub(super) kubeconfig: PathBuf,
+    pub(super) network: Arc<Network>,
     /// Where the programs are, by name.
     pub programs: BTreeMap<String, PathBuf>,
     /// The folder that volumes of the driver csi.spiffe.io show: the socket of the Workload API is in it, as `spire-agent.sock`.
@@ -292,7 +292,11 @@ async fn until_ready(container: &Container, process: &Process, host: &Host) -> R
             Err(error) => format!("{error:#}"),
         };
         let name = &container.name;
-        ensure!(start.elapsed() < READY_DEADLINE, "{name} is not ready after {READY_DEADLINE:?}: {path} says {said}\n{}", process.log_tail());
+        ensure!(
+            start.elapsed() < READY_DEADLINE,
+            "{name} is not ready after {READY_DEADLINE:?}: {path} says {said}\n{}",
+            process.log_tail()
+        );
         tokio::time::sleep(POLL).await;
     }
 }
@@ -308,8 +312,7 @@ async fn status_line(host: &Host, port: u16, path: &str) -> Result<String> {
 /// Where a container would find its volumes, and where they are; the longest path first.
 fn paths(container: &Container, volumes: &BTreeMap<String, PathBuf>) -> Vec<(String, PathBuf)> {
     let mounts = container.volume_mounts.iter().flatten();
-    let mut paths: Vec<_> =
-        mounts.filter_map(|mount| Some((mount.mount_path.clone(), volumes.get(&mount.name)?.clone()))).collect();
+    let mut paths: Vec<_> = mounts.filter_map(|mount| Some((mount.mount_path.clone(), volumes.get(&mount.name)?.clone()))).collect();
     paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
     paths
 }

@@ -44,7 +44,8 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn create(claim: Claim) -> Result<Self> {
         let (number, hub) = (claim.number, name_of_hub(claim.number));
-        let network = Self { claim, hub: hub.clone(), next: AtomicU8::new(4), stays: AtomicBool::new(false), ends: true, resolver: OnceLock::new() };
+        let network =
+            Self { claim, hub: hub.clone(), next: AtomicU8::new(4), stays: AtomicBool::new(false), ends: true, resolver: OnceLock::new() };
         let outer = name_of_link(number);
         let batch = format!(
             "netns add {hub}\n\

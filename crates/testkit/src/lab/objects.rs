@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1;
-use kube::{Api, Client};
 use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::Cluster;
@@ -105,28 +105,25 @@ pub(super) async fn run_pod(client: &Client, pod: &Pod) -> Result<()> {
     patched.map(drop).with_context(|| format!("cannot say that the pod {}/{} runs", pod.namespace, pod.name))
 }
 
-pub(super) async fn endpoint_slice(
-    client: &Client,
-    namespace: &str,
-    service: &str,
-    port: (&str, u16),
-    addresses: &[IpAddr],
-) -> Result<()> {
+pub(super) async fn endpoint_slice(client: &Client, namespace: &str, service: &str, port: (&str, u16), addresses: &[IpAddr]) -> Result<()> {
     let (port_name, number) = port;
     let family = if addresses.iter().any(IpAddr::is_ipv6) { "IPv6" } else { "IPv4" };
     let endpoints: Vec<_> = addresses.iter().map(|ip| json!({ "addresses": [ip], "conditions": { "ready": true } })).collect();
-    apply(client, &json!({
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "namespace": namespace,
-            "name": format!("{service}-{port_name}"),
-            "labels": { "kubernetes.io/service-name": service },
-        },
-        "addressType": family,
-        "ports": [{ "name": port_name, "port": number, "protocol": "TCP" }],
-        "endpoints": endpoints,
-    }))
+    apply(
+        client,
+        &json!({
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "namespace": namespace,
+                "name": format!("{service}-{port_name}"),
+                "labels": { "kubernetes.io/service-name": service },
+            },
+            "addressType": family,
+            "ports": [{ "name": port_name, "port": number, "protocol": "TCP" }],
+            "endpoints": endpoints,
+        }),
+    )
     .await
 }
 

@@ -12,7 +12,7 @@ use crate::envoy;
 /// The folder of a node in which the chart of the agent looks for the SPIRE server's socket.
 const SERVER_SOCKETS: &str = "/run/spire/server-sockets";
 /// What the pods of charts and examples run, beside Envoy.
-const IN_PODS: [&str; 4] = ["cofide-agent", "cofide-connect", "ping-pong-client", "ping-pong-server"];
+const IN_PODS: [&str; 3] = ["cofide-agent", "ping-pong-client", "ping-pong-server"];
 
 /// A cluster and its SPIFFE server, which knows the agent by its program, and of other workloads what it is told.
 #[derive(Debug)]
