@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use cofide_testkit::lab::{Kept, Kubelet, Lab, RunningPod, Site, end_orphans, install, kept, merged_kubeconfig};
+use cofide_testkit::lab::{Kept, Kubelet, Lab, RunningPod, TrustZone, end_orphans, install, kept, merged_kubeconfig};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -35,14 +35,14 @@ async fn up() -> Result<()> {
     let lab = Lab::start()?.to_be_kept();
     println!("Starting three clusters");
     let programs = programs()?;
-    let [a, b, c] = CLUSTERS.map(|(name, trust_domain, has_istio)| lab.site(name, trust_domain, has_istio, &programs));
+    let [a, b, c] = CLUSTERS.map(|(name, trust_domain, has_istio)| lab.trust_zone(name, trust_domain, has_istio, &programs));
     let (a, b, c) = tokio::try_join!(a, b, c)?;
-    let sites = [a, b, c];
+    let zones = [a, b, c];
     let mut note = String::new();
-    for (site, (_, trust_domain, _)) in sites.iter().zip(CLUSTERS) {
-        describe(&mut note, site, trust_domain)?;
+    for (zone, (_, trust_domain, _)) in zones.iter().zip(CLUSTERS) {
+        describe(&mut note, zone, trust_domain)?;
     }
-    std::fs::write(lab.folder().join("kubeconfig"), merged_kubeconfig(sites.iter().map(|site| &site.cluster))?)?;
+    std::fs::write(lab.folder().join("kubeconfig"), merged_kubeconfig(zones.iter().map(|zone| &zone.cluster))?)?;
     write!(
         note,
         "\nEverything in the lab reaches this machine at {address}, and this machine reaches it. Logs are in {folder}.\n\n  \
@@ -53,7 +53,7 @@ async fn up() -> Result<()> {
     )?;
     std::fs::write(lab.folder().join("address"), lab.address().to_string())?;
     print!("Up after {} s.\n\n{note}", start.elapsed().as_secs());
-    lab.keep(sites, &note)
+    lab.keep(zones, &note)
 }
 
 /// The folder of the product's programs: examples are in a folder below it.
@@ -62,10 +62,10 @@ fn programs() -> Result<PathBuf> {
     Ok(folder.ancestors().nth(2).context("the example is in no folder")?.to_owned())
 }
 
-fn describe(note: &mut String, site: &Site, trust_domain: &str) -> Result<()> {
-    let gateways: Vec<_> = site.gateways.iter().map(|gateway| format!("{} {}", gateway.host.name(), gateway.host.address)).collect();
+fn describe(note: &mut String, zone: &TrustZone, trust_domain: &str) -> Result<()> {
+    let gateways: Vec<_> = zone.gateways.iter().map(|gateway| format!("{} {}", gateway.host.name(), gateway.host.address)).collect();
     let mesh = if gateways.is_empty() { "no mesh".to_owned() } else { format!("Istio, {}", gateways.join(", ")) };
-    writeln!(note, "{}  trust domain {trust_domain}; {mesh}", site.cluster.name())?;
+    writeln!(note, "{}  trust domain {trust_domain}; {mesh}", zone.cluster.name())?;
     Ok(())
 }
 
@@ -80,7 +80,7 @@ async fn pods() -> Result<()> {
     let programs = programs()?;
     let mut failed = Vec::new();
     for (cluster, ..) in CLUSTERS {
-        let kubelet = Kubelet::of_kept(&joined, cluster).await?.of_site(&lab.folder.join(cluster), &programs)?;
+        let kubelet = Kubelet::of_kept(&joined, cluster).await?.of_trust_zone(&lab.folder.join(cluster), &programs)?;
         for started in kubelet.start_pods().await? {
             match started {
                 Ok(pod) => {

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cofide_testkit::lab::{Lab, RunningPod, Site, install, merged_kubeconfig};
+use cofide_testkit::lab::{Lab, RunningPod, TrustZone, install, merged_kubeconfig};
 use cofide_testkit::page::{Block, Shell, blocks};
 
 use crate::support::checkout;
@@ -28,8 +28,8 @@ fn section<'a>(page: &'a [Block], heading: &str) -> Vec<&'a str> {
 /// Somebody who reads.
 struct Reader {
     shell: Shell,
-    a: Site,
-    b: Site,
+    a: TrustZone,
+    b: TrustZone,
     programs: std::path::PathBuf,
     pods: Vec<RunningPod>,
 }
@@ -45,8 +45,8 @@ impl Reader {
     /// What lab.md has `make lab-pods` for. Gives how many were started.
     async fn starts_pods(&mut self) -> usize {
         let before = self.pods.len();
-        for site in [&self.a, &self.b] {
-            for pod in site.kubelet(&self.programs).unwrap().start_pods().await.unwrap() {
+        for zone in [&self.a, &self.b] {
+            for pod in zone.kubelet(&self.programs).unwrap().start_pods().await.unwrap() {
                 self.pods.push(pod.unwrap_or_else(|error| panic!("{error:#}")));
             }
         }
@@ -79,9 +79,11 @@ async fn the_pages_about_installing_in_kubernetes_are_followed_word_by_word_in_t
     let folder = tempfile::tempdir().unwrap();
     let lab = Lab::start().unwrap();
     let programs = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-    let (a, b) =
-        tokio::try_join!(lab.site("cluster-a", "a.example", true, &programs), lab.site("cluster-b", "b.example", false, &programs))
-            .unwrap();
+    let (a, b) = tokio::try_join!(
+        lab.trust_zone("cluster-a", "a.example", true, &programs),
+        lab.trust_zone("cluster-b", "b.example", false, &programs)
+    )
+    .unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, merged_kubeconfig([&a.cluster, &b.cluster]).unwrap()).unwrap();
     let mut reader = Reader { shell: Shell::start(checkout()).unwrap(), a, b, programs, pods: Vec::new() };

@@ -7,7 +7,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Result;
-use cofide_core::Profile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -27,7 +26,7 @@ pub struct Agent {
 
 impl Agent {
     /// An agent that is not started yet, with the environment that the chart gives it and the rights of its service account.
-    pub async fn create(lab: &Lab, cluster: &Cluster, zone: &Zone, profile: Profile, chart: &Installed, pod: &str) -> Result<Self> {
+    pub async fn create(lab: &Lab, cluster: &Cluster, zone: &Zone, chart: &Installed, pod: &str) -> Result<Self> {
         let host = lab.host(&format!("{}-{pod}", cluster.name()))?;
         let bootstrap = host.folder.join("bootstrap.yaml");
         write_secret(&bootstrap, &chart.bootstrap)?;

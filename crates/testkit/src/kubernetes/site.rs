@@ -85,7 +85,7 @@ impl Site {
         }
         let bootstrap = plane.bootstrap(zone, plane.join_token(zone).await?)?;
         let chart = chart::install_into(&cluster, profile, &bootstrap).await?;
-        let mut agent = Agent::create(lab, &cluster, of, profile, &chart, "agent-0").await?;
+        let mut agent = Agent::create(lab, &cluster, of, &chart, "agent-0").await?;
         agent.start()?;
         Ok(Self {
             zone,
@@ -110,7 +110,7 @@ impl Site {
 
     /// Another agent of the cluster; it runs.
     pub async fn second_agent(&self, lab: &Lab, plane: &Plane, pod: &str) -> Result<Agent> {
-        let mut agent = Agent::create(lab, &self.cluster, &plane.zones[self.zone], self.profile, &self.chart, pod).await?;
+        let mut agent = Agent::create(lab, &self.cluster, &plane.zones[self.zone], &self.chart, pod).await?;
         agent.start()?;
         Ok(agent)
     }

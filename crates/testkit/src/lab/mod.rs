@@ -33,7 +33,7 @@ mod network;
 mod objects;
 mod parts;
 mod process;
-mod site;
+mod trust_zone;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub use network::Host;
 pub use objects::Pod;
 pub use parts::install;
 pub use process::Process;
-pub use site::{Site, merged_kubeconfig};
+pub use trust_zone::{TrustZone, merged_kubeconfig};
 
 use claim::Claim;
 use network::Network;

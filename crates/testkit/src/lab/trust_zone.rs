@@ -1,4 +1,4 @@
-//! A cluster with all that an agent and its clients need around them, from the product's own programs.
+//! A cluster with a trust zone of its own: what an agent and its clients find around them, from the product's own programs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const IN_PODS: [&str; 3] = ["cofide-agent", "ping-pong-client", "ping-pong-serve
 
 /// A cluster and its SPIFFE server, which knows the agent by its program, and of other workloads what it is told.
 #[derive(Debug)]
-pub struct Site {
+pub struct TrustZone {
     pub gateways: Vec<IstioProxy>,
     pub cluster: Cluster,
     _server: Process,
@@ -24,7 +24,7 @@ pub struct Site {
 
 impl Lab {
     /// A cluster of this trust domain; with Istio, also both of its gateways. `programs` is the folder of the product's.
-    pub async fn site(&self, name: &str, trust_domain: &str, has_istio: bool, programs: &Path) -> Result<Site> {
+    pub async fn trust_zone(&self, name: &str, trust_domain: &str, has_istio: bool, programs: &Path) -> Result<TrustZone> {
         let mut cluster = self.cluster(name).await?;
         let mut sds = json!({});
         if has_istio {
@@ -40,19 +40,19 @@ impl Lab {
             gateways.push(gateway);
         }
         let server = spiffe_server(&cluster, trust_domain, &sds, programs)?;
-        Ok(Site { gateways, cluster, _server: server })
+        Ok(TrustZone { gateways, cluster, _server: server })
     }
 }
 
-impl Site {
+impl TrustZone {
     pub fn kubelet(&self, programs: &Path) -> Result<Kubelet> {
-        self.cluster.kubelet()?.of_site(&self.cluster.host.folder, programs)
+        self.cluster.kubelet()?.of_trust_zone(&self.cluster.host.folder, programs)
     }
 }
 
 impl Kubelet {
-    /// With the programs in this folder, and the sockets of the site whose cluster has its files in `cluster`.
-    pub fn of_site(self, cluster: &Path, programs: &Path) -> Result<Self> {
+    /// With the programs in this folder, and the sockets of the trust zone whose cluster has its files in `cluster`.
+    pub fn of_trust_zone(self, cluster: &Path, programs: &Path) -> Result<Self> {
         let mut known = BTreeMap::from([("envoy".to_owned(), envoy::binary()?)]);
         for name in IN_PODS {
             known.insert(name.to_owned(), program(programs, name)?);
