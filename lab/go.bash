@@ -3,7 +3,7 @@
 #   go_part <folder of the part> <tags, or nothing> <linker's -X settings, or nothing> <program>=<package>...
 #
 # prints the folder with the programs; all else goes to stderr. The folder is in the user's cache, so that every checkout with
-# the same pins shares it; COFIDE_CACHE names another place.
+# the same pins shares it; COFIDE_CACHE names another place. A part that needs a C compiler says CGO_ENABLED=1.
 
 go_part() {
     local here=$1 tags=$2 settings=$3 part cache pins program package targets=("${@:4}")
@@ -28,8 +28,7 @@ go_part() {
         }
         echo "$part: building $program (minutes, once)" >&2
         SECONDS=0
-        # Without cgo no C compiler is needed.
-        (cd "$here" && CGO_ENABLED=0 go build -v -trimpath -tags "$tags" -ldflags "-s -w $settings" -o "$folder/$program.new" "$package" 2>&1) |
+        (cd "$here" && CGO_ENABLED=${CGO_ENABLED:-0} go build -v -trimpath -tags "$tags" -ldflags "-s -w $settings" -o "$folder/$program.new" "$package" 2>&1) |
             go_progress "$part" || return 1
         mv "$folder/$program.new" "$folder/$program" || return 1
         echo "$part: built $program in $SECONDS s" >&2
