@@ -32,6 +32,9 @@ need_programs() {
     for program in cofide-connect cofide-agent cofidectl trust-zone-server ping-pong-server ping-pong-client; do
         [ -x "$bin/$program" ] || fail "$bin/$program is missing; run: make build"
     done
+    for program in ${spire:+spire-server spire-agent}; do
+        [ -x "$spire/$program" ] || fail "$spire/$program is missing; run: make demo SPIRE=1"
+    done
     [ -x "$envoy" ] || fail "Envoy is missing at $envoy; run: make envoy"
     # Workloads are told apart by the path of their program, so those that get an identity have one in the demo's folder.
     for program in "$bin/cofide-agent" "$bin/ping-pong-server" "$bin/ping-pong-client" "$envoy"; do
@@ -47,7 +50,7 @@ await() {
     deadline=$(awk -v now="$EPOCHREALTIME" -v seconds="$seconds" 'BEGIN { printf "%.6f", now + seconds }')
     until "$@"; do
         for name in "${!pids[@]}"; do
-            case $name in connect | trust-zone-server-* | agent-* | envoy-*) gone "$name" && fail "$name ended while waiting for: $what" ;; esac
+            case $name in connect | trust-zone-server-* | spire-* | agent-* | envoy-*) gone "$name" && fail "$name ended while waiting for: $what" ;; esac
         done
         awk -v now="$EPOCHREALTIME" -v deadline="$deadline" 'BEGIN { exit !(now > deadline) }' && fail "not within $seconds s: $what"
         sleep 0.1
@@ -72,6 +75,14 @@ trust_zone() {
     ctl trust-zone add "trust-zone-$zone" --trust-domain "$zone.demo.test" --bundle-endpoint-url "https://$address:8443"
     ctl cluster add "cluster-$zone" --trust-zone "trust-zone-$zone" --profile host
     ctl agent join-token create --trust-zone "trust-zone-$zone" --cluster "cluster-$zone" --output-file "zone-$zone/bootstrap.yaml"
+    if [ -n "$spire" ]; then spire_in "$zone" "$address"; else trust_zone_server_in "$zone" "$address"; fi
+    start_agent "$zone" "$address"
+    await "agent of trust-zone-$zone is ready" 20 agent_ready "$address"
+}
+
+# trust_zone_server_in LETTER ADDRESS: the embedded SPIFFE server of the zone, which knows the zone's agent.
+trust_zone_server_in() {
+    local zone=$1 address=$2 folder=$work/zone-$1
     cat >"$folder/trust-zone-server.yaml" <<YAML
 trust_domain: $zone.demo.test
 data_dir: $folder/trust-zone-server
@@ -83,8 +94,6 @@ entries:
     selectors: ["unix:path:$work/bin/cofide-agent"]
 YAML
     start "trust-zone-server-$zone" "$bin/trust-zone-server" run --config "$folder/trust-zone-server.yaml"
-    start_agent "$zone" "$address"
-    await "agent of trust-zone-$zone is ready" 20 agent_ready "$address"
 }
 
 start_agent() {
@@ -120,7 +129,7 @@ imported() { [ "$("$bin/cofidectl" federated-service list --output json 2>/dev/n
 workload() {
     local zone=$1 name=$2 path=$3 program=$4
     shift 4
-    ctl attestation-policy add static --name "$name" --spiffe-id-path "$path" --parent-id-path spire/agent --selectors "unix:path:$work/bin/$program"
+    ctl attestation-policy add static --name "$name" --spiffe-id-path "$path" --parent-id-path "$parent" --selectors "unix:path:$work/bin/$program"
     ctl attestation-policy-binding add --trust-zone "trust-zone-$zone" --attestation-policy "$name" "$@"
 }
 
@@ -181,18 +190,25 @@ authorities_held() { "$bin/trust-zone-server" bundle show --socket "$work/zone-$
 holds_authorities() { [ "$(authorities_held "$1" "$2")" = "$3" ]; }
 
 rotate_authority() {
-    local socket=$work/zone-$1/admin.sock
-    printf '%s$ trust-zone-server authority prepare%s\n' "$bold" "$plain_text"
-    "$bin/trust-zone-server" authority prepare --socket "$socket"
+    authority "$1" prepare
     await "zone B holds both authorities of zone A, pushed through Connect" 15 holds_authorities b "$1.demo.test" 2
-    printf '%s$ trust-zone-server authority activate%s\n' "$bold" "$plain_text"
-    "$bin/trust-zone-server" authority activate --socket "$socket"
-    "$bin/trust-zone-server" authority show --socket "$socket"
+    authority "$1" activate
     await "calls go on under the new authority" 10 answered_more traffic-mtls 50
-    printf '%s$ trust-zone-server authority retire%s\n' "$bold" "$plain_text"
-    "$bin/trust-zone-server" authority retire --socket "$socket"
+    authority "$1" retire
     await "zone B holds the new authority alone" 15 holds_authorities b "$1.demo.test" 1
     await "calls go on" 10 answered_more traffic-mtls 100
+}
+
+# authority LETTER STEP: one step of a rotation by hand: prepare, activate, retire.
+authority() {
+    if [ -n "$spire" ]; then
+        spire_authority "$@"
+        return
+    fi
+    local socket=$work/zone-$1/admin.sock
+    printf '%s$ trust-zone-server authority %s%s\n' "$bold" "$2" "$plain_text"
+    "$bin/trust-zone-server" authority "$2" --socket "$socket"
+    if [ "$2" = activate ]; then "$bin/trust-zone-server" authority show --socket "$socket"; fi
 }
 
 # answered_more NAME COUNT: whether at least this many pings have been answered by now.
