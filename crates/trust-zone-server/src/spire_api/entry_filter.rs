@@ -20,7 +20,8 @@ pub(super) struct EntryFilter {
     selectors: Option<SetMatch<Selector>>,
     federates_with: Option<SetMatch<TrustDomain>>,
     hint: Option<String>,
-    downstream: Option<bool>,
+    /// Those that are for downstream servers alone; there is no filter for the others, as in SPIRE.
+    downstream: bool,
 }
 
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl EntryFilter {
             federates_with: parts.by_federates_with.as_ref().map(federates_with).transpose().map_err(malformed("federates with"))?,
             // SPIRE takes an empty hint for none.
             hint: parts.by_hint.clone().filter(|hint| !hint.is_empty()),
-            downstream: parts.by_downstream,
+            downstream: parts.by_downstream == Some(true),
         })
     }
 
@@ -112,7 +113,7 @@ impl EntryFilter {
             && self.selectors.as_ref().is_none_or(|selectors| selectors.admits(&entry.selectors))
             && self.federates_with.as_ref().is_none_or(|domains| domains.admits(&entry.federates_with))
             && self.hint.as_ref().is_none_or(|hint| *hint == entry.hint)
-            && self.downstream.is_none_or(|downstream| downstream == entry.downstream)
+            && (!self.downstream || entry.downstream)
     }
 }
 

@@ -102,6 +102,9 @@ pub(super) fn from_proto(trust_domain: &TrustDomain, message: &api::Entry) -> Re
     if message.selectors.is_empty() {
         return Err("selector list is empty".into());
     }
+    if message.store_svid && message.selectors.windows(2).any(|pair| pair[0].r#type != pair[1].r#type) {
+        return Err("selector types must be the same when store SVID is enabled".into());
+    }
     if message.hint.len() > MAX_HINT_LENGTH {
         return Err(format!("hint is too long, max length is {MAX_HINT_LENGTH} characters"));
     }

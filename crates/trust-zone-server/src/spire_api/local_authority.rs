@@ -127,10 +127,10 @@ impl From<AuthorityChangeError> for Status {
     fn from(error: AuthorityChangeError) -> Self {
         let message = error.to_string();
         match error {
-            AuthorityChangeError::Rotation(RotationError::Unknown(_) | RotationError::NotRetired(..)) => Self::invalid_argument(message),
-            AuthorityChangeError::Rotation(RotationError::AlreadyPrepared(_) | RotationError::NothingPrepared) => {
-                Self::failed_precondition(message)
+            AuthorityChangeError::Rotation(RotationError::Unknown(_) | RotationError::NotRetired(..) | RotationError::NothingPrepared) => {
+                Self::invalid_argument(message)
             }
+            AuthorityChangeError::Rotation(RotationError::AlreadyPrepared(_)) => Self::failed_precondition(message),
             AuthorityChangeError::Rotation(RotationError::Crypto(_)) | AuthorityChangeError::File(_) | AuthorityChangeError::Stopped => {
                 tracing::error!(message, "cannot change an authority");
                 Self::internal(message)

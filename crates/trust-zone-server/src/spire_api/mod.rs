@@ -51,6 +51,11 @@ impl Failure {
         Self { code: Code::InvalidArgument, message: message.into() }
     }
 
+    /// What the content refused, where SPIRE does not tell one reason from another.
+    fn internal(attempt: &str, error: &ContentError) -> Self {
+        Self { code: Code::Internal, message: format!("{attempt}: {error}") }
+    }
+
     /// What the content refused, in the words and with the code of SPIRE.
     fn of(attempt: &str, error: &ContentError) -> Self {
         let code = match error {

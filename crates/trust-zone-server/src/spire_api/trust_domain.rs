@@ -122,7 +122,7 @@ fn create(
         return Err(Failure::invalid("unable to create federation relationship for server trust domain"));
     }
     let created =
-        content.create_relationship(relationship).map_err(|error| Failure::of("failed to create federation relationship", &error))?;
+        content.create_relationship(relationship).map_err(|error| Failure::internal("failed to create federation relationship", &error))?;
     if let Some(bundle) = bundle {
         content.set_bundle(bundle);
     }
@@ -145,7 +145,7 @@ fn update(
     })?;
     let updated = content
         .update_relationship(&trust_domain, |held| *held = relationship)
-        .map_err(|error| Failure::of("failed to update federation relationship", &error))?;
+        .map_err(|error| Failure::internal("failed to update federation relationship", &error))?;
     if let Some(bundle) = bundle.filter(|_| input_mask.trust_domain_bundle) {
         content.set_bundle(bundle);
     }

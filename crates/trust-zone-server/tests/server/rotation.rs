@@ -91,7 +91,7 @@ async fn the_calls_of_a_rotation_refuse_what_makes_no_sense() {
     let mut client = server.authorities().await;
     let activate = |id: &str| api::ActivateX509AuthorityRequest { authority_id: id.into() };
     assert_eq!(client.activate_x509_authority(activate("")).await.unwrap_err().code(), Code::InvalidArgument);
-    assert_eq!(client.activate_x509_authority(activate("x")).await.unwrap_err().code(), Code::FailedPrecondition, "none is prepared");
+    assert_eq!(client.activate_x509_authority(activate("x")).await.unwrap_err().code(), Code::InvalidArgument, "none is prepared");
     let state = client.get_x509_authority_state(api::GetX509AuthorityStateRequest {}).await.unwrap().into_inner();
     assert!(state.prepared.is_none() && state.old.is_none());
     let active = state.active.unwrap().authority_id;
