@@ -175,6 +175,9 @@ pub struct Overrides {
     /// How often to look again without being told [default: 30s]
     #[arg(long, env = "COFIDE_AGENT_RESYNC_INTERVAL", value_name = "DURATION", value_parser = duration::argument)]
     pub resync_interval: Option<String>,
+    /// How often to read all entries of the SPIRE server again [default: 1m]
+    #[arg(long, env = "COFIDE_AGENT_SPIRE_REREAD_INTERVAL", value_name = "DURATION", value_parser = duration::argument)]
+    pub spire_reread_interval: Option<String>,
     /// error, warn, info, debug, trace, or directives such as info,cofide_xds=debug [default: info]
     #[arg(long, env = "COFIDE_AGENT_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,

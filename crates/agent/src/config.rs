@@ -88,6 +88,9 @@ pub struct Config {
     /// How often to look again without being told: manifests, the SPIRE server, Connect's list of services.
     #[serde(with = "duration")]
     pub resync_interval: Duration,
+    /// How often to read all entries of the SPIRE server again: manual changes to the agent's own are undone then.
+    #[serde(with = "duration")]
+    pub spire_reread_interval: Duration,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,cofide_xds=debug`.
     pub log_level: String,
     /// `text` or `json`.
@@ -129,6 +132,7 @@ impl Default for Config {
             import_addresses: LoopbackPool::default(),
             admin_address: None,
             resync_interval: Duration::from_secs(30),
+            spire_reread_interval: Duration::from_secs(60),
             log_level: "info".into(),
             log_format: Format::default(),
         }
@@ -156,6 +160,7 @@ pub struct Settings {
     pub import_addresses: LoopbackPool,
     pub admin_address: Option<SocketAddr>,
     pub resync: Duration,
+    pub spire_reread: Duration,
 }
 
 /// What an agent of a Kubernetes cluster needs to know beyond that.
@@ -205,9 +210,10 @@ impl Config {
     /// Checks what needs no look at the machine.
     pub fn check(self) -> Result<Settings, InvalidKey> {
         let profile = self.profile.parse().or_else(|error: UnknownProfile| refuse("profile", error.to_string()))?;
-        if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.resync_interval) {
-            let reason = format!("{} is out of bounds; use a duration from 1s to 1h", duration::format(self.resync_interval));
-            return refuse("resync_interval", reason);
+        for (key, interval) in [("resync_interval", self.resync_interval), ("spire_reread_interval", self.spire_reread_interval)] {
+            if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval) {
+                return refuse(key, format!("{} is out of bounds; use a duration from 1s to 1h", duration::format(interval)));
+            }
         }
         if !self.spiffe_endpoint_socket.starts_with("unix:") {
             let reason = format!("{:?} is not of the form unix:///path/to/socket", self.spiffe_endpoint_socket);
@@ -239,6 +245,7 @@ impl Config {
             import_addresses: self.import_addresses,
             admin_address: self.admin_address,
             resync: self.resync_interval,
+            spire_reread: self.spire_reread_interval,
         })
     }
 
@@ -398,6 +405,7 @@ mod tests {
             ("pod_namespace", |config| (config.profile, config.pod_namespace) = ("istio".into(), Some("a/b".into()))),
             ("profile", |config| config.profile = "laptop".into()),
             ("resync_interval", |config| config.resync_interval = Duration::ZERO),
+            ("spire_reread_interval", |config| config.spire_reread_interval = Duration::from_secs(7200)),
             ("spiffe_endpoint_socket", |config| config.spiffe_endpoint_socket = "/tmp/api.sock".into()),
             ("connect_url", |config| config.connect_url = Some("http://connect.example.com".into())),
             ("trust_domain", |config| config.trust_domain = Some("A.test".into())),

@@ -115,7 +115,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let (keeper, own_bundle) = match settings.spire {
         SpireAccess::Socket => {
             let server = SpireClient::new(&settings.spire_server_socket);
-            let keeper = SpireKeeper::open(cluster.trust_domain.clone(), server.clone(), data.clone(), world.clone());
+            let (own, reread) = (cluster.trust_domain.clone(), settings.spire_reread);
+            let keeper = SpireKeeper::open(own, server.clone(), reread, data.clone(), world.clone());
             (Some(keeper.context("data_dir")?), OwnBundle::SpireServer(server))
         }
         SpireAccess::None => {

@@ -8,17 +8,20 @@
 //! - [`lab`]: Kubernetes clusters and Istio, as processes in network namespaces
 //! - [`kubernetes`]: three such clusters, with agents, gateways, servers and clients
 //! - [`page`]: a page with commands, followed word by word
+//! - [`spire`]: a real SPIRE server and agent, and [`spire_conformance`]: the tests that it and the trust-zone-server both pass
 //! - [`wait`]: conditions with deadlines, in the place of sleeps
 
 pub mod authorities;
 pub mod envoy;
 pub mod kubernetes;
 pub mod lab;
-mod loopback;
+pub mod loopback;
 pub mod page;
 pub mod plane;
 mod resolver;
 mod running;
+pub mod spire;
+pub mod spire_conformance;
 pub mod wait;
 pub mod workload;
 mod zone;

@@ -10,7 +10,7 @@ use anyhow::Result;
 use cofide_agent::addresses::LoopbackPool;
 
 /// An address in 127.128.0.0/10.
-pub(crate) fn own_address() -> Ipv4Addr {
+pub fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(0);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, 128 + NEXT.fetch_add(1, Ordering::Relaxed) % 64, high, low.max(1))

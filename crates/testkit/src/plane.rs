@@ -5,7 +5,7 @@
 //! logs.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -32,6 +32,7 @@ use tempfile::TempDir;
 
 use crate::loopback::own_address;
 use crate::running::{Running, log_tail, this_program};
+use crate::spire::{Spire, SpireOptions};
 pub use crate::zone::{Agent, Zone};
 
 /// Connect with any number of trust zones.
@@ -105,13 +106,31 @@ impl Plane {
 
     /// As [`Plane::create_zone`], with a trust domain and a profile of its own.
     pub async fn create_zone_of(&mut self, name: &str, trust_domain: &str, profile: Profile) -> Result<usize> {
-        let zone = trust_zone::TrustZone { name: format!("trust-zone-{name}"), trust_domain: trust_domain.into(), ..Default::default() };
+        self.create_zone_at(name, trust_domain, profile, own_address(), None).await
+    }
+
+    async fn create_zone_at(
+        &mut self,
+        name: &str,
+        trust_domain: &str,
+        profile: Profile,
+        ip: Ipv4Addr,
+        bundle_endpoint_url: Option<String>,
+    ) -> Result<usize> {
+        let profile_of_endpoint = bundle_endpoint_url.as_ref().map(|_| trust_zone::BundleEndpointProfile::HttpsSpiffe.into());
+        let zone = trust_zone::TrustZone {
+            name: format!("trust-zone-{name}"),
+            trust_domain: trust_domain.into(),
+            bundle_endpoint_url,
+            bundle_endpoint_profile: profile_of_endpoint,
+            ..Default::default()
+        };
         let request = CreateTrustZoneRequest { trust_zone: Some(zone) };
         let created = TrustZoneServiceClient::new(self.admin().await?).create_trust_zone(request).await?.into_inner();
         let id: TrustZoneId = created.trust_zone.and_then(|zone| zone.id).context("no id")?.parse()?;
 
         let cluster_id = self.create_cluster(format!("cluster-{name}"), &id, profile).await?;
-        self.zones.push(Zone::new(name, trust_domain, self.folder.path().join(name), id, cluster_id)?);
+        self.zones.push(Zone::new(name, trust_domain, ip, self.folder.path().join(name), id, cluster_id)?);
         Ok(self.zones.len() - 1)
     }
 
@@ -144,6 +163,28 @@ impl Plane {
         self.zones[index].start_trust_zone_server().await?;
         self.zones[index].start_agent().await?;
         Ok(index)
+    }
+
+    /// As [`Plane::create_zone`], for SPIRE as the SPIFFE server, which publishes its bundle.
+    pub async fn create_spire_zone(&mut self, letter: &str) -> Result<usize> {
+        let ip = own_address();
+        let endpoint = Some(Spire::bundle_endpoint_url(ip));
+        self.create_zone_at(letter, &format!("{letter}.test"), Profile::Host, ip, endpoint).await
+    }
+
+    /// As [`Plane::add_zone`], with SPIRE as the SPIFFE server.
+    pub async fn add_spire_zone(&mut self, letter: &str, options: SpireOptions) -> Result<usize> {
+        let index = self.create_spire_zone(letter).await?;
+        self.start_spire_zone(index, options).await?;
+        Ok(index)
+    }
+
+    /// Starts the SPIRE and the agent of a zone that was made by [`Plane::create_spire_zone`].
+    pub async fn start_spire_zone(&mut self, index: usize, options: SpireOptions) -> Result<()> {
+        let token = self.join_token(index).await?;
+        self.write_bootstrap(index, token)?;
+        self.zones[index].start_spire(options).await?;
+        self.zones[index].start_agent().await
     }
 
     pub async fn join_token(&self, zone: usize) -> Result<JoinTokenSecret> {
@@ -248,7 +289,7 @@ impl Plane {
         let channel = self.admin().await?;
         let statically = attestation_policy::ApStatic {
             spiffe_id_path: Some(path.to_owned()),
-            parent_id_path: Some("/spire/agent".to_owned()),
+            parent_id_path: Some(Spire::PARENT_ID_PATH.to_owned()),
             selectors: vec![cofide_api::spire::types::Selector { r#type: "unix".into(), value: format!("path:{}", program.display()) }],
             ..Default::default()
         };

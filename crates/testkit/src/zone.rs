@@ -1,22 +1,26 @@
 //! One trust zone of a plane: its SPIFFE server, its agent, its manifests.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cofide_agent::addresses::LoopbackPool;
 use cofide_agent::config::Config;
 use cofide_agent::spire::SpireClient;
+use cofide_agent::spire::diff::EntryChange;
+use cofide_agent::spire::model::{EntryContent, EntryKey};
 use cofide_agent::world::{Link, World};
-use cofide_core::{ClusterId, TrustDomain, TrustZoneId};
+use cofide_core::{ClusterId, Selector, TrustDomain, TrustZoneId};
 use serde_json::{Value, json};
 
 use crate::authorities::Authorities;
-use crate::loopback::{own_address, own_import_addresses};
+use crate::loopback::own_import_addresses;
 use crate::resolver;
 use crate::running::{Running, log_tail, this_program};
+use crate::spire::{Spire, SpireOptions};
 
 /// How often an agent of the plane looks again without being told: never, as far as a test is concerned. What a test waits
 /// for comes because somebody said so.
@@ -39,6 +43,8 @@ pub struct Zone {
     pub gateway_address: SocketAddr,
     import_addresses: LoopbackPool,
     trust_zone_server: Option<Running>,
+    /// In the place of the trust-zone-server.
+    spire: Option<Spire>,
     agent: Option<Agent>,
 }
 
@@ -74,9 +80,15 @@ impl Agent {
 }
 
 impl Zone {
-    pub(crate) fn new(name: &str, trust_domain: &str, folder: PathBuf, id: TrustZoneId, cluster_id: ClusterId) -> Result<Self> {
+    pub(crate) fn new(
+        name: &str,
+        trust_domain: &str,
+        ip: Ipv4Addr,
+        folder: PathBuf,
+        id: TrustZoneId,
+        cluster_id: ClusterId,
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder.join("manifests"))?;
-        let ip = own_address();
         Ok(Self {
             name: format!("trust-zone-{name}"),
             trust_domain: TrustDomain::new(trust_domain)?,
@@ -90,6 +102,7 @@ impl Zone {
             gateway_address: (ip, 15443).into(),
             import_addresses: own_import_addresses()?,
             trust_zone_server: None,
+            spire: None,
             agent: None,
         })
     }
@@ -178,6 +191,42 @@ impl Zone {
         }
     }
 
+    /// Starts SPIRE in the place of the trust-zone-server: its server and its agent, and in the server the entry for the agent of
+    /// the zone, as whoever runs SPIRE would make it.
+    pub async fn start_spire(&mut self, options: SpireOptions) -> Result<()> {
+        ensure!(self.trust_zone_server.is_none() && self.spire.is_none(), "the SPIFFE server of {} runs", self.name);
+        let IpAddr::V4(address) = self.xds_address.ip() else { bail!("SPIRE listens at an IPv4 address here") };
+        let mut spire = Spire::new(&self.folder, &self.trust_domain, address, options).await?;
+        spire.start_server().await?;
+        spire.start_agent().await?;
+        self.spire = Some(spire);
+        self.enter_agent().await
+    }
+
+    /// The entry without which the agent of the zone has no identity. It is not one of the agent's own.
+    pub async fn enter_agent(&self) -> Result<()> {
+        let id = |path: &str| format!("spiffe://{}{path}", self.trust_domain);
+        let selector: Selector = format!("unix:path:{}", self.agent_program.display()).parse().map_err(anyhow::Error::msg)?;
+        let key = EntryKey {
+            spiffe_id: id(&format!("/cluster/{}/ns/cofide/sa/cofide-agent", self.cluster_name())),
+            parent_id: id(Spire::PARENT_ID_PATH),
+            selectors: BTreeSet::from([selector]),
+        };
+        let content = EntryContent { dns_names: Vec::new(), federates_with: BTreeSet::new(), store_svid: false, hint: String::new() };
+        let create = EntryChange::Create { key, content, bindings: BTreeSet::new() };
+        self.spire().change_entries(&[create]).await?.remove(0)?;
+        Ok(())
+    }
+
+    /// The SPIRE of the zone.
+    ///
+    /// # Errors
+    ///
+    /// Where the zone has a trust-zone-server.
+    pub fn spire_mut(&mut self) -> Result<&mut Spire> {
+        self.spire.as_mut().with_context(|| format!("{} has no SPIRE", self.name))
+    }
+
     pub async fn start_agent(&mut self) -> Result<()> {
         ensure!(self.agent.is_none(), "the agent of {} runs", self.name);
         self.agent = Some(Agent::start(self.agent_config(), &self.log("agent")).await?);
@@ -244,8 +293,10 @@ impl Zone {
         for file in files.filter(|file| file.to_string_lossy().ends_with(".status.yaml")) {
             text.push_str(&format!("--- {}\n{}\n", file.display(), std::fs::read_to_string(&file).unwrap_or_default()));
         }
-        for program in ["agent", "trust-zone-server"] {
-            text.push_str(&log_tail(&self.log(program)));
+        for program in ["agent", "trust-zone-server", "spire-server", "spire-agent"] {
+            if self.log(program).exists() {
+                text.push_str(&log_tail(&self.log(program)));
+            }
         }
         text
     }

@@ -24,8 +24,9 @@ use super::diff::{EntryChange, TrustChange};
 use super::model::{Entry, EntryContent, EntryKey, Relationship, RelationshipProfile, State};
 
 const PAGE: i32 = 500;
-/// Entries per call: some hundred bytes each, far below gRPC's limit of 4 MiB a message.
-const BATCH: usize = 200;
+/// Entries per call. Each is a transaction of its own in SPIRE's database, so a slow disk must get through as many within
+/// [`TIMEOUT`].
+const BATCH: usize = 50;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +40,36 @@ pub enum SpireError {
     Refused { what: &'static str, status: String },
     #[error("{what}: the SPIRE server answered {found} results for {sent} items")]
     Answer { what: &'static str, sent: usize, found: usize },
+    #[error(
+        "the SPIRE server at {socket} is for trust domain {found}, and this agent is for {expected}; nothing in it was touched; correct \
+         spire_server_socket"
+    )]
+    OtherTrustDomain { socket: PathBuf, expected: TrustDomain, found: TrustDomain },
 }
 
 /// What became of one item of a batch.
 pub type ItemResult = Result<(), Status>;
+
+/// What became of one entry of a batch: its id in the server, or why not.
+pub type EntryResult = Result<String, Status>;
+
+/// What the agent wants to know of an entry.
+const ENTRY: types::EntryMask = types::EntryMask {
+    spiffe_id: true,
+    parent_id: true,
+    selectors: true,
+    federates_with: true,
+    dns_names: true,
+    store_svid: true,
+    hint: true,
+    x509_svid_ttl: false,
+    jwt_svid_ttl: false,
+    admin: false,
+    downstream: false,
+    expires_at: false,
+    revision_number: false,
+    created_at: false,
+};
 
 #[derive(Clone, Debug)]
 pub struct SpireClient {
@@ -84,17 +111,41 @@ impl SpireClient {
         Bundle::try_from(answer.into_inner()).map_err(invalid)
     }
 
-    /// Everything in the server that the agent cares for. All of it or an error: half a reading would look like deletions.
-    pub async fn read(&self) -> Result<State, SpireError> {
-        Ok(State { entries: self.entries().await?, relationships: self.relationships().await?, bundles: self.bundles().await? })
+    /// The trust zone's own bundle, of a server of this trust domain.
+    ///
+    /// # Errors
+    ///
+    /// Also where the server is one of another trust domain: whatever was done there would be done to somebody else.
+    pub async fn bundle_of(&self, trust_domain: &TrustDomain) -> Result<Bundle, SpireError> {
+        let bundle = self.own_bundle().await?;
+        match bundle.trust_domain == *trust_domain {
+            true => Ok(bundle),
+            false => Err(SpireError::OtherTrustDomain {
+                socket: self.socket.to_path_buf(),
+                expected: trust_domain.clone(),
+                found: bundle.trust_domain,
+            }),
+        }
     }
 
-    async fn entries(&self) -> Result<Vec<Entry>, SpireError> {
+    /// Everything in the server that the agent cares for. All of it or an error: half a reading would look like deletions.
+    pub async fn read(&self) -> Result<State, SpireError> {
+        let entries = self.entries().await?;
+        Ok(State { entries, ..self.read_trust().await? })
+    }
+
+    /// As [`Self::read`], without the entries, which may be many.
+    pub async fn read_trust(&self) -> Result<State, SpireError> {
+        Ok(State { entries: Vec::new(), relationships: self.relationships().await?, bundles: self.bundles().await? })
+    }
+
+    /// All entries, page by page.
+    pub async fn entries(&self) -> Result<Vec<Entry>, SpireError> {
         let mut client = EntryClient::new(self.channel.clone());
         let mut entries = Vec::new();
         let mut page_token = String::new();
         loop {
-            let request = entry::ListEntriesRequest { page_size: PAGE, page_token, ..Default::default() };
+            let request = entry::ListEntriesRequest { page_size: PAGE, page_token, output_mask: Some(ENTRY), ..Default::default() };
             let page = client.list_entries(request).await.map_err(self.error("listing entries"))?.into_inner();
             entries.extend(page.entries.into_iter().map(from_entry));
             if page.next_page_token.is_empty() {
@@ -206,7 +257,7 @@ impl SpireClient {
     }
 
     /// One result for each of `changes`, in their order.
-    pub async fn change_entries(&self, changes: &[EntryChange]) -> Result<Vec<ItemResult>, SpireError> {
+    pub async fn change_entries(&self, changes: &[EntryChange]) -> Result<Vec<EntryResult>, SpireError> {
         let mut results = Vec::with_capacity(changes.len());
         // The order of kinds (create, update, delete) is the diff's; runs of one kind go in batches.
         for run in changes.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
@@ -217,7 +268,18 @@ impl SpireClient {
         Ok(results)
     }
 
-    async fn change_entry_batch(&self, batch: &[EntryChange]) -> Result<Vec<ItemResult>, SpireError> {
+    async fn change_entry_batch(&self, batch: &[EntryChange]) -> Result<Vec<EntryResult>, SpireError> {
+        /// The id comes in any case.
+        const NOTHING_ELSE: Option<types::EntryMask> = Some(types::EntryMask {
+            spiffe_id: false,
+            parent_id: false,
+            selectors: false,
+            federates_with: false,
+            dns_names: false,
+            store_svid: false,
+            hint: false,
+            ..ENTRY
+        });
         let mut client = EntryClient::new(self.channel.clone());
         let mut created = Vec::new();
         let mut updated = Vec::new();
@@ -231,23 +293,27 @@ impl SpireClient {
         }
         if !created.is_empty() {
             let what = "creating entries";
-            let request = entry::BatchCreateEntryRequest { entries: created, output_mask: None };
+            let request = entry::BatchCreateEntryRequest { entries: created, output_mask: NOTHING_ELSE };
             let results = client.batch_create_entry(request).await.map_err(self.error(what))?.into_inner().results;
-            return all(what, batch.len(), results.into_iter().map(|result| result.status));
+            return all(what, batch.len(), results.into_iter().map(|result| (result.status, id_of(result.entry))));
         }
         if !updated.is_empty() {
             let what = "updating entries";
             let mask = types::EntryMask { federates_with: true, dns_names: true, store_svid: true, hint: true, ..Default::default() };
-            let request = entry::BatchUpdateEntryRequest { entries: updated, input_mask: Some(mask), output_mask: None };
+            let request = entry::BatchUpdateEntryRequest { entries: updated, input_mask: Some(mask), output_mask: NOTHING_ELSE };
             let results = client.batch_update_entry(request).await.map_err(self.error(what))?.into_inner().results;
-            return all(what, batch.len(), results.into_iter().map(|result| result.status));
+            return all(what, batch.len(), results.into_iter().map(|result| (result.status, id_of(result.entry))));
         }
         let what = "deleting entries";
-        let request = entry::BatchDeleteEntryRequest { ids: deleted };
+        let request = entry::BatchDeleteEntryRequest { ids: deleted.clone() };
         let results = client.batch_delete_entry(request).await.map_err(self.error(what))?.into_inner().results;
-        let results = all(what, batch.len(), results.into_iter().map(|result| result.status))?;
-        Ok(results.into_iter().map(gone_is_done).collect())
+        let results = all(what, batch.len(), results.into_iter().map(|result| (result.status, ())))?;
+        Ok(results.into_iter().zip(deleted).map(|(result, id)| gone_is_done(result).map(|()| id)).collect())
     }
+}
+
+fn id_of(entry: Option<types::Entry>) -> String {
+    entry.map(|entry| entry.id).unwrap_or_default()
 }
 
 /// tonic hides why a connection failed one level down.
@@ -255,10 +321,10 @@ fn reason_of(status: &Status) -> String {
     Chain(status).after(format!("{:?}: {}", status.code(), status.message()))
 }
 
-fn item(status: Option<types::Status>) -> ItemResult {
+fn item<T>((status, answer): (Option<types::Status>, T)) -> Result<T, Status> {
     match status {
-        None => Ok(()),
-        Some(status) if status.code == Code::Ok as i32 => Ok(()),
+        None => Ok(answer),
+        Some(status) if status.code == Code::Ok as i32 => Ok(answer),
         Some(status) => Err(Status::new(Code::from(status.code), status.message)),
     }
 }
@@ -267,19 +333,19 @@ fn gone_is_done(result: ItemResult) -> ItemResult {
     result.or_else(|status| if status.code() == Code::NotFound { Ok(()) } else { Err(status) })
 }
 
-fn all(
+fn all<T>(
     what: &'static str,
     sent: usize,
-    statuses: impl ExactSizeIterator<Item = Option<types::Status>>,
-) -> Result<Vec<ItemResult>, SpireError> {
-    match statuses.len() {
-        found if found == sent => Ok(statuses.map(item).collect()),
+    results: impl ExactSizeIterator<Item = (Option<types::Status>, T)>,
+) -> Result<Vec<Result<T, Status>>, SpireError> {
+    match results.len() {
+        found if found == sent => Ok(results.map(item).collect()),
         found => Err(SpireError::Answer { what, sent, found }),
     }
 }
 
 fn single(what: &'static str, statuses: impl ExactSizeIterator<Item = Option<types::Status>>) -> Result<ItemResult, SpireError> {
-    Ok(all(what, 1, statuses)?.remove(0))
+    Ok(all(what, 1, statuses.map(|status| (status, ())))?.remove(0))
 }
 
 fn id_text(id: Option<types::Spiffeid>) -> String {

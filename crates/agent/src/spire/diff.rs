@@ -16,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cofide_core::{AttestationPolicyBindingId, Bundle, TrustDomain};
 
-use super::model::{BundleMark, Desired, DesiredEntry, Entry, EntryContent, EntryKey, OwnedTrust, Relationship, State};
+use super::model::{
+    BundleMark, Desired, DesiredEntry, Entry, EntryContent, EntryKey, OwnedTrust, Relationship, State, same_foreign_authorities,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrustChange {
@@ -93,7 +95,7 @@ pub fn trust_changes(desired: &Desired, state: &State, owned: &OwnedTrust) -> Ve
 /// the authorities are tainted does not matter here: a bundle that taints one is the successor of the one that does not.)
 fn should_set(delivered: &Bundle, held: Option<&Bundle>, written: Option<&BundleMark>) -> bool {
     let Some(held) = held else { return true };
-    if delivered.same_authorities(held) {
+    if same_foreign_authorities(delivered, held) {
         return false;
     }
     if !share_an_authority(delivered, held) {
@@ -114,7 +116,7 @@ fn share_an_authority(one: &Bundle, other: &Bundle) -> bool {
 pub fn kept_bundles(desired: &Desired, state: &State, owned: &OwnedTrust) -> BTreeMap<TrustDomain, &'static str> {
     let kept = desired.trust.iter().filter_map(|(trust_domain, trust)| {
         let (delivered, held) = (trust.bundle.as_ref()?, state.bundles.get(trust_domain)?);
-        if delivered.same_authorities(held) || should_set(delivered, Some(held), owned.get(trust_domain)) {
+        if same_foreign_authorities(delivered, held) || should_set(delivered, Some(held), owned.get(trust_domain)) {
             return None;
         }
         let reason = match held.sequence_number > delivered.sequence_number && delivered.sequence_number != 0 {

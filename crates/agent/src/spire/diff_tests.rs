@@ -252,6 +252,22 @@ fn a_bundle_that_taints_an_authority_is_the_successor_of_the_one_that_does_not()
 }
 
 #[test]
+fn marks_that_a_server_does_not_keep_for_a_foreign_domain_are_no_difference() {
+    use cofide_core::JwtAuthority;
+    let mut delivered = bundle_of("b.test", &[1, 2], 5);
+    delivered.x509_authorities[0].tainted = true;
+    delivered.jwt_authorities = vec![JwtAuthority { key_id: "k".to_owned(), public_key: vec![1], expires_at: 900, tainted: true }];
+    let mut held = bundle_of("b.test", &[1, 2], 5);
+    held.jwt_authorities = vec![JwtAuthority { expires_at: 0, tainted: false, ..delivered.jwt_authorities[0].clone() }];
+    let mut server = Server::default();
+    server.state.bundles.insert(domain("b.test"), held);
+    let desired = desired_of(vec![], vec![("b.test", Some(delivered.clone()), None)]);
+    assert_eq!(trust_changes(&desired, &server.state, &OwnedTrust::new()), []);
+    let owned = OwnedTrust::from([(domain("b.test"), BundleMark::of(&delivered))]);
+    assert_eq!(kept_bundles(&desired, &server.state, &owned), BTreeMap::new(), "what was delivered is in effect");
+}
+
+#[test]
 fn a_relationship_follows_its_endpoint() {
     let mut server = Server::default();
     let with = |url: &str| desired_of(vec![], vec![("b.test", Some(bundle("b.test", 1, 1)), Some(relationship("b.test", url)))]);

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cofide_core::{AttestationPolicyBindingId, TrustDomain};
 
-use super::client::{ItemResult, SpireClient, SpireError};
+use super::client::{EntryResult, SpireClient, SpireError};
 use super::diff::{EntryChange, TrustChange, TrustRemoval, entry_changes, kept_bundles, trust_changes, trust_removals};
-use super::model::{BundleMark, Desired, OwnedTrust};
+use super::model::{BundleMark, Desired, OwnedTrust, State};
+use super::view::{EntryView, Reading};
 
 /// What became of one registration or one federated trust domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,14 @@ impl Report {
         registrations.chain(trust).collect()
     }
 
+    /// Nothing of it all could be done.
+    pub fn all_failed(desired: &Desired, reason: &str) -> Self {
+        let failed = || Outcome::Failed(reason.to_owned());
+        let bindings = desired.entries.iter().flat_map(|entry| &entry.bindings).chain(desired.refused.keys());
+        let registrations = bindings.map(|binding| (binding.clone(), failed())).collect();
+        Self { registrations, trust: desired.trust.keys().map(|trust_domain| (trust_domain.clone(), failed())).collect() }
+    }
+
     /// Whether anything was left to somebody else.
     pub fn has_left_alone(&self) -> bool {
         self.registrations.values().chain(self.trust.values()).any(|outcome| *outcome == Outcome::LeftAlone)
@@ -55,7 +64,9 @@ impl Report {
     }
 }
 
-/// Reads the server, applies what differs, and reports.
+/// Reads the server, which must be one of the trust domain `own`, applies what differs, and reports.
+///
+/// Entries are read where `view` does not have them.
 ///
 /// `keep` is called with the list of owned trust domains before the server is touched and after: a crash between the
 /// two leaves the domain on the list, where the next run finds it again. If it fails, no trust is changed, for what
@@ -63,14 +74,23 @@ impl Report {
 ///
 /// # Errors
 ///
-/// When the server cannot be read or stops answering. What was applied until then stays; run again.
+/// When the server cannot be read or stops answering. What was applied until then stays; run again. When it is of another
+/// trust domain, before anything is changed in it.
 pub async fn reconcile<E: std::fmt::Display>(
     server: &SpireClient,
+    own: &TrustDomain,
     desired: &Desired,
     owned: &mut OwnedTrust,
+    view: &mut EntryView,
     mut keep: impl FnMut(&OwnedTrust) -> Result<(), E>,
 ) -> Result<Report, SpireError> {
-    let state = server.read().await?;
+    let own_bundle = server.bundle_of(own).await?;
+    let now = tokio::time::Instant::now();
+    let mut reading = match view.take(&own_bundle, now) {
+        Some(reading) => reading,
+        None => Reading::new(server.entries().await?, &own_bundle, now),
+    };
+    let state = State { entries: std::mem::take(&mut reading.entries), ..server.read_trust().await? };
     let mut report = first_report(desired);
 
     let mut bundles: BTreeSet<TrustDomain> = state.bundles.keys().cloned().collect();
@@ -108,12 +128,15 @@ pub async fn reconcile<E: std::fmt::Display>(
         report.registrations.entry(binding).or_insert(Outcome::Waiting(reason));
     }
     let results = server.change_entries(&entries.changes).await?;
-    for (change, result) in entries.changes.iter().zip(results) {
+    for (change, result) in entries.changes.iter().zip(&results) {
         report_entry(&mut report, change, result);
     }
 
     let mut still_there = BTreeSet::new();
-    for removal in trust_removals(desired, &state, owned) {
+    let removals = trust_removals(desired, &state, owned);
+    reading.entries = state.entries;
+    reading.follow(&entries.changes, &results);
+    for removal in removals {
         let trust_domain = removal.trust_domain().clone();
         let (what, result) = match &removal {
             TrustRemoval::Relationship(domain) => ("delete the federation relationship", server.delete_relationship(domain).await?),
@@ -134,6 +157,7 @@ pub async fn reconcile<E: std::fmt::Display>(
     {
         tracing::error!(%error, "cannot keep the list of federated trust domains; it is tried again with the next change");
     }
+    view.put(reading);
     // Everything that nothing was said about is as it should be.
     let all = desired.entries.iter().flat_map(|entry| &entry.bindings);
     for binding in all {
@@ -154,14 +178,14 @@ fn first_report(desired: &Desired) -> Report {
     Report { registrations: refused, trust: trust.collect() }
 }
 
-fn report_entry(report: &mut Report, change: &EntryChange, result: ItemResult) {
+fn report_entry(report: &mut Report, change: &EntryChange, result: &EntryResult) {
     let (what, spiffe_id, bindings) = match change {
         EntryChange::Create { key, bindings, .. } => ("create the entry".to_owned(), &key.spiffe_id, bindings.clone()),
         EntryChange::Update { id, spiffe_id, bindings, .. } => (format!("update the entry {id}"), spiffe_id, bindings.clone()),
         EntryChange::Delete { id, spiffe_id } => (format!("delete the entry {id}"), spiffe_id, BTreeSet::new()),
     };
     match result {
-        Ok(()) => tracing::info!(spiffe_id, change = what, "registration changed in the SPIRE server"),
+        Ok(_) => tracing::info!(spiffe_id, change = what, "registration changed in the SPIRE server"),
         Err(status) => {
             tracing::warn!(spiffe_id, change = what, reason = status.message(), "the SPIRE server refused a registration");
             for binding in bindings {

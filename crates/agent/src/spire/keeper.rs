@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cofide_api::convert::plan as wire;
 use cofide_core::TrustDomain;
@@ -11,7 +12,8 @@ use tokio::sync::Mutex;
 use super::client::{SpireClient, SpireError};
 use super::desired::desired;
 use super::executor::{self, Outcome, Report};
-use super::model::{BundleMark, OwnedTrust};
+use super::model::{BundleMark, Desired, OwnedTrust};
+use super::view::EntryView;
 use crate::state::DataFolder;
 use crate::world::{SpireReport, World};
 
@@ -31,7 +33,16 @@ pub struct SpireKeeper {
     server: SpireClient,
     data: Arc<DataFolder>,
     world: Arc<World>,
-    owned: Mutex<OwnedTrust>,
+    memory: Mutex<Memory>,
+}
+
+/// What is known between two runs.
+#[derive(Debug)]
+struct Memory {
+    owned: OwnedTrust,
+    view: EntryView,
+    /// What was refused at the last run.
+    refused: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +54,18 @@ pub enum KeeperError {
 }
 
 impl SpireKeeper {
-    pub fn open(own: TrustDomain, server: SpireClient, data: Arc<DataFolder>, world: Arc<World>) -> Result<Self, FileError> {
+    /// Entries are read again after `reread`, and otherwise where something speaks for it; see [`super::view`].
+    pub fn open(
+        own: TrustDomain,
+        server: SpireClient,
+        reread: Duration,
+        data: Arc<DataFolder>,
+        world: Arc<World>,
+    ) -> Result<Self, FileError> {
         let kept: BTreeMap<String, BundleMark> = data.load(MEMORY)?.unwrap_or_default();
         let owned = kept.into_iter().filter_map(|(name, mark)| Some((TrustDomain::new(&name).ok()?, mark))).collect();
-        Ok(Self { own, server, data, world, owned: Mutex::new(owned) })
+        let memory = Memory { owned, view: EntryView::new(reread), refused: Vec::new() };
+        Ok(Self { own, server, data, world, memory: Mutex::new(memory) })
     }
 
     /// Applies the plan once and publishes what became of it. Before Connect has told everything, nothing is applied:
@@ -61,11 +80,36 @@ impl SpireKeeper {
             return Ok(());
         }
         let desired = desired(&self.own, plan.registrations(), plan.trust());
-        let mut owned = self.owned.lock().await;
-        let report = executor::reconcile(&self.server, &desired, &mut owned, |owned| self.keep(owned)).await?;
+        let mut memory = self.memory.lock().await;
+        let report = match self.apply(&desired, &mut memory).await {
+            Ok(report) => report,
+            Err(error) => {
+                if let SpireError::OtherTrustDomain { .. } = error {
+                    let report = Report::all_failed(&desired, &error.to_string());
+                    self.world.spire.set(Some(SpireReport { plan_revision: plan.revision, report }));
+                }
+                return Err(error.into());
+            }
+        };
         let failures = report.failures();
         self.world.spire.set(Some(SpireReport { plan_revision: plan.revision, report }));
+        memory.refused.clone_from(&failures);
         if failures.is_empty() { Ok(()) } else { Err(KeeperError::Refused(failures.join("; "))) }
+    }
+
+    async fn apply(&self, desired: &Desired, memory: &mut Memory) -> Result<Report, SpireError> {
+        let relied_on_reading = memory.view.is_read();
+        let report = self.apply_once(desired, memory).await?;
+        if relied_on_reading && report.failures().iter().any(|failure| !memory.refused.contains(failure)) {
+            // The server may hold something else than what was read then.
+            memory.view.forget();
+            return self.apply_once(desired, memory).await;
+        }
+        Ok(report)
+    }
+
+    async fn apply_once(&self, desired: &Desired, Memory { owned, view, .. }: &mut Memory) -> Result<Report, SpireError> {
+        executor::reconcile(&self.server, &self.own, desired, owned, view, |owned| self.keep(owned)).await
     }
 
     fn keep(&self, owned: &OwnedTrust) -> Result<(), FileError> {

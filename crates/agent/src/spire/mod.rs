@@ -7,8 +7,9 @@
 //!                                         └──────────────── state <───────────────────┘
 //! ```
 //!
-//! [`desired`] and [`diff`] are pure. [`executor`] reads, applies and reports; it keeps nothing in memory between runs,
-//! so a restart, a manual change in the server or a kill half way through is mended by the next run.
+//! [`desired`] and [`diff`] are pure. [`executor`] reads, applies and reports. Between runs it keeps the entries that it has
+//! read ([`view`]), and relies on them for as long as nothing speaks against it; a restart, a manual change in the server or a
+//! kill half way through is mended by the next reading. Bundles and relationships are few, and read each time.
 //!
 //! Ownership: entries of the agent carry a hint ([`model::HINT_PREFIX`]); bundles and relationships that it set up are
 //! listed in its data folder ([`model::OwnedTrust`]). Nothing else in the server is changed or deleted, with one
@@ -23,6 +24,7 @@ pub mod diff;
 pub mod executor;
 pub mod keeper;
 pub mod model;
+pub mod view;
 
 pub use client::{SpireClient, SpireError};
 pub use executor::{Outcome, Report};

@@ -88,6 +88,21 @@ pub struct State {
     pub bundles: BTreeMap<TrustDomain, Bundle>,
 }
 
+/// Whether two bundles of a foreign trust domain hold the same authorities, as far as a SPIRE server can tell: it keeps no mark
+/// of a tainted authority for a foreign domain, and what its polling fetches has no word for the end of a key either. Until its
+/// issuer revokes an authority, it vouches for it.
+pub fn same_foreign_authorities(one: &Bundle, other: &Bundle) -> bool {
+    let unmarked = |bundle: &Bundle| {
+        let mut bundle = bundle.clone();
+        bundle.x509_authorities.iter_mut().for_each(|authority| authority.tainted = false);
+        for authority in &mut bundle.jwt_authorities {
+            (authority.tainted, authority.expires_at) = (false, 0);
+        }
+        bundle
+    };
+    unmarked(one).same_authorities(&unmarked(other))
+}
+
 /// An entry that the plan asks for. `content.federates_with` holds every domain asked for, whether its bundle is there
 /// or not.
 #[derive(Clone, Debug, PartialEq, Eq)]

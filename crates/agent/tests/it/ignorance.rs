@@ -241,7 +241,7 @@ impl Host {
         let registrar = Registrar::open(cluster(), Connect::new(self.channel.clone()), data.clone(), world.clone()).unwrap();
         // Whatever the keeper asked of this server would fail.
         let nowhere = SpireClient::new(Path::new("/nonexistent/api.sock"));
-        let keeper = SpireKeeper::open(own, nowhere, data.clone(), world.clone()).unwrap();
+        let keeper = SpireKeeper::open(own, nowhere, Duration::from_secs(60), data.clone(), world.clone()).unwrap();
         Process { world, data, source, local, registrar, keeper }
     }
 }

@@ -32,7 +32,7 @@ mod kubelet;
 mod network;
 mod objects;
 mod parts;
-mod process;
+pub(crate) mod process;
 mod trust_zone;
 
 use std::path::Path;

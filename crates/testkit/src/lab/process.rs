@@ -20,7 +20,7 @@ pub struct Process {
 
 impl Process {
     /// Starts a program; what it says is appended to the log.
-    pub(super) fn start(name: &str, mut command: std::process::Command, log: PathBuf) -> Result<Self> {
+    pub(crate) fn start(name: &str, mut command: std::process::Command, log: PathBuf) -> Result<Self> {
         let file = std::fs::File::options().create(true).append(true).open(&log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("cannot start {name}: {command:?}"))?;
