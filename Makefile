@@ -17,8 +17,8 @@ build: ## build the programs and the example
 envoy: ## download the pinned Envoy into .cache
 	@lab/envoy/install
 
-demo: build envoy ## two trust zones on this machine, call by call; KEEP=1 leaves it running
-	@KEEP=$(KEEP) demo/run
+demo: build envoy ## two trust zones on this machine, call by call; KEEP=1 leaves it running, SPIRE=1 takes SPIRE (built once, needs Go)
+	@spire=$$([ "$(SPIRE)" != 1 ] || lab/spire/install) && KEEP=$(KEEP) COFIDE_SPIRE=$$spire demo/run
 
 test: envoy lab-parts ## all tests, those with real Envoys, clusters and the demo included (some need root)
 	@lab/network/install
@@ -26,6 +26,7 @@ test: envoy lab-parts ## all tests, those with real Envoys, clusters and the dem
 	cargo build --workspace --bins
 	cargo test --workspace
 	demo/run
+	COFIDE_SPIRE=$$(lab/spire/install) demo/run
 
 # Documentation and the example, which starts its programs, are for the full run. Most tests wait more than they compute.
 test-fast: ## the tests that need no Envoy and no root
@@ -52,8 +53,8 @@ lab-down: ## end what make lab has started
 	cargo build -p cofide-testkit --example lab
 	@$(SUDO) target/debug/examples/lab down
 
-lab-parts: ## build etcd, Kubernetes, Istio and Helm (a quarter of an hour, once for all checkouts)
-	@for part in etcd kubernetes istio helm; do lab/$$part/install > /dev/null || exit; done
+lab-parts: ## build etcd, Kubernetes, Istio, Helm and SPIRE (less than half an hour, once for all checkouts)
+	@for part in etcd kubernetes istio helm spire go-spiffe; do lab/$$part/install > /dev/null || exit; done
 
 lint: $(TOOLS)/bin/cargo-deny ## formatting, clippy, dependency rules
 	cargo fmt --all --check
