@@ -9,7 +9,7 @@ use cofide_testkit::wait::within;
 use crate::support::*;
 
 /// Handshakes a second.
-const RATE: u32 = 50;
+const RATE: u32 = 100;
 
 /// How long SPIRE's own polling may take: the shortest interval that it allows is a minute, of which it polls four times.
 const POLLED: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ impl Traffic {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_spire_authorities_rotate_under_traffic_and_no_handshake_fails() {
-    const ROTATIONS: u64 = 5;
+    const ROTATIONS: u64 = 10;
     let traffic = traffic().await;
     for _ in 0..ROTATIONS {
         traffic.rotate(Duration::from_secs(30)).await;

@@ -28,7 +28,7 @@ pub enum ServerKind {
 
 enum Program {
     TrustZoneServer(Option<Running>),
-    Spire(Spire),
+    Spire(Box<Spire>),
 }
 
 /// A server of one trust domain in a folder of its own, with no workloads.
@@ -48,7 +48,7 @@ impl Server {
         let program = match kind {
             ServerKind::TrustZoneServer => Program::TrustZoneServer(None),
             ServerKind::Spire => {
-                Program::Spire(Spire::new(folder.path(), &trust_domain, own_address(), SpireOptions::default()).await.unwrap())
+                Program::Spire(Box::new(Spire::new(folder.path(), &trust_domain, own_address(), SpireOptions::default()).await.unwrap()))
             }
         };
         let client = SpireClient::new(&folder.path().join("admin.sock"));
