@@ -33,10 +33,13 @@ test-fast: ## the tests that need no Envoy and no root
 	RUST_TEST_THREADS=6 cargo test --workspace --exclude cofide-tests --exclude cofide-bench --exclude cofide-ping-pong --lib --bins --tests
 	cargo test -p cofide-tests --test plane
 
-bench: ## benchmarks beside CoreDNS and go-control-plane, in turns (builds both once, needs Go)
+bench: envoy lab-parts ## benchmarks beside CoreDNS, go-control-plane and Istio by hand (Go once, root; SHORT=1 to try out the last)
 	@lab/coredns/install >/dev/null
 	@lab/go-control-plane/install >/dev/null
-	cargo bench -p cofide-bench
+	@lab/network/install
+	cargo bench -p cofide-bench --bench dns --bench xds
+	cargo build --release -p cofide-agent -p cofide-ping-pong --bins
+	COFIDE_BENCH_SHORT=$(SHORT) cargo bench -p cofide-bench --bench kubernetes
 
 # Namespaces of the network need root; the parts stay in the cache of who asks for them.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,PATH,XDG_CACHE_HOME,COFIDE_CACHE)

@@ -9,6 +9,29 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+/// Of `/proc/PID/stat`; on Linux it is the same on every machine that userspace sees.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What a process has used so far.
+pub struct Usage {
+    pub cpu: Duration,
+    pub peak_kib: u64,
+}
+
+impl Usage {
+    pub fn of(process: u32) -> anyhow::Result<Self> {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}"));
+        // The fields after the program's name, which may hold anything: user and system time are the 14th and 15th of all.
+        let stat = read("stat")?;
+        let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+        let ticks: u32 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap_or_default()).sum();
+        let status = read("status")?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM in /proc/PID/status")?;
+        let peak_kib = peak.trim().trim_end_matches(" kB").parse()?;
+        Ok(Self { cpu: TICK * ticks, peak_kib })
+    }
+}
+
 /// Where a peer's program is. The lab builds it the first time, which takes minutes and says so.
 pub fn from_lab(part: &str) -> anyhow::Result<PathBuf> {
     let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab").join(part).join("install");

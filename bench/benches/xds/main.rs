@@ -17,10 +17,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cofide_bench::{from_lab, median};
+use cofide_bench::{Usage, from_lab, median};
 use cofide_xds::envoy::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 
-use crate::process::{Peer, Usage};
+use crate::process::Peer;
 use crate::streams::{Envoy, Streams};
 
 const ROUNDS: usize = 3;

@@ -7,19 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-
-/// Of `/proc/PID/stat`; on Linux it is the same on every machine that userspace sees.
-const TICK: Duration = Duration::from_millis(10);
+use cofide_bench::Usage;
 
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     process: Child,
-}
-
-/// What a process has used so far.
-pub(crate) struct Usage {
-    pub(crate) cpu: Duration,
-    pub(crate) peak_kib: u64,
 }
 
 impl Peer {
@@ -46,20 +38,6 @@ impl Peer {
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.process.id())
-    }
-}
-
-impl Usage {
-    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}"));
-        // The fields after the program's name, which may hold anything: user and system time are the 14th and 15th of all.
-        let stat = read("stat")?;
-        let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
-        let ticks: u32 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap_or_default()).sum();
-        let status = read("status")?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM in /proc/PID/status")?;
-        let peak_kib = peak.trim().trim_end_matches(" kB").parse()?;
-        Ok(Self { cpu: TICK * ticks, peak_kib })
     }
 }
 
