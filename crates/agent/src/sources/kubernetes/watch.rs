@@ -16,12 +16,14 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::records::Name;
 use crate::published::Wake;
 
-/// How long after an event one waits for more of its kind, and how long at most.
+/// How long one waits for more after an event that is not alone, and how long at most. Alone is what comes so long after the
+/// last wake-up.
 const QUIET: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_millis(200);
@@ -70,20 +72,29 @@ impl<T: PartialEq> Store<T> {
     }
 }
 
-/// Turns many events into one wake-up.
+/// Turns many events into few wake-ups: one for the first, one for those that follow on its heels.
 #[derive(Clone, Debug)]
 pub struct Burst(mpsc::Sender<()>);
 
 impl Burst {
     /// Wakes until `shutdown`.
     pub fn new(wakes: Vec<Wake>, shutdown: CancellationToken) -> (Self, impl Future<Output = ()> + Send) {
+        Self::with(QUIET, LONGEST_WAIT, wakes, shutdown)
+    }
+
+    fn with(quiet: Duration, longest: Duration, wakes: Vec<Wake>, shutdown: CancellationToken) -> (Self, impl Future<Output = ()> + Send) {
         // One place is enough: a wake-up means "look", and one that waits means it already.
         let (sender, mut events) = mpsc::channel::<()>(1);
         let run = async move {
+            let mut woken: Option<Instant> = None;
             while events.recv().await.is_some() {
-                let quiet = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, events.recv()).await {} };
-                let _ = tokio::time::timeout(LONGEST_WAIT, quiet).await;
+                // Most events come alone, and somebody waits for what follows from them.
+                if woken.is_some_and(|woken| woken.elapsed() < longest) {
+                    let calm = async { while let Ok(Some(())) = tokio::time::timeout(quiet, events.recv()).await {} };
+                    let _ = tokio::time::timeout(longest, calm).await;
+                }
                 wakes.iter().for_each(Wake::wake);
+                woken = Some(Instant::now());
             }
         };
         let run = async move {
@@ -190,5 +201,48 @@ fn complain(kind: &str, error: &watcher::Error, complaint: &mut String) {
     if *complaint != text {
         tracing::warn!(kind, error = %text, remedy, "cannot watch");
         *complaint = text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    const FOREVER: Duration = Duration::from_secs(3600);
+
+    async fn is_woken(wake: &Wake) -> bool {
+        // Whoever can run without time going by has run then.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        wake.woken().now_or_never().is_some()
+    }
+
+    #[tokio::test]
+    async fn an_event_that_comes_alone_wakes_at_once_and_one_on_its_heels_waits_for_others() {
+        let wake = Wake::default();
+        let (burst, run) = Burst::with(FOREVER, FOREVER, vec![wake.clone()], CancellationToken::new());
+        let running = tokio::spawn(run);
+        burst.event();
+        assert!(is_woken(&wake).await);
+        burst.event();
+        assert!(!is_woken(&wake).await);
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn events_that_come_together_wake_once_beside_the_first() {
+        let wake = Wake::default();
+        let (burst, run) = Burst::with(Duration::from_millis(1), FOREVER, vec![wake.clone()], CancellationToken::new());
+        let running = tokio::spawn(run);
+        burst.event();
+        assert!(is_woken(&wake).await);
+        for _ in 0..5 {
+            burst.event();
+        }
+        tokio::time::timeout(Duration::from_secs(10), wake.woken()).await.expect("the others are seen too");
+        assert!(!is_woken(&wake).await);
+        running.abort();
     }
 }
