@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::live::{Live, Name};
-use crate::render::istio::{IstioObject, KINDS, OWNER_ANNOTATION, ObjectName, SOURCE_LABEL, Side};
+use super::live::{Live, Name, Ours};
+use crate::render::istio::{IstioObject, KINDS, ObjectName, Side};
 
 /// Everything that should be there, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,18 +40,18 @@ pub(super) enum Action {
 }
 
 /// What is to be done about one kind, of which `live` is everything that there is.
-pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Live>) -> Vec<Action> {
+pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Arc<Live>>) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut places = BTreeSet::new();
     for (name, object) in wanted.objects.iter().filter(|(name, _)| name.kind == kind) {
         let place = (name.namespace.clone(), name.name.clone());
         let object = object.clone();
-        match live.get(&place).map(Live::ours) {
+        match live.get(&place).map(|live| live.ours()) {
             None => actions.push(Action::Apply { object, ours: false }),
             Some(None) => actions.push(Action::Foreign { object }),
             // It goes already; what replaces it comes after it has gone.
-            Some(Some(there)) if !there["metadata"]["deletionTimestamp"].is_null() => {}
-            Some(Some(there)) if !object.is_in(there) => actions.push(Action::Apply { object, ours: true }),
+            Some(Some(there)) if there.is_going => {}
+            Some(Some(there)) if !there.says(&object) => actions.push(Action::Apply { object, ours: true }),
             Some(Some(_)) => {}
         }
         places.insert(place);
@@ -63,7 +61,7 @@ pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Live>) -
     for ((namespace, name), object) in live {
         let Some(there) = object.ours() else { continue };
         let place = (namespace.clone(), name.clone());
-        if places.contains(&place) || !there["metadata"]["deletionTimestamp"].is_null() || !is_unwanted(there, wanted) {
+        if places.contains(&place) || there.is_going || !is_unwanted(there, wanted) {
             continue;
         }
         let name = ObjectName { kind, namespace: namespace.clone(), name: name.clone() };
@@ -73,39 +71,31 @@ pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Live>) -
 }
 
 /// Whether it is known that nobody wants it. Of what has lost its labels nothing is known.
-fn is_unwanted(there: &Value, wanted: &Wanted) -> bool {
-    let label = there["metadata"]["labels"][SOURCE_LABEL].as_str();
-    if label == Some(Side::Import.as_str()) {
+fn is_unwanted(there: &Ours, wanted: &Wanted) -> bool {
+    let is_of = |side: Side| there.source.as_deref() == Some(side.as_str());
+    if is_of(Side::Import) {
         return wanted.known.imports;
     }
-    if label == Some(Side::Export.as_str()) {
-        return wanted.known.exports && owner(there).is_none_or(|owner| !wanted.kept.contains(&owner));
-    }
-    false
-}
-
-/// For which FederatedService it is.
-fn owner(there: &Value) -> Option<Name> {
-    let annotation = there["metadata"]["annotations"][OWNER_ANNOTATION].as_str()?;
-    let (namespace, name) = annotation.split_once('/')?;
-    Some((namespace.to_owned(), name.to_owned()))
+    // One of a FederatedService that cannot be read now stays.
+    is_of(Side::Export) && wanted.known.exports && there.owner.as_ref().is_none_or(|owner| !wanted.kept.contains(owner))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::executors::kubernetes::live::Whose;
-    use serde_json::json;
+    use crate::render::istio::{OWNER_ANNOTATION, SOURCE_LABEL};
+    use serde_json::{Value, json};
 
     fn object(name: &str, side: Side) -> (ObjectName, IstioObject) {
         let name = ObjectName { kind: "ServiceEntry", namespace: "demo".into(), name: name.into() };
         let labels = json!({ SOURCE_LABEL: side.as_str() });
         let json = json!({ "metadata": { "labels": labels }, "spec": { "hosts": [name.name] } });
-        (name.clone(), IstioObject { name, side, hostname: "server.demo.a.test".parse().unwrap(), json })
+        (name.clone(), IstioObject::of_json(name, side, "server.demo.a.test".parse().unwrap(), &json))
     }
 
-    fn live(json: Value) -> Live {
-        Live { uid: "uid".into(), created: 0, whose: Whose::Ours(json), hosts: vec![] }
+    fn live(json: &Value) -> Live {
+        Live { uid: "uid".into(), created: 0, whose: Whose::Ours(Ours::new(json)), hosts: vec![] }
     }
 
     fn wanted(objects: &[(ObjectName, IstioObject)]) -> Wanted {
@@ -116,8 +106,8 @@ mod tests {
         }
     }
 
-    fn cluster(objects: &[(&str, Live)]) -> BTreeMap<Name, Live> {
-        objects.iter().map(|(name, live)| (("demo".to_owned(), (*name).to_owned()), live.clone())).collect()
+    fn cluster(objects: &[(&str, Live)]) -> BTreeMap<Name, Arc<Live>> {
+        objects.iter().map(|(name, live)| (("demo".to_owned(), (*name).to_owned()), Arc::new(live.clone()))).collect()
     }
 
     fn words(actions: &[Action]) -> Vec<String> {
@@ -132,23 +122,39 @@ mod tests {
     #[test]
     fn only_a_difference_is_written() {
         let (same, changed, new) = (object("same", Side::Import), object("changed", Side::Import), object("new", Side::Import));
-        let mut edited = changed.1.json.clone();
+        let mut edited = changed.1.json();
         edited["spec"]["hosts"] = json!(["evil"]);
-        let live = cluster(&[("same", live(same.1.json.clone())), ("changed", live(edited))]);
+        let live = cluster(&[("same", live(&same.1.json())), ("changed", live(&edited))]);
         assert_eq!(words(&decide("ServiceEntry", &wanted(&[same, changed, new]), &live)), ["apply changed true", "apply new false"]);
     }
 
     #[test]
+    fn what_was_as_it_should_be_is_written_once_something_else_is_wanted() {
+        let (name, before) = object("a", Side::Import);
+        let (hostname, mut json) = (before.hostname.clone(), before.json());
+        let live = cluster(&[("a", live(&json))]);
+        json["spec"]["hosts"] = json!(["b"]);
+        let after = IstioObject::of_json(name.clone(), Side::Import, hostname, &json);
+        let (before, after) = (wanted(&[(name.clone(), before)]), wanted(&[(name, after)]));
+        for _ in 0..2 {
+            assert_eq!(words(&decide("ServiceEntry", &before, &live)), [""; 0]);
+            assert_eq!(words(&decide("ServiceEntry", &after, &live)), ["apply a true"]);
+        }
+    }
+
+    #[test]
     fn what_is_not_ours_is_neither_written_nor_deleted() {
-        let theirs = Live { whose: Whose::Others, ..live(json!({})) };
+        let theirs = Live { whose: Whose::Others, ..live(&json!({})) };
         let live = cluster(&[("a", theirs.clone()), ("b", theirs)]);
         assert_eq!(words(&decide("ServiceEntry", &wanted(&[object("a", Side::Import)]), &live)), ["foreign a"]);
     }
 
     #[test]
     fn what_is_not_wanted_is_deleted_where_that_is_known() {
-        let live =
-            cluster(&[("export", live(object("export", Side::Export).1.json)), ("import", live(object("import", Side::Import).1.json))]);
+        let live = cluster(&[
+            ("export", live(&object("export", Side::Export).1.json())),
+            ("import", live(&object("import", Side::Import).1.json())),
+        ]);
         let with = |exports, imports| Wanted { known: Known { exports, imports }, ..Wanted::default() };
         assert_eq!(words(&decide("ServiceEntry", &with(false, false), &live)), [""; 0]);
         assert_eq!(words(&decide("ServiceEntry", &with(true, false), &live)), ["delete export uid"]);
@@ -159,9 +165,9 @@ mod tests {
 
     #[test]
     fn objects_of_a_service_that_cannot_be_read_now_stay() {
-        let mut json = object("export", Side::Export).1.json;
+        let mut json = object("export", Side::Export).1.json();
         json["metadata"]["annotations"] = json!({ OWNER_ANNOTATION: "team/service" });
-        let live = cluster(&[("export", live(json))]);
+        let live = cluster(&[("export", live(&json))]);
         let kept = Wanted { kept: [("team".to_owned(), "service".to_owned())].into(), ..wanted(&[]) };
         assert_eq!(words(&decide("ServiceEntry", &kept, &live)), [""; 0]);
         assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), ["delete export uid"]);
@@ -170,9 +176,9 @@ mod tests {
     #[test]
     fn what_goes_already_is_left_to_go() {
         let (name, object) = object("a", Side::Import);
-        let mut json = object.json.clone();
+        let mut json = object.json();
         json["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        let live = cluster(&[("a", live(json))]);
+        let live = cluster(&[("a", live(&json))]);
         assert_eq!(words(&decide("ServiceEntry", &wanted(&[(name, object)]), &live)), [""; 0]);
         assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), [""; 0]);
     }
@@ -180,7 +186,7 @@ mod tests {
     #[test]
     fn what_has_lost_its_labels_is_mended_while_it_is_wanted_and_left_afterwards() {
         let (name, object) = object("a", Side::Import);
-        let live = cluster(&[("a", live(json!({ "metadata": {}, "spec": object.json["spec"] })))]);
+        let live = cluster(&[("a", live(&json!({ "metadata": {}, "spec": object.json()["spec"] })))]);
         assert_eq!(words(&decide("ServiceEntry", &wanted(&[(name, object)]), &live)), ["apply a true"]);
         assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), [""; 0]);
     }

@@ -1,6 +1,7 @@
 //! What the mirrors keep of each object.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cofide_core::Hostname;
 use kube::ResourceExt;
@@ -8,7 +9,7 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::mirror::{Mirror, Presence};
-use crate::render::istio::{MANAGED_BY, MANAGER, SERVICE_LABEL};
+use crate::render::istio::{IstioObject, MANAGED_BY, MANAGER, OWNER_ANNOTATION, SERVICE_LABEL, SOURCE_LABEL};
 
 /// Namespace and name.
 pub(super) type Name = (String, String);
@@ -26,9 +27,58 @@ pub(super) struct Live {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Whose {
-    /// What we would compare; the rest is not kept.
-    Ours(Value),
+    Ours(Ours),
     Others,
+}
+
+/// What we would compare of an object of ours, and delete it by; the rest is not kept.
+#[derive(Clone, Debug)]
+pub(super) struct Ours {
+    /// In JSON: metadata and spec. A tree of values would be many times as large.
+    text: Box<str>,
+    /// Somebody has deleted it. A finalizer may keep it nevertheless.
+    pub(super) is_going: bool,
+    /// The label that tells of which side it is; of what has lost its labels nothing is known.
+    pub(super) source: Option<String>,
+    /// The FederatedService that it is for.
+    pub(super) owner: Option<Name>,
+    /// What was wanted when it was last found to say all of that.
+    says: Arc<Mutex<Option<Arc<str>>>>,
+}
+
+impl PartialEq for Ours {
+    /// What was found out about it is not a part of it.
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Ours {
+    /// From metadata and spec.
+    pub(super) fn new(json: &Value) -> Self {
+        let metadata = &json["metadata"];
+        let owner = metadata["annotations"][OWNER_ANNOTATION].as_str().and_then(|owner| owner.split_once('/'));
+        Self {
+            text: json.to_string().into(),
+            is_going: !metadata["deletionTimestamp"].is_null(),
+            source: metadata["labels"][SOURCE_LABEL].as_str().map(str::to_owned),
+            owner: owner.map(|(namespace, name)| (namespace.to_owned(), name.to_owned())),
+            says: Arc::default(),
+        }
+    }
+
+    /// Whether it says all that is wanted. That is read once for each version of either, for most objects stay as they are.
+    pub(super) fn says(&self, wanted: &IstioObject) -> bool {
+        let mut says = self.says.lock().unwrap_or_else(PoisonError::into_inner);
+        if says.as_ref() == Some(wanted.text()) {
+            return true;
+        }
+        let is_said = serde_json::from_str(&self.text).is_ok_and(|live| wanted.is_in(&live));
+        if is_said {
+            *says = Some(wanted.text().clone());
+        }
+        is_said
+    }
 }
 
 impl Live {
@@ -41,7 +91,7 @@ impl Live {
                 // A finalizer of somebody may keep what we have deleted already.
                 "deletionTimestamp": object.metadata.deletion_timestamp,
             });
-            Whose::Ours(json!({ "metadata": metadata, "spec": object.data["spec"] }))
+            Whose::Ours(Ours::new(&json!({ "metadata": metadata, "spec": object.data["spec"] })))
         } else {
             Whose::Others
         };
@@ -57,9 +107,9 @@ impl Live {
         }
     }
 
-    pub(super) fn ours(&self) -> Option<&Value> {
+    pub(super) fn ours(&self) -> Option<&Ours> {
         match &self.whose {
-            Whose::Ours(json) => Some(json),
+            Whose::Ours(ours) => Some(ours),
             Whose::Others => None,
         }
     }

@@ -45,7 +45,8 @@ pub(super) enum Presence {
     Absent,
     /// The agent may not look.
     Refused(String),
-    Listed(Arc<BTreeMap<Name, Live>>),
+    /// Objects are shared, so that one which changes while somebody reads does not cost a copy of them all.
+    Listed(Arc<BTreeMap<Name, Arc<Live>>>),
 }
 
 impl Mirror {
@@ -87,13 +88,14 @@ impl Mirror {
                     listed.clear();
                     false
                 }
+                // Not the object itself: with all that the API server knows of it, it is many times as large.
                 Ok(Some(Event::InitApply(object))) => {
-                    listed.push(object);
+                    listed.push(Record::new(&object));
                     false
                 }
                 Ok(Some(Event::InitDone)) => {
                     backoff.reset();
-                    self.lock().replace(&std::mem::take(&mut listed))
+                    self.lock().replace(std::mem::take(&mut listed))
                 }
                 Ok(Some(Event::Apply(object))) => self.lock().put(&object),
                 Ok(Some(Event::Delete(object))) => self.lock().remove(&object),
@@ -158,11 +160,25 @@ fn version(object: &DynamicObject) -> u64 {
     object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
+/// What is kept of one object.
+#[derive(Debug)]
+struct Record {
+    name: Name,
+    version: u64,
+    live: Arc<Live>,
+}
+
+impl Record {
+    fn new(object: &DynamicObject) -> Self {
+        Self { name: name(object), version: version(object), live: Arc::new(Live::new(object)) }
+    }
+}
+
 impl State {
     /// Answers whether that is news.
-    fn replace(&mut self, objects: &[DynamicObject]) -> bool {
-        let live: BTreeMap<_, _> = objects.iter().map(|object| (name(object), Live::new(object))).collect();
-        self.versions = objects.iter().map(|object| (name(object), version(object))).collect();
+    fn replace(&mut self, records: Vec<Record>) -> bool {
+        self.versions = records.iter().map(|record| (record.name.clone(), record.version)).collect();
+        let live: BTreeMap<_, _> = records.into_iter().map(|record| (record.name, record.live)).collect();
         let presence = Presence::Listed(Arc::new(live));
         let changed = self.presence != presence;
         self.presence = presence;
@@ -171,12 +187,11 @@ impl State {
 
     fn put(&mut self, object: &DynamicObject) -> bool {
         let Presence::Listed(live) = &mut self.presence else { return false };
-        let (name, version) = (name(object), version(object));
+        let Record { name, version, live: record } = Record::new(object);
         if self.versions.get(&name).is_some_and(|known| *known > version) {
             return false;
         }
         self.versions.insert(name.clone(), version);
-        let record = Live::new(object);
         if live.get(&name) == Some(&record) {
             return false;
         }

@@ -20,6 +20,8 @@ mod decide;
 mod failure;
 mod live;
 mod mirror;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use futures::{FutureExt, StreamExt};
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::core::ApiResource;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,7 +42,7 @@ use crate::own_cluster::OwnCluster;
 use crate::published::Wake;
 use crate::render::istio::client::imports;
 use crate::render::istio::server::{Exporting, exports};
-use crate::render::istio::{IstioObject, MANAGER, MeshSettings, ObjectName, Rendered};
+use crate::render::istio::{IstioObject, MANAGER, MeshSettings, ObjectName, Rendered, decides_about_trust};
 use crate::world::World;
 
 use decide::{Action, Wanted, decide};
@@ -72,6 +75,8 @@ impl MeshReport {
 pub struct IstioExecutor {
     mesh: MeshOfCluster,
     mirrors: Arc<Vec<Mirror>>,
+    /// One for each request that may be under way.
+    turns: Semaphore,
 }
 
 /// Where and for whom.
@@ -105,7 +110,7 @@ impl IstioExecutor {
             let (mirrors, client, wake, shutdown) = (mirrors.clone(), mesh.client.clone(), wake.clone(), shutdown.clone());
             tasks.spawn(async move { mirrors[index].follow(client, wake, shutdown).await });
         }
-        Self { mesh, mirrors }
+        Self { mesh, mirrors, turns: Semaphore::new(PARALLEL) }
     }
 
     /// Makes the cluster's objects what they should be, as far as that is known; nothing where another agent leads.
@@ -172,31 +177,39 @@ impl IstioExecutor {
         wanted
     }
 
+    /// Kind by kind would make each change wait for as many answers as there are kinds, and a mesh waits for the last of them.
     async fn write(&self, wanted: &Wanted, report: &mut MeshReport, retry: &mut Vec<String>) {
-        // First what decides about trust, last what lets traffic in; the other way round when they go.
-        for mirror in self.mirrors.iter() {
-            self.write_kind(mirror, wanted, Phase::Apply, report, retry).await;
-        }
-        for mirror in self.mirrors.iter().rev() {
-            self.write_kind(mirror, wanted, Phase::Delete, report, retry).await;
+        let (trust, traffic): (Vec<_>, Vec<_>) = self.mirrors.iter().partition(|mirror| decides_about_trust(&mirror.kind().kind));
+        // First what decides about trust, then what lets traffic in; the other way round when they go.
+        let waves = [(&trust, Phase::Apply), (&traffic, Phase::Apply), (&traffic, Phase::Delete), (&trust, Phase::Delete)];
+        for (kinds, phase) in waves {
+            let outcomes = futures::future::join_all(kinds.iter().map(|mirror| self.write_kind(mirror, wanted, phase))).await;
+            for Written { problems, cluster, retry: again } in outcomes {
+                for (hostname, problem) in problems {
+                    report.problems.entry(hostname).or_default().push(problem);
+                }
+                report.cluster.extend(cluster);
+                retry.extend(again);
+            }
         }
     }
 
-    async fn write_kind(&self, mirror: &Mirror, wanted: &Wanted, phase: Phase, report: &mut MeshReport, retry: &mut Vec<String>) {
+    async fn write_kind(&self, mirror: &Mirror, wanted: &Wanted, phase: Phase) -> Written {
         let kind = mirror.kind();
+        let mut written = Written::default();
         let actions = match mirror.presence() {
             Presence::Listed(live) => decide(&kind.kind, wanted, &live),
             // The mirror wakes us when it has been.
-            Presence::Unknown => return,
+            Presence::Unknown => return written,
             Presence::Absent => {
                 if wanted.objects.keys().any(|name| name.kind == kind.kind) {
-                    report.cluster.insert(failure::absent(kind));
+                    written.cluster.push(failure::absent(kind));
                 }
-                return;
+                return written;
             }
             Presence::Refused(reason) => {
-                report.cluster.insert(reason);
-                return;
+                written.cluster.push(reason);
+                return written;
             }
         };
         let work: Vec<_> =
@@ -207,26 +220,29 @@ impl IstioExecutor {
             match failure {
                 Failure::OfService(problem) => {
                     if let Action::Apply { object, .. } | Action::Foreign { object } = &action {
-                        report.problems.entry(object.hostname.clone()).or_default().push(problem);
+                        written.problems.push((object.hostname.clone(), problem));
                     } else {
-                        retry.push(problem);
+                        written.retry.push(problem);
                     }
                 }
                 Failure::OfKind(problem) => {
-                    retry.push(problem.clone());
-                    report.cluster.insert(problem);
+                    written.retry.push(problem.clone());
+                    written.cluster.push(problem);
                     // The others of this kind would meet the same, or make it worse.
                     break;
                 }
                 Failure::Passing(problem) => {
-                    retry.push(problem);
+                    written.retry.push(problem);
                     break;
                 }
             }
         }
+        written
     }
 
     async fn act(&self, mirror: &Mirror, action: Action) -> (Action, Result<(), Failure>) {
+        // Never closed.
+        let _turn = self.turns.acquire().await;
         let outcome = match &action {
             Action::Apply { object, ours } => self.apply(mirror, object, *ours).await,
             Action::Delete { name, uid } => self.delete(mirror, name, uid).await,
@@ -244,7 +260,7 @@ impl IstioExecutor {
     async fn apply(&self, mirror: &Mirror, object: &IstioObject, ours: bool) -> Result<(), Failure> {
         let ObjectName { namespace, name, .. } = &object.name;
         let params = PatchParams { force: ours, ..PatchParams::apply(MANAGER) };
-        match self.api(mirror.kind(), namespace).patch(name, &params, &Patch::Apply(&object.json)).await {
+        match self.api(mirror.kind(), namespace).patch(name, &params, &Patch::Apply(&object.json())).await {
             Ok(written) => {
                 tracing::debug!(object = %object.name, "applied");
                 mirror.saw(&written);
@@ -282,6 +298,14 @@ impl Phase {
             Action::Delete { .. } => Self::Delete,
         }
     }
+}
+
+/// What is not as it should be after the objects of one kind were written.
+#[derive(Default)]
+struct Written {
+    problems: Vec<(Hostname, String)>,
+    cluster: Vec<String>,
+    retry: Vec<String>,
 }
 
 fn take_in(wanted: &mut Wanted, report: &mut MeshReport, rendered: Rendered) {

@@ -36,7 +36,9 @@ use std::collections::BTreeMap;
 
 use cofide_core::Hostname;
 
-pub use object::{IstioObject, KINDS, MANAGED_BY, MANAGER, OWNER_ANNOTATION, ObjectName, SERVICE_LABEL, SOURCE_LABEL, Side};
+pub use object::{
+    IstioObject, KINDS, MANAGED_BY, MANAGER, OWNER_ANNOTATION, ObjectName, SERVICE_LABEL, SOURCE_LABEL, Side, decides_about_trust,
+};
 
 /// What the objects should be, and what their owner should know beside them.
 #[derive(Clone, Debug, Default, PartialEq)]

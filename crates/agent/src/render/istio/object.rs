@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use cofide_core::Hostname;
 use cofide_k8s_api::istio::is_applied;
@@ -9,7 +10,7 @@ use kube::Resource;
 use kube::api::ObjectMeta;
 use kube::core::ApiResource;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// As whom the agent writes.
 pub const MANAGER: &str = "cofide-agent";
@@ -60,8 +61,8 @@ pub struct IstioObject {
     pub side: Side,
     /// For whom it is.
     pub hostname: Hostname,
-    /// As it is applied.
-    pub json: Value,
+    /// In JSON, as it is applied. A tree of values would be many times as large, and thousands of objects are held.
+    text: Arc<str>,
 }
 
 impl IstioObject {
@@ -77,20 +78,37 @@ impl IstioObject {
         let metadata = object.meta_mut();
         let name =
             ObjectName { kind, namespace: metadata.namespace.clone().unwrap_or_default(), name: metadata.name.clone().unwrap_or_default() };
-        Self { name, side: marks.side, hostname: marks.hostname.clone(), json: json!(object) }
+        let text = serde_json::to_string(&object).expect("Istio's types have string keys and no fallible serialisers");
+        Self { name, side: marks.side, hostname: marks.hostname.clone(), text: text.into() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_json(name: ObjectName, side: Side, hostname: Hostname, json: &Value) -> Self {
+        Self { name, side, hostname, text: json.to_string().into() }
+    }
+
+    /// The object as it is applied.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).expect("it was made from JSON")
+    }
+
+    /// Equal objects have equal texts.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
     }
 
     /// Whether an object of the cluster says all that this one does.
     pub fn is_in(&self, live: &Value) -> bool {
-        let metadata = ["labels", "annotations", "ownerReferences"].into_iter().all(|field| match self.json["metadata"].get(field) {
+        let json = self.json();
+        let metadata = ["labels", "annotations", "ownerReferences"].into_iter().all(|field| match json["metadata"].get(field) {
             Some(wanted) => live["metadata"].get(field).is_some_and(|live| is_applied(live, wanted)),
             None => true,
         });
-        metadata && live.get("spec").is_some_and(|live| is_applied(live, &self.json["spec"]))
+        metadata && live.get("spec").is_some_and(|live| is_applied(live, &json["spec"]))
     }
 }
 
-/// In the order in which they are written: who decides about trust before who lets traffic in.
+/// All of them, those that decide about trust first.
 pub const KINDS: [&str; 8] = [
     "PeerAuthentication",
     "AuthorizationPolicy",
@@ -101,6 +119,11 @@ pub const KINDS: [&str; 8] = [
     "ServiceEntry",
     "Gateway",
 ];
+
+/// Whether objects of a kind decide about trust. They are written before those that let traffic in, and deleted after them.
+pub fn decides_about_trust(kind: &str) -> bool {
+    matches!(kind, "PeerAuthentication" | "AuthorizationPolicy" | "EnvoyFilter" | "DestinationRule")
+}
 
 /// What all objects of one service carry.
 #[derive(Clone, Debug)]
