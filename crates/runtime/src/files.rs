@@ -14,8 +14,10 @@ use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
 mod owner;
+mod unfinished;
 
 pub use owner::{Account, next_step};
+pub use unfinished::remove_unfinished;
 
 /// Who may read the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +89,9 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError 
 /// Replaces the content of `path` as one step. The folder must exist.
 pub fn write_atomic(path: &Path, content: &[u8], mode: Mode) -> Result<(), FileError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Beside its place, since a rename is atomic within one file system only. The name begins with a dot so that folder
-    // watchers of ours and of others pass it over; its random part keeps two writers apart, and a writer from what one
-    // before it left behind in a crash.
+    let prefix = unfinished::prefix(&path.file_name().unwrap_or_default().to_string_lossy());
+    // Beside its place, since a rename is atomic within one file system only. The random part of its name keeps two writers
+    // apart, and a writer from what one before it left behind in a crash.
     let refused = Cell::new(None);
     let create = |path: &Path| {
         let file = OpenOptions::new().write(true).create_new(true).mode(mode.bits()).open(path);
@@ -98,7 +99,9 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: Mode) -> Result<(), FileE
         file.inspect_err(|error| refused.set(error.raw_os_error()))
     };
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").make_in(folder, create)?;
+        let mut named = tempfile::Builder::new();
+        let named = named.prefix(&prefix).suffix(unfinished::SUFFIX).rand_bytes(unfinished::RANDOM);
+        let mut file = named.make_in(folder, create)?;
         refused.set(None);
         // Past the wrapper, which adds that path here too.
         file.as_file_mut().write_all(content)?;
@@ -159,7 +162,8 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Makes the folder where it is missing, for its owner alone, and locks it.
+    /// Makes the folder where it is missing, for its owner alone, locks it, and removes what an earlier process left half
+    /// written there.
     ///
     /// A folder of another user is refused (root may use every folder: a container's volume can be anybody's).
     pub fn open(folder: &Path) -> Result<Self, FileError> {
@@ -175,7 +179,10 @@ impl FolderLock {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).mode(0o600).open(folder.join("lock")).map_err(unusable)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { is_new, _lock: lock }),
+            Ok(lock) => {
+                remove_unfinished(folder, |_| true);
+                Ok(Self { is_new, _lock: lock })
+            }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(FileError::Locked { path: folder.to_owned() }),
             Err((_, errno)) => Err(unusable(errno.into())),
         }

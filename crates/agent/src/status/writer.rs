@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cofide_runtime::files::{FileError, Mode, write_atomic};
+use cofide_runtime::files::{FileError, Mode, remove_unfinished, write_atomic};
 
 use super::STATUS_SUFFIX;
 use super::render::{HEADER, History, StatusFiles};
@@ -21,8 +21,9 @@ pub struct StatusWriter {
 }
 
 impl StatusWriter {
-    /// Takes over the status files that an earlier process left in `folder`.
+    /// Takes over the status files that an earlier process left in `folder`, and removes those that it left half written.
     pub fn open(folder: &Path) -> (Self, History) {
+        remove_unfinished(folder, |name| name.ends_with(STATUS_SUFFIX));
         let mut written = BTreeMap::new();
         let mut history = History::default();
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -91,12 +92,16 @@ mod tests {
         let text = |words: &str| format!("{HEADER}{words}\n");
         std::fs::write(file("stale.status.yaml"), text("of a manifest that is gone")).unwrap();
         std::fs::write(file("foreign.status.yaml"), "written by a person\n").unwrap();
+        std::fs::write(file(".a.status.yaml.a1B2c3.tmp"), "half written by a process that was killed").unwrap();
+        std::fs::write(file(".a.yaml.a1B2c3.tmp"), "half written by another program").unwrap();
 
         let (mut writer, _) = StatusWriter::open(folder.path());
         let mut wanted = StatusFiles::from([(file("a.status.yaml"), text("one")), (file("b.status.yaml"), text("two"))]);
         writer.apply(&wanted).unwrap();
         assert!(!file("stale.status.yaml").exists());
         assert!(file("foreign.status.yaml").exists());
+        assert!(!file(".a.status.yaml.a1B2c3.tmp").exists());
+        assert!(file(".a.yaml.a1B2c3.tmp").exists());
 
         let before = (modified(&file("a.status.yaml")), modified(&file("b.status.yaml")));
         wanted.insert(file("b.status.yaml"), text("three"));
@@ -108,7 +113,7 @@ mod tests {
         writer.apply(&wanted).unwrap();
         assert!(file("a.status.yaml").exists(), "a status that somebody deleted comes back");
         writer.apply(&StatusFiles::new()).unwrap();
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "what was not ours");
     }
 
     #[test]
