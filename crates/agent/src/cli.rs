@@ -41,12 +41,16 @@ pub enum Command {
     Version,
 }
 
+const AGENT_TOKEN: &str = "AGENT_TOKEN";
+
 /// The program itself.
 pub struct Agent;
 
 impl Program for Agent {
     const NAME: &'static str = "cofide-agent";
     const CONFIG_VARIABLE: &'static str = "COFIDE_AGENT_CONFIG";
+    const VARIABLE_PREFIX: &'static str = "COFIDE_AGENT_";
+    const VARIABLES_WITHOUT_FLAG: &'static [(&'static str, &'static str)] = &[("AGENT_TOKEN", AGENT_TOKEN)];
     const DEFAULT_FILE: &'static str = DEFAULT_FILE;
     type Overrides = Overrides;
     type Config = Config;
@@ -63,6 +67,10 @@ impl Program for Agent {
     fn without_secrets(mut config: Config) -> Config {
         config.agent_token = config.agent_token.map(|_| "(set)".to_owned());
         config
+    }
+
+    fn closest(word: &str, known: &[&str]) -> Option<String> {
+        cofide_core::closest(word, known.iter().copied()).map(str::to_owned)
     }
 
     async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
@@ -122,7 +130,7 @@ pub struct Overrides {
     #[arg(long, env = "COFIDE_AGENT_BOOTSTRAP_FILE", value_name = "FILE")]
     pub bootstrap_file: Option<PathBuf>,
     /// Join token; no flag, because command lines are visible to every process
-    #[arg(skip = std::env::var("AGENT_TOKEN").ok())]
+    #[arg(skip = std::env::var(AGENT_TOKEN).ok())]
     pub agent_token: Option<String>,
     /// Cluster of this agent [default: from the bootstrap file]
     #[arg(long, env = "CLUSTER_ID", value_name = "ID")]

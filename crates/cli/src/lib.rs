@@ -120,6 +120,9 @@ pub fn main() -> u8 {
         std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     let color = Color { stdout: !plain && stdout.is_terminal(), stderr: !plain && stderr.is_terminal() };
+    for unread in args::unread_variables() {
+        let _ = writeln!(std::io::stderr(), "{} {unread}", command_line::WARNING);
+    }
     let mut watched = std::io::stderr();
     let around = Surroundings {
         home: std::env::home_dir(),

@@ -52,6 +52,9 @@ pub struct Connect;
 impl Program for Connect {
     const NAME: &'static str = "cofide-connect";
     const CONFIG_VARIABLE: &'static str = "COFIDE_CONNECT_CONFIG";
+    const VARIABLE_PREFIX: &'static str = "COFIDE_CONNECT_";
+    /// Where agents and cofidectl find Connect, and how agents know it.
+    const VARIABLES_OF_OTHERS: &'static [&'static str] = &["COFIDE_CONNECT_URL", "COFIDE_CONNECT_TRUST_DOMAIN"];
     const DEFAULT_FILE: &'static str = DEFAULT_FILE;
     type Overrides = Overrides;
     type Config = Config;
@@ -63,6 +66,10 @@ impl Program for Connect {
 
     fn logging(config: &Config) -> (Format, &str) {
         (config.log_format, &config.log_level)
+    }
+
+    fn closest(word: &str, known: &[&str]) -> Option<String> {
+        cofide_core::closest(word, known.iter().copied()).map(str::to_owned)
     }
 
     async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {

@@ -7,6 +7,8 @@ use clap::Parser;
 
 /// What people look for in the output of every program.
 pub const ERROR: &str = "Error:";
+/// The same for what does not keep a program from doing its work.
+pub const WARNING: &str = "Warning:";
 
 /// A mistake as clap tells it, without colour, beginning as all other errors do.
 pub fn mistake(error: &clap::Error) -> String {

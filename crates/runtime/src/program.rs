@@ -20,7 +20,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use crate::command_line::{self, ERROR};
+use crate::command_line::{self, ERROR, WARNING};
+use crate::environment::{self, Unread, Variables};
 use crate::{Chain, build_info, config, logging, shutdown};
 
 /// Why a program ends without success: any error, with its causes.
@@ -32,6 +33,12 @@ pub trait Program: Sized {
     const NAME: &'static str;
     /// The environment variable that names the configuration file.
     const CONFIG_VARIABLE: &'static str;
+    /// How the names of its other environment variables begin.
+    const VARIABLE_PREFIX: &'static str;
+    /// Environment variables that begin the same and that other programs read.
+    const VARIABLES_OF_OTHERS: &'static [&'static str] = &[];
+    /// Keys of the configuration, in capitals, that are read from the environment without having a flag, and the variables.
+    const VARIABLES_WITHOUT_FLAG: &'static [(&'static str, &'static str)] = &[];
     /// The configuration file with every key at its default, commented.
     const DEFAULT_FILE: &'static str;
     /// The keys of the configuration as flags, each unset unless given.
@@ -43,6 +50,9 @@ pub trait Program: Sized {
 
     /// The form of the log lines, and which of them.
     fn logging(config: &Self::Config) -> (logging::Format, &str);
+
+    /// The known word that somebody may have meant with this one.
+    fn closest(word: &str, known: &[&str]) -> Option<String>;
 
     /// For printing: what is printed ends up in tickets.
     fn without_secrets(config: Self::Config) -> Self::Config {
@@ -76,12 +86,24 @@ impl<P: Program> Launch<P> {
         config::load(self.config.as_deref(), &self.overrides)
     }
 
+    /// Variables in the environment that look as if they were meant for the program, and that it does not read.
+    fn unread_variables() -> Vec<Unread> {
+        let flags = P::Overrides::augment_args(clap::Command::new(P::NAME));
+        let of_flags = environment::of_command(&flags);
+        let without_flag = [("CONFIG", P::CONFIG_VARIABLE)].into_iter().chain(P::VARIABLES_WITHOUT_FLAG.iter().copied());
+        let known = of_flags.chain(without_flag.map(|(key, name)| (key.to_owned(), name.to_owned()))).collect();
+        Variables { prefix: P::VARIABLE_PREFIX, of_others: P::VARIABLES_OF_OTHERS, known }.unread_here(P::closest)
+    }
+
     /// Runs the program until SIGINT or SIGTERM.
     pub fn run(&self) -> Result<(), Failure> {
         let config = self.load()?;
         P::check(&config)?;
         let (format, level) = P::logging(&config);
         logging::init(format, level)?;
+        for unread in Self::unread_variables() {
+            tracing::warn!("{unread}");
+        }
         block_on(async {
             let shutdown = shutdown::on_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
             // On the heap: the future of a whole program is large.
@@ -96,6 +118,9 @@ impl<P: Program> ConfigCommand<P> {
             Self::PrintDefault => print(P::DEFAULT_FILE),
             Self::Print(launch) => {
                 let config = launch.load()?;
+                for unread in Launch::<P>::unread_variables() {
+                    let _ = writeln!(std::io::stderr(), "{WARNING} {unread}");
+                }
                 P::check(&config)?;
                 let text = serde_saphyr::to_string(&P::without_secrets(config));
                 print(&text.map_err(|error| format!("cannot write the configuration as YAML: {error}"))?)
@@ -165,6 +190,7 @@ mod tests {
     impl Program for Example {
         const NAME: &'static str = "example";
         const CONFIG_VARIABLE: &'static str = "EXAMPLE_CONFIG";
+        const VARIABLE_PREFIX: &'static str = "EXAMPLE_";
         const DEFAULT_FILE: &'static str = "address: ''\n";
         type Overrides = Overrides;
         type Config = Config;
@@ -174,6 +200,9 @@ mod tests {
         }
         fn logging(_: &Config) -> (logging::Format, &str) {
             (logging::Format::Text, "info")
+        }
+        fn closest(_: &str, _: &[&str]) -> Option<String> {
+            None
         }
         async fn serve(_: Config, _: CancellationToken) -> Result<(), Failure> {
             Ok(())

@@ -64,6 +64,7 @@ pub struct TrustZoneServer;
 impl Program for TrustZoneServer {
     const NAME: &'static str = "trust-zone-server";
     const CONFIG_VARIABLE: &'static str = "TRUST_ZONE_SERVER_CONFIG";
+    const VARIABLE_PREFIX: &'static str = "TRUST_ZONE_SERVER_";
     const DEFAULT_FILE: &'static str = DEFAULT_FILE;
     type Overrides = Overrides;
     type Config = Config;
@@ -74,6 +75,10 @@ impl Program for TrustZoneServer {
 
     fn logging(config: &Config) -> (logging::Format, &str) {
         (config.log_format, &config.log_level)
+    }
+
+    fn closest(word: &str, known: &[&str]) -> Option<String> {
+        cofide_core::closest(word, known.iter().copied()).map(str::to_owned)
     }
 
     async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {

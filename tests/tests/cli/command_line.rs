@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Connect, DEADLINE, Person};
+use crate::support::{Connect, DEADLINE, Person, program};
 
 #[tokio::test]
 async fn version_and_help_need_nothing() {
@@ -161,4 +161,38 @@ async fn a_configuration_that_is_wrong_is_named_with_its_key() {
     connect.cofidectl("trust-zone list --config missing.yaml").await.refused(1, &["missing.yaml", "--config"]);
     let person = Person::new().exporting("COFIDE_OUTPUT", "toml");
     person.cofidectl("version").await.refused(2, &["'toml'", "table, json, yaml"]);
+}
+
+#[tokio::test]
+async fn a_variable_that_looks_misspelt_is_told_and_what_belongs_to_others_is_not() {
+    let foreign = [("COFIDE_CONNECT_PORT", "tcp://10.96.0.7:8443"), ("COFIDE_AGENT_DNS_SERVICE_HOST", "10.96.0.8"), ("COFIDE_BIN", "/bin")];
+    let person = foreign.iter().fold(Person::new(), |person, (name, value)| person.exporting(name, *value));
+    let person = person.exporting("COFIDE_CREDENTAILS", "mine");
+    let warnings = |stderr: &str| stderr.lines().filter(|line| line.starts_with("Warning: ")).map(str::to_owned).collect::<Vec<_>>();
+    let told =
+        |name: &str, meant: &str| format!("Warning: the environment variable {name} is not known and has no effect; did you mean {meant}?");
+
+    let version = person.cofidectl("version").await.done();
+    assert_eq!(warnings(&version.stderr), [told("COFIDE_CREDENTAILS", "COFIDE_CREDENTIALS")]);
+
+    for (name, misspelt, meant) in [
+        ("cofide-connect", "COFIDE_CONNECT_LISTEN_ADRESS", "COFIDE_CONNECT_LISTEN_ADDRESS"),
+        ("cofide-agent", "COFIDE_AGENT_TRUST_DOMAIN", "TRUST_DOMAIN"),
+        ("trust-zone-server", "TRUST_ZONE_SERVER_DATA_DIRECTORY", "TRUST_ZONE_SERVER_DATA_DIR"),
+    ] {
+        let mut command = tokio::process::Command::new(program(name));
+        command.args(["config", "print"]).env_clear().envs(foreign).env("COFIDE_CONNECT_URL", "connect.test:8443");
+        command.env("TRUST_ZONE_SERVER_TRUST_DOMAIN", "a.test").env(misspelt, "1");
+        let output = command.output().await.unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{name}: {stderr}");
+        assert_eq!(warnings(&stderr), [told(misspelt, meant)], "{name}");
+    }
+
+    // Also in the log of one that serves; this one ends by itself, for its port is taken.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = Connect::serve(&person.home().join("connect"));
+    command.args(["--listen-address", &taken.local_addr().unwrap().to_string()]).env("COFIDE_CONNECT_MAX_CONECTIONS", "1");
+    let log = String::from_utf8(Connect::output(command).await.stderr).unwrap();
+    assert!(log.contains("did you mean COFIDE_CONNECT_MAX_CONNECTIONS?"), "{log}");
 }

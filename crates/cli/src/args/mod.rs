@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use cofide_runtime::environment::{self, Unread, Variables};
 
 use crate::printer::Format;
 
@@ -123,6 +124,18 @@ pub(crate) fn without_variables(mistake: &str) -> String {
         flags.iter().filter(|_| is_usage).fold(line.to_owned(), |line, flag| line.replace(flag, ""))
     };
     mistake.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Variables that were probably meant for cofidectl and that it does not read. Those of the other programs begin the same, and
+/// scripts have some as well, so only a name that is like one of cofidectl's is taken for one.
+pub(crate) fn unread_variables() -> Vec<Unread> {
+    let known = environment::of_command(&<GlobalArgs as Args>::augment_args(clap::Command::new("cofidectl"))).collect();
+    let variables = Variables { prefix: "COFIDE_", of_others: &[], known };
+    let closest = |word: &str, known: &[&str]| cofide_core::closest(word, known.iter().copied()).map(str::to_owned);
+    let is_of_others = |name: &str| ["COFIDE_AGENT_", "COFIDE_CONNECT_"].iter().any(|prefix| name.starts_with(prefix));
+    let mut unread = variables.unread_here(closest);
+    unread.retain(|unread| unread.meant.is_some() && !is_of_others(&unread.name));
+    unread
 }
 
 /// Checked here and not by the logger, so that a mistake is one of the command line.

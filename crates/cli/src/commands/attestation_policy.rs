@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cofide_api::connect::attestation_policy_service::{CreateAttestationPolicyRequest, DestroyAttestationPolicyRequest};
 use cofide_api::types::attestation_policy::{AttestationPolicy, attestation_policy::Policy};
 use cofide_core::{KubernetesPolicy, LabelSelector, PolicyKind, StaticPolicy, TpmNodePolicy};
+use cofide_runtime::command_line::WARNING;
 
 use crate::args::attestation_policy::{AddCommand, AttestationPolicyCommand, KubernetesArgs, NameArgs, StaticArgs, TpmNodeArgs};
 use crate::connection::{Connection, call};
@@ -77,7 +78,7 @@ async fn list(connection: &Connection, printer: &mut Printer<'_>) -> Result<()> 
         match PolicyView::new(policy) {
             Ok(view) => views.push(view),
             // The others are shown all the same.
-            Err(error) => printer.say(&format!("warning: {error}"))?,
+            Err(error) => printer.say(&format!("{WARNING} {error}"))?,
         }
     }
     printer.show(&PoliciesView(views))
