@@ -1,11 +1,15 @@
 //! Opening a file without harming it.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statvfs::{Statvfs, statvfs};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -22,12 +26,22 @@ const READERS: u32 = 8;
 /// How long another process may hold the lock before we give up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Size of the index of the write-ahead log, as long as the log has no more than 4096 pages; it is cut off at a thousand.
+const LOG_INDEX: u64 = 32 << 10;
+
+/// Where there is less than this, in bytes, a disk is full: SQLite could not make the index and write anything.
+const LEAST_ROOM: u64 = 2 * LOG_INDEX;
+
 pub(super) struct Pools {
     pub(super) readers: SqlitePool,
     pub(super) writer: SqlitePool,
+    pub(super) log_index: Arc<File>,
 }
 
 pub(super) async fn file(path: &Path) -> Result<Pools> {
+    if is_full(path) {
+        return Err(StoreError::NoSpace { path: path.to_owned() });
+    }
     if is_occupied(path)? {
         inspect(path).await?;
     }
@@ -38,8 +52,9 @@ pub(super) async fn file(path: &Path) -> Result<Pools> {
         .synchronous(SqliteSynchronous::Full);
     let writer = file_pool().max_connections(1).connect_with(options.clone()).await.map_err(|error| failed_to_open(path, &error))?;
     migrate(&writer, path).await?;
+    let log_index = Arc::new(reserve_log_index(path)?);
     let readers = file_pool().max_connections(READERS).connect_with(options.pragma("query_only", "ON"));
-    Ok(Pools { readers: readers.await.map_err(|error| failed_to_open(path, &error))?, writer })
+    Ok(Pools { readers: readers.await.map_err(|error| failed_to_open(path, &error))?, writer, log_index })
 }
 
 pub(super) async fn memory() -> Result<SqlitePool> {
@@ -150,6 +165,7 @@ fn migrator() -> Migrator {
         migration(2, "agent presence", include_str!("../../migrations/sqlite/0002_agent_presence.sql")),
         migration(3, "receipts by resource", include_str!("../../migrations/sqlite/0003_receipts_by_resource.sql")),
         migration(4, "audit by actor", include_str!("../../migrations/sqlite/0004_audit_by_actor.sql")),
+        migration(5, "unmet conditions", include_str!("../../migrations/sqlite/0005_unmet_conditions.sql")),
     ])
 }
 
@@ -167,7 +183,37 @@ fn lacks_space(path: &Path, error: &sqlx::Error) -> bool {
 /// Whether the file system of a path has room for nothing more. Some have no size at all, such as `/proc`: they are not full.
 fn is_full(path: &Path) -> bool {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    nix::sys::statvfs::statvfs(folder).is_ok_and(|found| found.blocks() > 0 && found.blocks_available() == 0)
+    let room = |found: &Statvfs| found.blocks_available().saturating_mul(found.fragment_size());
+    statvfs(folder).is_ok_and(|found| found.blocks() > 0 && room(&found) < LEAST_ROOM)
+}
+
+/// Takes the whole room of the index of the log, which SQLite shares with other processes through a file in memory.
+///
+/// SQLite lengthens the file by one byte in each page, and on a file system with blocks smaller than that, as small volumes
+/// have, the rest of the page is a hole. A write into a hole of a full disk is no error that SQLite could tell: it is a
+/// signal that ends the process. [`LEAST_ROOM`] sees to the time until this is done.
+///
+/// To close the file would give up SQLite's own locks on it (POSIX advisory locks are those of a process and a file), so the
+/// file goes where the connections are and is closed after them.
+fn reserve_log_index(path: &Path) -> Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-shm");
+    let index = PathBuf::from(name);
+    let failed = |error: io::Error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => StoreError::NoSpace { path: path.to_owned() },
+        _ => StoreError::Open {
+            path: index.clone(),
+            reason: error.to_string(),
+            remedy: "see that the disk works and that this user may write there",
+        },
+    };
+    let file = OpenOptions::new().read(true).write(true).open(&index).map_err(failed)?;
+    let length = i64::try_from(file.metadata().map_err(failed)?.len().max(LOG_INDEX)).unwrap_or(i64::MAX);
+    match fallocate(&file, FallocateFlags::empty(), 0, length) {
+        // Where the file system cannot, it is of a kind without holes, or it says so later in its own way.
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(file),
+        Err(error) => Err(failed(error.into())),
+    }
 }
 
 /// Result codes of SQLite say what kind of file this is.
@@ -219,6 +265,30 @@ mod tests {
         assert!(!is_full(&folder.path().join("connect.db")));
         assert!(!is_full(Path::new("connect.db")), "the current folder");
         assert!(!is_full(Path::new("/proc/connect.db")), "it has no blocks at all");
+    }
+
+    #[test]
+    fn no_part_of_the_index_of_the_log_is_left_without_room() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("connect.db");
+        let index = File::create(folder.path().join("connect.db-shm")).unwrap();
+        index.set_len(LOG_INDEX).unwrap();
+        let room = || index.metadata().unwrap().blocks() * 512;
+        assert!(room() < LOG_INDEX, "there are holes in it");
+        let held = reserve_log_index(&path).unwrap();
+        assert!(room() >= LOG_INDEX, "{}", room());
+        assert_eq!(held.metadata().unwrap().len(), LOG_INDEX);
+    }
+
+    #[tokio::test]
+    async fn an_open_database_has_the_room_for_the_index_of_its_log() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let pools = file(&folder.path().join("connect.db")).await.unwrap();
+        let found = std::fs::metadata(folder.path().join("connect.db-shm")).unwrap();
+        assert!(found.len() >= LOG_INDEX && found.blocks() * 512 >= found.len(), "{found:?}");
+        assert_eq!(pools.log_index.metadata().unwrap().ino(), found.ino());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The database as a whole.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use cofide_core::Revision;
@@ -16,6 +18,8 @@ use crate::{Changes, Database, Result};
 pub struct Store {
     readers: SqlitePool,
     writer: SqlitePool,
+    /// Of a database in a file; see [`open::file`]. After the connections, so that it is closed after them.
+    _log_index: Option<Arc<File>>,
     revisions: watch::Sender<Revision>,
 }
 
@@ -26,18 +30,18 @@ impl Store {
     /// and left as it is.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let pools = open::file(path.as_ref()).await?;
-        Self::new(pools.readers, pools.writer).await
+        Self::new(pools.readers, pools.writer, Some(pools.log_index)).await
     }
 
     /// A database that lives as long as the last clone. It has one connection, so a reader waits for an open writer.
     pub async fn in_memory() -> Result<Self> {
         let pool = open::memory().await?;
-        Self::new(pool.clone(), pool).await
+        Self::new(pool.clone(), pool, None).await
     }
 
-    async fn new(readers: SqlitePool, writer: SqlitePool) -> Result<Self> {
+    async fn new(readers: SqlitePool, writer: SqlitePool, log_index: Option<Arc<File>>) -> Result<Self> {
         let revision = transaction::begin_read(&readers).await?.revision().await?;
-        Ok(Self { readers, writer, revisions: watch::Sender::new(revision) })
+        Ok(Self { readers, writer, _log_index: log_index, revisions: watch::Sender::new(revision) })
     }
 
     pub async fn begin_read(&self) -> Result<ReadTransaction> {
