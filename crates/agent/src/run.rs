@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 
 use crate::addresses::{Addresses, DEFAULT_HOLD};
-use crate::cluster_state::ClusterState;
+use crate::cluster_state::{ClusterState, Succession};
 use crate::config::{Config, Settings};
 use crate::executors::kubernetes::{IstioExecutor, MeshOfCluster};
 use crate::identity::{self, OwnIdentity, Received};
@@ -61,6 +60,7 @@ use crate::xds_service::XdsService;
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often Connect hears that the agent is alive.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(500);
 /// Of the names of Services in nearly every cluster.
 const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -186,10 +186,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     // The trust zone's server.
     let wake = Wake::default();
     world.plan.wakes(&wake);
+    let succession = Succession::new(cluster_state.clone(), leadership.clone());
     match keeper.map(Arc::new) {
         Some(keeper) => spawn.as_leader("spire", wake, &leadership, move || {
-            let keeper = keeper.clone();
-            async move { keeper.reconcile().await }
+            let (keeper, succession) = (keeper.clone(), succession.clone());
+            async move {
+                succession.enter(|| keeper.recall()).await?;
+                anyhow::Ok(keeper.reconcile().await?)
+            }
         }),
         None => {
             let world = world.clone();
@@ -256,7 +260,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
 fn status_wake(world: &World, xds: &XdsService) -> Wake {
     let wake = Wake::default();
     world.exports.wakes(&wake);
-    world.registrations.wakes(&wake);
+    world.service_registrations.wakes(&wake);
     world.plan.wakes(&wake);
     world.mesh.wakes(&wake);
     xds.proxies().wakes(&wake);
@@ -454,17 +458,11 @@ impl Uplink {
                 let (registrar, wake) = (Arc::new(registrar), Wake::default());
                 world.exports.wakes(&wake);
                 world.link.wakes(&wake);
-                let (state, leading, term) = (cluster_state.clone(), leadership.clone(), Arc::new(AtomicU64::new(0)));
+                let succession = Succession::new(cluster_state.clone(), leadership.clone());
                 spawn.as_leader("registrations", wake, &leadership, move || {
-                    let (registrar, state, leading, term) = (registrar.clone(), state.clone(), leading.clone(), term.clone());
+                    let (registrar, succession) = (registrar.clone(), succession.clone());
                     async move {
-                        // Another agent may have led since, and registered what this one does not know.
-                        let present = leading.term();
-                        if let Some(state) = state.filter(|_| term.load(Ordering::Relaxed) != present) {
-                            state.restore_registrations().await?;
-                            registrar.recall().await?;
-                            term.store(present, Ordering::Relaxed);
-                        }
+                        succession.enter(|| registrar.recall()).await?;
                         anyhow::Ok(registrar.reconcile().await?)
                     }
                 });
@@ -476,23 +474,31 @@ impl Uplink {
         }
         if let Some(state) = &cluster_state {
             let (state, wake) = (state.clone(), Wake::default());
-            world.registrations.wakes(&wake);
+            world.service_registrations.wakes(&wake);
             world.exports.wakes(&wake);
             world.plan.wakes(&wake);
+            world.spire.wakes(&wake);
+            let leading = leadership.clone();
             spawn.as_leader("state", wake, &leadership, move || {
-                let state = state.clone();
-                async move { state.keep().await }
+                let (state, leading) = (state.clone(), leading.clone());
+                async move { state.keep(leading.term()).await }
             });
         }
         let status = Arc::new(StatusPush::new(connect, world.clone()));
         let wake = Wake::default();
         world.link.wakes(&wake);
+        world.unmet_conditions.wakes(&wake);
         leadership.wakes(&wake);
         let pace = Pace { interval: STATUS_INTERVAL, retry: STATUS_INTERVAL };
         let (push, leading) = (status.clone(), leadership.clone());
         spawn.tasks.spawn(reconciler::run("agent status", pace, wake, shutdown.clone(), move || {
             let (push, leading) = (push.clone(), leading.clone());
-            async move { leading.fenced(push.reconcile()).await.unwrap_or(Ok(())) }
+            async move {
+                let pushed = leading.fenced(push.reconcile()).await.unwrap_or(Ok(()));
+                // A service that comes and goes is not told each time: changes have an allowance.
+                tokio::time::sleep(STATUS_PAUSE).await;
+                pushed
+            }
         }));
 
         // The plan.

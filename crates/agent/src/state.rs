@@ -7,10 +7,10 @@
 //! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew; see [`crate::index`] |
 //! | `last-valid` | the last valid version of each object of a cluster that is not valid now | it is withdrawn |
 //! | `registrations` | what was registered with Connect | orphans stay in Connect |
-//! | `trust` | federated trust set up in the SPIRE server | it stays there when a federation goes |
+//! | `trust` | federated trust that is ours in the SPIRE server | what the plan names is ours again; what ended meanwhile stays |
 //! | `addresses` | the loopback address of each import | most come out the same again |
 //!
-//! In a cluster, where a disk goes with its pod, `identity`, `last-valid` and `registrations` are also kept elsewhere: see
+//! In a cluster, where a disk goes with its pod, `identity`, `last-valid`, `registrations` and `trust` are also kept elsewhere: see
 //! [`crate::cluster_state`].
 //!
 //! Each is written whole or not at all, begins with a format version, and carries a checksum. A file that fails the
@@ -31,6 +31,8 @@ pub const LAST_VALID: &str = "last-valid";
 pub const MANIFESTS: &str = "manifests";
 /// The name under which is kept what was registered with Connect.
 pub const REGISTRATIONS: &str = "registrations";
+/// The name under which is kept which federated trust in the SPIRE server is the agent's.
+pub const TRUST: &str = "trust";
 
 const MAGIC: &str = "cofide-agent-state";
 const FORMAT: u32 = 1;

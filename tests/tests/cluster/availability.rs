@@ -68,14 +68,18 @@ async fn an_agent_that_lost_its_disk_and_its_bootstrap_file_is_the_same_one() {
     world.ready("ping-pong").await;
     let kept =
         || async { world.cluster.get("v1", "ConfigMap", "cofide", "cofide-agent-state").await.unwrap().unwrap().data["data"].clone() };
-    let is_kept = |kept: &serde_json::Value| ["identity", "registrations"].iter().all(|name| kept[name].is_string());
+    let is_kept = |kept: &serde_json::Value| ["identity", "registrations", "trust"].iter().all(|name| kept[name].is_string());
     eventually("the ConfigMap holds what must not be lost", kept, is_kept).await;
     world.take_agent(0).stop().await.unwrap();
 
-    // Deleted while nobody looked.
+    // Gone while nobody looked.
+    assert_eq!(world.trusted().await, ["b.test"]);
+    world.unfederate().await;
     world.cluster.delete_yaml(&federated_service("ping-pong").to_string()).await.unwrap();
     world.start_agent(|config| config.bootstrap_file = None).await;
     eventually("it is withdrawn", || world.registered(), |names| names.is_empty()).await;
+    eventually("the trust is taken down", || world.trusted(), |trusted| trusted.is_empty()).await;
+    world.plane.federate(0, 1).await.unwrap();
     world.fence("fence").await;
 }
 

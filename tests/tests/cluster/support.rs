@@ -22,6 +22,8 @@ pub(crate) struct World {
     // Ends first, so that agents do not complain of what is gone.
     pub(crate) agents: Vec<Option<Agent>>,
     pub(crate) plane: Plane,
+    /// By which `a` trusts `b`.
+    federation: String,
     pub(crate) cluster: Cluster,
     pub(crate) lab: Lab,
     logs: Vec<PathBuf>,
@@ -52,8 +54,9 @@ impl World {
         plane.write_bootstrap(SERVER, token).unwrap();
         plane.zones[SERVER].start_trust_zone_server().await.unwrap();
         let other = plane.add_zone("b").await.unwrap();
-        plane.federate_both_ways(SERVER, other).await.unwrap();
-        Self { agents: Vec::new(), plane, cluster, lab, logs: Vec::new() }
+        plane.federate(other, SERVER).await.unwrap();
+        let federation = plane.federate(SERVER, other).await.unwrap();
+        Self { agents: Vec::new(), plane, federation, cluster, lab, logs: Vec::new() }
     }
 
     /// With the present definition, gateways, and one agent.
@@ -81,6 +84,17 @@ impl World {
         self.agents.push(Some(Agent::start(config, &log).await.unwrap()));
         self.logs.push(log);
         number
+    }
+
+    /// From now on `a` does not trust `b`.
+    pub(crate) async fn unfederate(&self) {
+        self.plane.unfederate(self.federation.clone()).await.unwrap();
+    }
+
+    /// Whom the SPIFFE server of `a` trusts.
+    pub(crate) async fn trusted(&self) -> Vec<String> {
+        let state = self.plane.zones[SERVER].spire().read().await.unwrap();
+        state.bundles.keys().map(ToString::to_string).collect()
     }
 
     pub(crate) fn take_agent(&mut self, number: usize) -> Agent {

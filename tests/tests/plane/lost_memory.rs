@@ -7,7 +7,7 @@ use cofide_testkit::plane::{Plane, Zone};
 use cofide_testkit::wait::eventually;
 
 use crate::world::{
-    A, B, connect_is_missed, fence, imported, not_imported, resolved, service, status_says, still_imported, two_federated_zones,
+    A, B, connect_is_missed, fence, imported, not_imported, resolved, service, status_says, still_imported, two_federated_zones, two_zones,
 };
 
 const SERVER: &str = "server.demo.a.test";
@@ -154,4 +154,21 @@ async fn an_identity_goes_when_connect_says_so_and_not_while_the_plan_is_unknown
     let (id, kept) = after.iter().next().unwrap();
     assert!(id.ends_with("/ns/demo/sa/stays"), "{id}");
     assert_eq!(kept, &before[id], "the other was not touched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trust_goes_with_its_federation_although_the_agent_had_forgotten_that_it_set_it_up() {
+    let mut plane = two_zones().await;
+    let federation = plane.federate(A, B).await.unwrap();
+    plane.federate(B, A).await.unwrap();
+    let bundles =
+        async |zone: &Zone| zone.spire().read().await.unwrap().bundles.into_keys().map(|name| name.to_string()).collect::<Vec<_>>();
+    eventually("A trusts B", || bundles(&plane.zones[A]), |bundles| bundles == &["b.test"]).await;
+    plane.zones[A].stop_agent().await.unwrap();
+    lose(&plane.zones[A], &["trust"], Loss::Removed);
+    plane.zones[A].start_agent().await.unwrap();
+    eventually("it remembers again", || async { plane.zones[A].state_file("trust").exists() }, |exists| *exists).await;
+    assert_eq!(bundles(&plane.zones[A]).await, ["b.test"], "nothing was taken down on ignorance");
+    plane.unfederate(federation).await.unwrap();
+    eventually("A trusts nobody", || bundles(&plane.zones[A]), |bundles| bundles.is_empty()).await;
 }

@@ -170,7 +170,22 @@ pub fn entry_changes(desired: &Desired, state: &State, bundles: &BTreeSet<TrustD
     result
 }
 
-/// Only domains that the agent set up itself are taken down again.
+/// The trust domains of the plan that the server holds something of, and that are not known to be the agent's: they are
+/// now, whoever put them there. So a federation ends in the server as well when it ends in Connect, also where the agent has
+/// forgotten that it set it up.
+pub fn adopted(desired: &Desired, state: &State, owned: &OwnedTrust) -> BTreeSet<TrustDomain> {
+    let is_held = |trust_domain: &&TrustDomain| state.bundles.contains_key(trust_domain) || state.relationships.contains_key(trust_domain);
+    desired.trust.keys().filter(is_held).filter(|trust_domain| !owned.contains_key(trust_domain)).cloned().collect()
+}
+
+/// The trust domains that the server holds something of and that neither the plan nor the agent's memory knows: set up by
+/// somebody else, or by an agent that has forgotten it. To take them down would be to delete on ignorance.
+pub fn strangers(desired: &Desired, state: &State, owned: &OwnedTrust) -> BTreeSet<TrustDomain> {
+    let held = state.bundles.keys().chain(state.relationships.keys());
+    held.filter(|trust_domain| !desired.trust.contains_key(trust_domain) && !owned.contains_key(trust_domain)).cloned().collect()
+}
+
+/// Only domains that are the agent's are taken down again.
 pub fn trust_removals(desired: &Desired, state: &State, owned: &OwnedTrust) -> Vec<TrustRemoval> {
     let unwanted_relationship = |trust_domain: &TrustDomain| {
         let wanted = desired.trust.get(trust_domain).is_some_and(|trust| trust.relationship.is_some());

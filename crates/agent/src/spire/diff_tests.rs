@@ -119,6 +119,8 @@ impl Server {
         };
         let removals;
         {
+            let adopted = adopted(desired, &self.state, &self.owned);
+            self.owned.extend(adopted.into_iter().map(|trust_domain| (trust_domain, BundleMark::none())));
             for change in trust_changes(desired, &self.state, &self.owned) {
                 if !spend() {
                     return done;
@@ -183,6 +185,21 @@ fn trust_that_others_set_up_outlives_the_agents_wishes() {
     server.state.relationships.insert(domain("b.test"), relationship("b.test", "https://b"));
     server.reconcile(&Desired::default(), usize::MAX);
     assert_eq!((server.state.bundles.len(), server.state.relationships.len()), (1, 1));
+    let named = strangers(&Desired::default(), &server.state, &server.owned);
+    assert_eq!(named, BTreeSet::from([domain("b.test")]), "and is not passed over in silence");
+}
+
+#[test]
+fn trust_that_the_plan_names_goes_with_the_plan_also_where_its_maker_has_forgotten_it() {
+    let bundle = bundle("b.test", 1, 1);
+    let desired = desired_of(vec![], vec![("b.test", Some(bundle), Some(relationship("b.test", "https://b")))]);
+    let mut server = Server::default();
+    server.reconcile(&desired, usize::MAX);
+    server.owned.clear();
+    server.reconcile(&desired, usize::MAX);
+    assert_eq!(strangers(&desired, &server.state, &server.owned), BTreeSet::new());
+    server.reconcile(&Desired::default(), usize::MAX);
+    assert_eq!(server.state, State::default());
 }
 
 #[test]

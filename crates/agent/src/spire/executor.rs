@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cofide_core::{AttestationPolicyBindingId, TrustDomain};
 
 use super::client::{EntryResult, SpireClient, SpireError};
-use super::diff::{EntryChange, TrustChange, TrustRemoval, entry_changes, kept_bundles, trust_changes, trust_removals};
+use super::diff::{EntryChange, TrustChange, TrustRemoval, adopted, entry_changes, kept_bundles, strangers, trust_changes, trust_removals};
 use super::model::{BundleMark, Desired, OwnedTrust, State};
 use super::view::{EntryView, Reading};
 
@@ -32,6 +32,8 @@ pub const LEFT_ALONE: &str =
 pub struct Report {
     pub registrations: BTreeMap<AttestationPolicyBindingId, Outcome>,
     pub trust: BTreeMap<TrustDomain, Outcome>,
+    /// What the server trusts beside the plan, by nobody's wish that the agent knows of.
+    pub strangers: BTreeSet<TrustDomain>,
 }
 
 impl Report {
@@ -51,7 +53,8 @@ impl Report {
         let failed = || Outcome::Failed(reason.to_owned());
         let bindings = desired.entries.iter().flat_map(|entry| &entry.bindings).chain(desired.refused.keys());
         let registrations = bindings.map(|binding| (binding.clone(), failed())).collect();
-        Self { registrations, trust: desired.trust.keys().map(|trust_domain| (trust_domain.clone(), failed())).collect() }
+        let trust = desired.trust.keys().map(|trust_domain| (trust_domain.clone(), failed())).collect();
+        Self { registrations, trust, strangers: BTreeSet::new() }
     }
 
     /// Whether anything was left to somebody else.
@@ -98,10 +101,15 @@ pub async fn reconcile<E: std::fmt::Display>(
         report.trust.insert(trust_domain, Outcome::Outdated(reason.to_owned()));
     }
     let changes = trust_changes(desired, &state, owned);
-    for change in &changes {
-        owned.entry(change.trust_domain().clone()).or_default();
+    let known = owned.len();
+    let touched = changes.iter().map(|change| change.trust_domain().clone());
+    for trust_domain in adopted(desired, &state, owned).into_iter().chain(touched) {
+        owned.entry(trust_domain).or_default();
     }
-    let kept = if changes.is_empty() { Ok(()) } else { keep(owned) };
+    let kept = if changes.is_empty() && owned.len() == known { Ok(()) } else { keep(owned) };
+    if changes.is_empty() {
+        told(&kept);
+    }
     for change in &changes {
         let trust_domain = change.trust_domain();
         if let Err(error) = &kept {
@@ -132,6 +140,8 @@ pub async fn reconcile<E: std::fmt::Display>(
         report_entry(&mut report, change, result);
     }
 
+    report.strangers = strangers(desired, &state, owned);
+
     let mut still_there = BTreeSet::new();
     let removals = trust_removals(desired, &state, owned);
     reading.entries = state.entries;
@@ -152,10 +162,8 @@ pub async fn reconcile<E: std::fmt::Display>(
     }
     let before = owned.len();
     owned.retain(|trust_domain, _| desired.trust.contains_key(trust_domain) || still_there.contains(trust_domain));
-    if (!changes.is_empty() || owned.len() != before)
-        && let Err(error) = keep(owned)
-    {
-        tracing::error!(%error, "cannot keep the list of federated trust domains; it is tried again with the next change");
+    if !changes.is_empty() || owned.len() != before {
+        told(&keep(owned));
     }
     view.put(reading);
     // Everything that nothing was said about is as it should be.
@@ -164,6 +172,12 @@ pub async fn reconcile<E: std::fmt::Display>(
         report.registrations.entry(binding.clone()).or_insert(Outcome::Applied);
     }
     Ok(report)
+}
+
+fn told<E: std::fmt::Display>(kept: &Result<(), E>) {
+    if let Err(error) = kept {
+        tracing::error!(%error, "cannot keep the list of federated trust domains; it is tried again with the next change");
+    }
 }
 
 fn first_report(desired: &Desired) -> Report {
@@ -175,7 +189,7 @@ fn first_report(desired: &Desired) -> Report {
         };
         (trust_domain.clone(), outcome)
     });
-    Report { registrations: refused, trust: trust.collect() }
+    Report { registrations: refused, trust: trust.collect(), strangers: BTreeSet::new() }
 }
 
 fn report_entry(report: &mut Report, change: &EntryChange, result: &EntryResult) {

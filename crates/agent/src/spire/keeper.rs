@@ -1,6 +1,6 @@
 //! Keeps the server in step with the world's plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,17 +14,16 @@ use super::desired::desired;
 use super::executor::{self, Outcome, Report};
 use super::model::{BundleMark, Desired, OwnedTrust};
 use super::view::EntryView;
-use crate::state::DataFolder;
+use crate::state::{DataFolder, TRUST};
 use crate::world::{SpireReport, World};
-
-const MEMORY: &str = "trust";
 
 /// In the place of a keeper where somebody else keeps the server: answers the plan with what this agent can say of it.
 pub fn leave_alone(world: &World) {
     let plan = world.plan.get();
     let registrations = plan.registrations().map(|registration| (registration.binding_id.clone(), Outcome::LeftAlone)).collect();
     let trust = plan.trust().map(|trust| (trust.trust_domain.clone(), Outcome::LeftAlone)).collect();
-    world.spire.set(Some(SpireReport { plan_revision: plan.revision, report: Report { registrations, trust } }));
+    let report = Report { registrations, trust, ..Report::default() };
+    world.spire.set(Some(SpireReport { plan_revision: plan.revision, report }));
 }
 
 #[derive(Debug)]
@@ -43,6 +42,8 @@ struct Memory {
     view: EntryView,
     /// What was refused at the last run.
     refused: Vec<String>,
+    /// As they were named in the log last.
+    strangers: BTreeSet<TrustDomain>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +63,18 @@ impl SpireKeeper {
         data: Arc<DataFolder>,
         world: Arc<World>,
     ) -> Result<Self, FileError> {
-        let kept: BTreeMap<String, BundleMark> = data.load(MEMORY)?.unwrap_or_default();
-        let owned = kept.into_iter().filter_map(|(name, mark)| Some((TrustDomain::new(&name).ok()?, mark))).collect();
-        let memory = Memory { owned, view: EntryView::new(reread), refused: Vec::new() };
+        let (view, refused, strangers) = (EntryView::new(reread), Vec::new(), BTreeSet::new());
+        let memory = Memory { owned: kept(&data)?, view, refused, strangers };
         Ok(Self { own, server, data, world, memory: Mutex::new(memory) })
+    }
+
+    /// Takes up again what is kept, which another agent of the cluster may have written, and reads what that one may have
+    /// changed in the server.
+    pub async fn recall(&self) -> Result<(), FileError> {
+        let mut memory = self.memory.lock().await;
+        memory.owned = kept(&self.data)?;
+        memory.view.forget();
+        Ok(())
     }
 
     /// Applies the plan once and publishes what became of it. Before Connect has told everything, nothing is applied:
@@ -91,6 +100,15 @@ impl SpireKeeper {
                 return Err(error.into());
             }
         };
+        for trust_domain in report.strangers.difference(&memory.strangers) {
+            tracing::warn!(
+                %trust_domain,
+                "the SPIRE server trusts a domain that the plan does not name and that this agent does not remember setting up; it is left \
+                 alone. Where nobody else needs it: spire-server federation delete -id spiffe://{trust_domain}; spire-server bundle delete \
+                 -id spiffe://{trust_domain} -mode dissociate"
+            );
+        }
+        memory.strangers.clone_from(&report.strangers);
         let failures = report.failures();
         self.world.spire.set(Some(SpireReport { plan_revision: plan.revision, report }));
         memory.refused.clone_from(&failures);
@@ -114,6 +132,11 @@ impl SpireKeeper {
 
     fn keep(&self, owned: &OwnedTrust) -> Result<(), FileError> {
         let kept: BTreeMap<&str, &BundleMark> = owned.iter().map(|(domain, mark)| (domain.as_str(), mark)).collect();
-        self.data.save(MEMORY, &kept)
+        self.data.save(TRUST, &kept)
     }
+}
+
+fn kept(data: &DataFolder) -> Result<OwnedTrust, FileError> {
+    let kept: BTreeMap<String, BundleMark> = data.load(TRUST)?.unwrap_or_default();
+    Ok(kept.into_iter().filter_map(|(name, mark)| Some((TrustDomain::new(&name).ok()?, mark))).collect())
 }

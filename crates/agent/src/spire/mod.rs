@@ -11,9 +11,10 @@
 //! read ([`view`]), and relies on them for as long as nothing speaks against it; a restart, a manual change in the server or a
 //! kill half way through is mended by the next reading. Bundles and relationships are few, and read each time.
 //!
-//! Ownership: entries of the agent carry a hint ([`model::HINT_PREFIX`]); bundles and relationships that it set up are
-//! listed in its data folder ([`model::OwnedTrust`]). Nothing else in the server is changed or deleted, with one
-//! exception that the plan asks for: where Connect federates with a domain, its bundle and relationship follow Connect.
+//! Ownership: entries of the agent carry a hint ([`model::HINT_PREFIX`]). Bundles and relationships cannot, so they are listed
+//! in its data folder ([`model::OwnedTrust`]): what it set up, and what it found there of a domain that the plan asks for,
+//! for where Connect federates with a domain, its bundle and relationship follow Connect to the end. Nothing else in the
+//! server is changed or deleted; federated trust that the agent knows nothing of is named in the log ([`diff::strangers`]).
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -91,6 +91,31 @@ pub async fn the_server_becomes_what_the_plan_asks_for_and_stays_so(kind: Server
     assert!(owned.is_empty());
 }
 
+pub async fn an_agent_that_forgot_takes_down_what_the_plan_still_named_and_names_the_rest(kind: ServerKind) {
+    let server = Server::start(kind, "a.test").await;
+    let (b, c) = (foreign_bundle(kind, "b.test").await, foreign_bundle(kind, "c.test").await);
+    let both = desired(vec![entry("client", &["b.test"])], vec![("b.test", Some(&b)), ("c.test", Some(&c))]);
+    apply(&server, &both, &mut OwnedTrust::new()).await;
+
+    // It has forgotten all of it, and c.test is in no plan any more when it looks again.
+    let (mut owned, mut kept) = (OwnedTrust::new(), Vec::new());
+    let one = desired(vec![entry("client", &["b.test"])], vec![("b.test", Some(&b))]);
+    let keep = |owned: &OwnedTrust| {
+        kept.push(owned.keys().cloned().collect::<Vec<_>>());
+        Ok::<(), String>(())
+    };
+    let view = &mut EntryView::new(Duration::ZERO);
+    let report = reconcile(&server.client, &server.trust_domain, &one, &mut owned, view, keep).await.unwrap();
+    assert_eq!(report.strangers, BTreeSet::from([domain("c.test")]));
+    assert_eq!(kept, [[domain("b.test")]], "it is written down");
+
+    let report = apply(&server, &Desired::default(), &mut owned).await;
+    assert_eq!(report.strangers, BTreeSet::from([domain("c.test")]));
+    let state = server.client.read().await.unwrap();
+    assert_eq!(state.bundles.keys().collect::<Vec<_>>(), [&domain("c.test")], "b.test is gone, c.test is left alone");
+    assert_eq!(state.relationships.keys().collect::<Vec<_>>(), [&domain("c.test")]);
+}
+
 pub async fn a_bundle_that_comes_late_completes_an_identity_that_is_there_already(kind: ServerKind) {
     let server = Server::start(kind, "a.test").await;
     let mut owned = OwnedTrust::new();

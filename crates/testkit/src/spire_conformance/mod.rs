@@ -36,6 +36,7 @@ macro_rules! spire_conformance {
             a_server_of_another_trust_domain_is_not_touched
             a_server_that_is_away_is_an_error_and_the_same_client_finds_it_again
             a_thousand_entries_are_created_read_and_deleted_in_pages
+            an_agent_that_forgot_takes_down_what_the_plan_still_named_and_names_the_rest
             an_authority_is_prepared_activated_tainted_and_revoked_in_this_order
             an_entry_lives_through_create_get_update_and_delete
             an_entry_that_breaks_a_rule_is_refused_alone
