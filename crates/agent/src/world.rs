@@ -1,23 +1,24 @@
 //! What the parts of the agent tell each other: values, published when they differ.
 //!
 //! ```text
-//!  value          written by              read by
-//!  view           source                  local, istio
-//!  plan           plan stream             local, spire, istio, status, agent status, observer
-//!  exports        local                   registrar, istio, status, agent status, observer
-//!  registrations  registrar               status, agent status
-//!  local          local                   plan stream (receipts)
-//!  spire          spire                   plan stream (receipts), agent status, observer
-//!  mesh           istio                   status
-//!  own_bundle     identity                join, bundle; where the SPIRE server is left alone
-//!  link           uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar and agent status
+//!  value                  written by              read by
+//!  view                   source                  local, istio
+//!  plan                   plan stream             local, spire, istio, status, agent status, observer
+//!  exports                local                   registrar, istio, status, agent status, observer
+//!  service_registrations  registrar               status, agent status, cluster state
+//!  local                  local                   plan stream (receipts)
+//!  spire                  spire                   plan stream (receipts), agent status, cluster state, observer
+//!  mesh                   istio                   status
+//!  unmet_conditions       status                  agent status
+//!  own_bundle             identity                join, bundle; where the SPIRE server is left alone
+//!  link                   uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar and agent status
 //! ```
 //!
 //! Beside these, status and observer read which proxies are connected, from [`crate::xds_service::XdsService::proxies`].
 
 use std::collections::BTreeMap;
 
-use cofide_core::{Bundle, FederatedServiceId, Hostname};
+use cofide_core::{Bundle, FederatedServiceId, Hostname, UnmetCondition};
 
 use crate::executors::kubernetes::MeshReport;
 use crate::export::{Export, ServiceRegistration};
@@ -33,7 +34,7 @@ pub struct World {
     pub plan: Published<Plan>,
     /// Absent until there is a view.
     pub exports: Published<Option<Exports>>,
-    pub registrations: Published<BTreeMap<FederatedServiceId, ServiceRegistration>>,
+    pub service_registrations: Published<BTreeMap<FederatedServiceId, ServiceRegistration>>,
     /// Absent until local clients have been shown something once.
     pub local: Published<Option<LocalReport>>,
     /// Absent until the SPIRE server has been reconciled once.
@@ -42,6 +43,8 @@ pub struct World {
     pub mesh: Published<Option<MeshReport>>,
     /// What the Workload API says of the trust zone's bundle: its X.509 authorities, uncounted. Absent without an identity.
     pub own_bundle: Published<Option<Bundle>>,
+    /// What keeps exported services from working, as their owners are told.
+    pub unmet_conditions: Published<Vec<UnmetCondition>>,
     /// How the way to Connect is.
     pub link: Published<Link>,
 }

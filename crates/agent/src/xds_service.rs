@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cofide_core::{Agent, one_line};
 use cofide_xds::{Cache, Client, Limits, Node, Outcome, Peer, Receipt, Rejection, Router, Server};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -159,7 +160,7 @@ impl Router for XdsService {
             for (name, _) in &receipt.resources {
                 match refusal(&receipt, name) {
                     None => proxy.rejected.remove(&key(name)),
-                    Some(reason) => proxy.rejected.insert(key(name), reason.to_owned()),
+                    Some(reason) => proxy.rejected.insert(key(name), one_line(reason, Agent::LONGEST_WORDS)),
                 };
             }
         });

@@ -19,7 +19,7 @@ use std::hash::BuildHasher as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cofide_core::{Actor, AuditEvent, EventKind, Outcome};
+use cofide_core::{Actor, AuditEvent, EventKind, Outcome, one_line};
 use cofide_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +65,7 @@ impl Denial {
         if authorization::access(&self.method).is_none() {
             UNKNOWN_METHOD.clone_into(&mut self.method);
         }
-        self.reason = self.reason.chars().take(MAX_TEXT).collect();
+        self.reason = one_line(&self.reason, MAX_TEXT);
         self
     }
 

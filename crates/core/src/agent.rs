@@ -1,6 +1,6 @@
 //! An agent acts for its cluster.
 
-use crate::{AgentId, AgentIdentity, ClusterId, SpiffeId, Timestamp, TrustZoneId};
+use crate::{AgentId, AgentIdentity, ClusterId, SpiffeId, Timestamp, TrustZoneId, UnmetCondition};
 
 /// An agent that has joined: one per cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// How much of what an agent says is kept, in characters: of its status, and of why it refused a resource.
+    pub const LONGEST_WORDS: usize = 1024;
+
     /// Whether its SPIFFE ID is of the older form, which does not say for which cluster it speaks.
     pub fn names_no_cluster(&self) -> bool {
         let identity = self.spiffe_id.as_ref().and_then(AgentIdentity::from_spiffe_id);
@@ -29,7 +32,14 @@ impl Agent {
 pub struct AgentStatus {
     pub state: AgentState,
     pub message: String,
+    /// What keeps exported services of the cluster from working: of each service the first condition that does not hold.
+    pub unmet_conditions: Vec<UnmetCondition>,
     pub updated_at: Timestamp,
+}
+
+impl AgentStatus {
+    /// More say nothing that one of these does not say already.
+    pub const MOST_UNMET_CONDITIONS: usize = 256;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

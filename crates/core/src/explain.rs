@@ -1,6 +1,10 @@
 //! How the system says what is wrong: a finding with a subject, a reason and a remedy.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::Hostname;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -47,4 +51,26 @@ impl ConditionKind {
             Self::Ready => "Ready",
         }
     }
+}
+
+impl FromStr for ConditionKind {
+    type Err = UnknownConditionKind;
+    fn from_str(text: &str) -> Result<Self, UnknownConditionKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| UnknownConditionKind(text.to_owned()))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no condition of a FederatedService")]
+pub struct UnknownConditionKind(String);
+
+/// The condition that keeps one service of a cluster from working, as its agent sees it there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmetCondition {
+    pub hostname: Hostname,
+    pub kind: ConditionKind,
+    /// A word for programs, as in the status of the FederatedService.
+    pub reason: String,
+    /// For a person to read, with what to do next.
+    pub message: String,
 }

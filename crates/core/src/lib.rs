@@ -31,6 +31,7 @@ mod id;
 mod import;
 mod join_token;
 mod name;
+mod one_line;
 mod organization;
 mod receipt;
 mod registration;
@@ -50,7 +51,7 @@ pub use bundle::{Bundle, BundleError, JwtAuthority};
 pub use change::{Change, Noun, NounChange, NounId};
 pub use closest::closest;
 pub use cluster::{Cluster, Profile, UnknownProfile};
-pub use explain::{ConditionKind, Finding, Severity};
+pub use explain::{ConditionKind, Finding, Severity, UnknownConditionKind, UnmetCondition};
 pub use federated_service::{
     ExportRefusal, ExportTarget, ExportedService, FederatedService, FederatedServiceError, MAX_EXPORTED_TRUST_DOMAINS, MAX_GATEWAYS,
     MAX_SPIFFE_ID_PATH, MAX_SPIFFE_ID_PATHS, MAX_WORKLOAD_LABELS, ServiceName, SpiffeIdPath, TlsMode, UnknownTlsMode,
@@ -64,6 +65,7 @@ pub use id::{
 pub use import::{ImportedGateway, ImportedService};
 pub use join_token::{JoinToken, JoinTokenHash, JoinTokenSecret};
 pub use name::{DnsLabel, Hostname, Name, NameError};
+pub use one_line::one_line;
 pub use organization::Organization;
 pub use receipt::{Receipt, ReceiptOutcome};
 pub use registration::{ControlPlaneTrust, FederatedTrust, WorkloadRegistration};

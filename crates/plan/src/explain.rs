@@ -50,7 +50,7 @@ fn registered(hostname: &Hostname, services: &Merged<'_>) -> Finding {
 
 fn not_registered(snapshot: &Snapshot, hostname: &Hostname) -> Finding {
     let check = "registered service";
-    match snapshot.trust_zones().find(|zone| belongs_to(hostname, zone)) {
+    match home(snapshot, hostname) {
         Some(zone) => broken(
             check,
             format!("no cluster of trust zone {} has registered {hostname}", zone.name),
@@ -62,6 +62,11 @@ fn not_registered(snapshot: &Snapshot, hostname: &Hostname) -> Finding {
             "compare the hostname with the trust domains in cofidectl trust-zone list",
         ),
     }
+}
+
+/// The trust zone whose services have such names, whether or not there is one of this name.
+pub fn home<'s>(snapshot: &'s Snapshot, hostname: &Hostname) -> Option<&'s TrustZone> {
+    snapshot.trust_zones().find(|zone| belongs_to(hostname, zone))
 }
 
 fn belongs_to(hostname: &Hostname, zone: &TrustZone) -> bool {

@@ -40,5 +40,5 @@ mod trust;
 
 pub use affected::affected;
 pub use cluster_plan::{ClusterPlan, Key, PlanResource, keys, plan, resource};
-pub use explain::explain;
+pub use explain::{explain, home};
 pub use snapshot::Snapshot;

@@ -284,7 +284,7 @@ impl Zone {
                 ("imports", names(&mut plan.imports().map(|import| import.hostname.to_string()))),
                 ("trusts", names(&mut plan.trust().map(|trust| trust.trust_domain.to_string()))),
                 ("registrations", names(&mut plan.registrations().map(|registration| registration.binding_id.to_string()))),
-                ("what became of exports", format!("{:?}", world.registrations.get())),
+                ("what became of exports", format!("{:?}", world.service_registrations.get())),
                 ("what became of the plan", format!("{:?}", world.spire.get())),
             ];
             text.extend(parts.map(|(what, said)| format!("{what}: {said}\n")));

@@ -53,12 +53,21 @@ async fn whoever_follows_the_explanations_ends_with_a_chain_that_holds() {
     assert!(tables(&outcome.stdout)[0].rows.iter().all(|row| row[1] == "Ok"), "{outcome}");
     assert!(
         outcome.stderr.contains("every link that Connect knows of holds")
-            && outcome.stderr.contains("not seen from here: whether the gateway runs"),
+            && outcome.stderr.contains("not seen from here: whether what listens at the gateway"),
         "{outcome}"
     );
     let explained = connect.json(line).await;
     assert_eq!((explained["works"].as_bool(), explained["links"][0]["status"].as_str()), (Some(true), Some("Ok")));
     assert_eq!(connect.cofidectl(&format!("{line} --output yaml")).await.done().yaml(), explained);
+
+    // What the agent beside the service sees, and mends by itself, is in the chain.
+    let without_workload = MANIFEST.split("---").next().unwrap();
+    a.write_manifest("ping-pong.yaml", without_workload);
+    let outcome = eventually("a link does not hold", explain, |outcome: &Outcome| outcome.code == 1).await;
+    assert!(outcome.stdout.contains("BackendsReady of server.demo.a.test is not met in cluster cluster-a"), "{outcome}");
+    assert!(outcome.stderr.contains("\"conditions in cluster-a\"; to mend it: "), "{outcome}");
+    a.write_manifest("ping-pong.yaml", MANIFEST);
+    eventually("every link holds again", explain, |outcome: &Outcome| outcome.code == 0).await;
 
     let agents = async || connect.cofidectl("agent list").await.done();
     let is_there = |outcome: &Outcome, place: usize, word: &str| {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use cofide_core::ConditionKind;
 use cofide_k8s_api::federated_service::gateway_summary;
-use cofide_k8s_api::{Condition, ConditionStatus, FederatedServiceObject, FederatedServiceStatus, GatewaySpec, set_condition};
+use cofide_k8s_api::{ConditionStatus, FederatedServiceObject, FederatedServiceStatus, GatewaySpec};
 use futures::StreamExt;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -22,8 +22,8 @@ use tokio::time::Instant;
 
 use super::complaints::Complaints;
 use super::events::{Events, news};
-use super::judge::judge;
-use super::now;
+use super::judge::{judge, unmet};
+use super::{now, set_conditions};
 use crate::export::Export;
 use crate::export::conditions;
 use crate::leader::Leadership;
@@ -91,17 +91,7 @@ pub struct StatusError {
 pub fn wanted(export: &Export, conditions: &[conditions::Condition], before: &FederatedServiceStatus, now: &str) -> FederatedServiceStatus {
     let generation = i64::try_from(export.generation).ok();
     let mut written = before.conditions.clone();
-    for condition in conditions {
-        let condition = Condition {
-            kind: condition.kind.as_str().to_owned(),
-            status: condition.status,
-            observed_generation: generation,
-            last_transition_time: now.to_owned(),
-            reason: condition.reason.to_owned(),
-            message: condition.message.clone(),
-        };
-        set_condition(&mut written, condition);
-    }
+    set_conditions(&mut written, conditions, generation, now);
     let service = export.offer().map(|offer| &offer.service);
     let gateways: Vec<GatewaySpec> = service.map_or_else(Vec::new, |service| {
         let gateways = if service.gateway_specs.is_empty() { &service.gateway_entries } else { &service.gateway_specs };
@@ -165,6 +155,7 @@ impl ClusterStatus {
         let exports = self.world.exports.get();
         let Some(exports) = exports.as_ref() else { return Vec::new() };
         let judged = judge(exports, &self.world, &self.xds, self.gateway_of_mesh);
+        self.world.unmet_conditions.set(unmet(&judged));
         let (now, instant) = (now(), Instant::now());
         let objects = self.stores.objects.read();
         let Some(objects) = objects.as_ref() else { return Vec::new() };

@@ -28,7 +28,7 @@ fn a_status_that_says_what_it_should_is_the_same_at_any_time() {
 #[test]
 fn what_others_say_in_the_status_stays() {
     let mut before = FederatedServiceStatus::default();
-    let other = Condition {
+    let other = cofide_k8s_api::Condition {
         kind: "example.com/Audited".to_owned(),
         status: ConditionStatus::True,
         observed_generation: None,

@@ -1,5 +1,8 @@
 //! What there is to say about each service, from everything that is known of it.
 
+use cofide_core::{ConditionKind, UnmetCondition};
+use cofide_k8s_api::ConditionStatus;
+
 use crate::export::Export;
 use crate::export::conditions::{Condition, Surroundings, conditions};
 use crate::role::Role;
@@ -9,7 +12,7 @@ use crate::xds_service::XdsService;
 /// The conditions of each export, in the order of the exports.
 pub fn judge<'e>(exports: &'e Exports, world: &World, xds: &XdsService, gateway_of_mesh: bool) -> Vec<(&'e Export, Vec<Condition>)> {
     let plan = world.plan.get();
-    let registrations = world.registrations.get();
+    let registrations = world.service_registrations.get();
     let gateway_connected = xds.proxies().get().iter().any(|proxy| proxy.role == Role::Gateway);
     let mesh = world.mesh.get();
     let judged = exports.exports.iter().map(|export| {
@@ -28,4 +31,23 @@ pub fn judge<'e>(exports: &'e Exports, world: &World, xds: &XdsService, gateway_
         (export, conditions(export, around))
     });
     judged.collect()
+}
+
+/// What keeps services from working here that people elsewhere may ask for: of each the first condition that does not hold.
+/// What Connect knows by itself is none of it.
+pub fn unmet(judged: &[(&Export, Vec<Condition>)]) -> Vec<UnmetCondition> {
+    let is_told = |condition: &&Condition| {
+        let is_ours = matches!(condition.kind, ConditionKind::GatewayReady | ConditionKind::BackendsReady | ConditionKind::Registered);
+        is_ours && condition.status == ConditionStatus::False
+    };
+    let first = |(export, conditions): &(&Export, Vec<Condition>)| {
+        let (offer, condition) = (export.offer()?, conditions.iter().find(is_told)?);
+        Some(UnmetCondition {
+            hostname: offer.service.hostname.clone(),
+            kind: condition.kind,
+            reason: condition.reason.to_owned(),
+            message: condition.message.clone(),
+        })
+    };
+    judged.iter().filter_map(first).collect()
 }

@@ -15,8 +15,11 @@ pub mod writer;
 
 use std::path::{Path, PathBuf};
 
+use cofide_k8s_api::{Condition, set_condition};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::export::conditions;
 
 /// Ends the name of every status file; the source passes such files over.
 pub const STATUS_SUFFIX: &str = ".status.yaml";
@@ -32,6 +35,21 @@ pub fn status_file(manifest: &Path) -> PathBuf {
 fn now() -> String {
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     now.format(&Rfc3339).unwrap_or_default()
+}
+
+/// Brings what a status says to what was found; the time of a condition that is as it was stays.
+fn set_conditions(written: &mut Vec<Condition>, found: &[conditions::Condition], generation: Option<i64>, now: &str) {
+    for condition in found {
+        let condition = Condition {
+            kind: condition.kind.as_str().to_owned(),
+            status: condition.status,
+            observed_generation: generation,
+            last_transition_time: now.to_owned(),
+            reason: condition.reason.to_owned(),
+            message: condition.message.clone(),
+        };
+        set_condition(written, condition);
+    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cofide_k8s_api::{Condition, FederatedServiceStatus, federated_service, set_condition};
+use cofide_k8s_api::{Condition, FederatedServiceStatus, federated_service};
 use serde::{Deserialize, Serialize};
 
-use super::status_file;
+use super::{set_conditions, status_file};
 use crate::export::Export;
 use crate::export::conditions;
 use crate::view::{Kind, ObjectKey, Origin};
@@ -64,17 +64,7 @@ pub fn render(
         let Origin::File(file) = &export.origin else { continue };
         let generation = i64::try_from(export.generation).ok();
         let mut written = before.0.remove(&export.key).unwrap_or_default();
-        for condition in conditions {
-            let condition = Condition {
-                kind: condition.kind.as_str().to_owned(),
-                status: condition.status,
-                observed_generation: generation,
-                last_transition_time: now.to_owned(),
-                reason: condition.reason.to_owned(),
-                message: condition.message.clone(),
-            };
-            set_condition(&mut written, condition);
-        }
+        set_conditions(&mut written, conditions, generation, now);
         history.0.insert(export.key.clone(), written.clone());
         let gateway_entries = export.offer().map(|offer| offer.service.gateway_entries.iter().map(Into::into).collect());
         let document = Document {

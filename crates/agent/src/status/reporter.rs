@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cofide_runtime::files::FileError;
 
 use super::complaints::Complaints;
-use super::judge::judge;
+use super::judge::{judge, unmet};
 use super::now;
 use super::render::{History, render};
 use super::writer::StatusWriter;
@@ -37,6 +37,7 @@ impl StatusReporter {
         let exports = self.world.exports.get();
         let Some(exports) = exports.as_ref() else { return Ok(()) };
         let judged = judge(exports, &self.world, &self.xds, false);
+        self.world.unmet_conditions.set(unmet(&judged));
         let now = now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { writer, history, complaints } = &mut *state;

@@ -22,13 +22,17 @@ impl StatusPush {
 
     /// Sends one status; the time in it is what says that the agent is alive.
     pub async fn reconcile(&self) -> Result<(), CallError> {
-        let status = AgentStatus { state: AgentState::Running, message: summary(&self.world), updated_at: SystemTime::now().into() };
+        let unmet_conditions = self.world.unmet_conditions.get();
+        let unmet_conditions = unmet_conditions.iter().take(AgentStatus::MOST_UNMET_CONDITIONS).cloned().collect();
+        let message = summary(&self.world);
+        let status = AgentStatus { state: AgentState::Running, message, unmet_conditions, updated_at: SystemTime::now().into() };
         self.connect.update_status((&status).into()).await
     }
 
     /// The last word of an agent that stops on purpose.
     pub async fn stopped(&self) -> Result<(), CallError> {
-        let status = AgentStatus { state: AgentState::Stopped, message: String::new(), updated_at: SystemTime::now().into() };
+        let (message, unmet_conditions) = (String::new(), Vec::new());
+        let status = AgentStatus { state: AgentState::Stopped, message, unmet_conditions, updated_at: SystemTime::now().into() };
         self.connect.update_status((&status).into()).await
     }
 }
@@ -37,7 +41,7 @@ fn summary(world: &World) -> String {
     let exports = world.exports.get();
     let offered = exports.iter().flat_map(|exports| &exports.exports).filter(|export| export.offer().is_some()).count();
     let mut parts = vec![format!("{offered} exported, {} imported", world.plan.get().imports().count())];
-    let registrations = world.registrations.get();
+    let registrations = world.service_registrations.get();
     let refused = registrations.values().filter(|registration| matches!(registration, ServiceRegistration::Refused(_))).count();
     if refused > 0 {
         parts.push(format!("{refused} refused by Connect"));

@@ -37,9 +37,10 @@ impl BundlePush {
     pub async fn reconcile(&self) -> Result<(), BundleError> {
         let bundle = self.own.read(&self.cluster.trust_domain).await?;
         let mut pushed = self.pushed.lock().await;
-        let connected = *self.world.link.get() == Link::Connected;
-        if !connected {
+        if *self.world.link.get() != Link::Connected {
+            // It is told as soon as the plan stream is up, which the same identity opens.
             *pushed = None;
+            return Ok(());
         }
         if pushed.as_ref() != Some(&bundle) {
             self.connect.update_bundle(&self.cluster.trust_zone_id, &bundle).await?;
@@ -48,7 +49,7 @@ impl BundlePush {
                 sequence_number = bundle.sequence_number,
                 "bundle pushed to Connect"
             );
-            *pushed = connected.then_some(bundle);
+            *pushed = Some(bundle);
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl Registrar {
             };
             Some((id.clone(), registration))
         });
-        self.world.registrations.set(registrations.collect());
+        self.world.service_registrations.set(registrations.collect());
         result
     }
 

@@ -415,7 +415,7 @@ async fn an_agent_that_connect_refuses_says_what_connect_said_and_which_identity
         let _ = process.source.reconcile();
         process.local.reconcile().unwrap();
         let _ = process.registrar.reconcile().await;
-        process.world.registrations.get().values().next().cloned()
+        process.world.service_registrations.get().values().next().cloned()
     };
     let said = "spiffe://a.test/ns/cofide/sa/cofide-agent names no cluster, and trust zone zone-a has 2";
     let refusals = [
@@ -425,7 +425,7 @@ async fn an_agent_that_connect_refuses_says_what_connect_said_and_which_identity
     for (status, parts) in refusals {
         *host.connect.refusal.lock().unwrap() = Some(status);
         let Some(ServiceRegistration::AgentRefused(reason)) = registration().await else {
-            panic!("{:?}", process.world.registrations.get())
+            panic!("{:?}", process.world.service_registrations.get())
         };
         for part in parts {
             assert!(reason.contains(part), "{part:?} is not in {reason:?}");

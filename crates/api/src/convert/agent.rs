@@ -1,8 +1,8 @@
 //! `proto.agent.v1alpha1`
 
-use cofide_core::{Agent, AgentState, AgentStatus, Timestamp};
+use cofide_core::{Agent, AgentState, AgentStatus, Timestamp, UnmetCondition};
 
-use super::{At, FieldError, also_owned, enumeration, required, required_timestamp, timestamp};
+use super::{At, FieldError, also_owned, each, enumeration, required, required_timestamp, timestamp};
 use crate::types::agent as proto;
 
 impl TryFrom<proto::Agent> for Agent {
@@ -50,9 +50,19 @@ impl TryFrom<proto::AgentStatus> for AgentStatus {
                 proto::AgentStatusCode::Starting => AgentState::Starting,
             },
             message: message.status_message.unwrap_or_default(),
+            unmet_conditions: each("unmet_conditions", &message.unmet_conditions, unmet_condition).at("agent_status")?,
             updated_at: Timestamp::from_seconds(message.last_updated.unwrap_or_default()),
         })
     }
+}
+
+fn unmet_condition(message: &proto::UnmetCondition) -> Result<UnmetCondition, FieldError> {
+    Ok(UnmetCondition {
+        hostname: required("hostname", Some(&message.hostname))?,
+        kind: required("type", Some(&message.r#type))?,
+        reason: message.reason.clone(),
+        message: message.message.clone(),
+    })
 }
 
 impl From<&AgentStatus> for proto::AgentStatus {
@@ -64,7 +74,18 @@ impl From<&AgentStatus> for proto::AgentStatus {
             AgentState::Error => proto::AgentStatusCode::Error,
             AgentState::Starting => proto::AgentStatusCode::Starting,
         };
-        Self { status: Some(code.into()), status_message: Some(status.message.clone()), last_updated: Some(status.updated_at.as_seconds()) }
+        let unmet = |condition: &UnmetCondition| proto::UnmetCondition {
+            hostname: condition.hostname.to_string(),
+            r#type: condition.kind.as_str().to_owned(),
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        };
+        Self {
+            status: Some(code.into()),
+            status_message: Some(status.message.clone()),
+            last_updated: Some(status.updated_at.as_seconds()),
+            unmet_conditions: status.unmet_conditions.iter().map(unmet).collect(),
+        }
     }
 }
 

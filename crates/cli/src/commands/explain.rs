@@ -12,8 +12,8 @@ use crate::resolve::{cluster_in, trust_zones};
 use crate::view::explain::ExplanationView;
 
 /// A chain that holds is no promise that a call is answered.
-const UNSEEN: &str = "not seen from here: whether the gateway runs and the workload listens; the agent at the service's cluster says it in the \
-                      service's status (the manifest's .status.yaml, or kubectl get federatedservice)";
+const UNSEEN: &str = "not seen from here: whether what listens at the gateway's address is the gateway, and whether the workload behind it \
+                      listens; the service's status at its cluster says more (the manifest's .status.yaml, or kubectl get federatedservice)";
 
 /// The chain goes to stdout however it stands, and what mends the first broken link to stderr; the exit code tells a script.
 pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {

@@ -170,7 +170,9 @@ fn agents_that_are_there_that_are_gone_and_that_never_came() {
     let agent = |id: &str, cluster: &str, zone: &str| {
         Some(Agent { id: Some(id.into()), cluster_id: Some(cluster.into()), trust_zone_id: Some(zone.into()), ..Agent::default() })
     };
-    let said = |code, message: &str| Some(Said { status: Some(code), status_message: Some(message.into()), last_updated: Some(1) });
+    let said = |code, message: &str| {
+        Some(Said { status: Some(code), status_message: Some(message.into()), last_updated: Some(1), ..Said::default() })
+    };
     let statuses = [
         AgentStatus {
             agent: agent("ag-1", "cl-1", "tz-1"),

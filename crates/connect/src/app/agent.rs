@@ -9,11 +9,11 @@
 
 use cofide_core::{
     Agent, AgentId, AgentIdentity, AgentStatus, Bundle, Change, Cluster, ClusterId, EntityKind, EventKind, JoinToken, JoinTokenHash,
-    JoinTokenSecret, SpiffeId, Timestamp, TrustZone, TrustZoneId,
+    JoinTokenSecret, SpiffeId, Timestamp, TrustZone, TrustZoneId, UnmetCondition, one_line,
 };
 use cofide_store::{
-    AgentFilter, Agents, AgentsMut, ClusterFilter, Clusters, JoinTokenUse, JoinTokensMut, TrustZoneFilter, TrustZones, TrustZonesMut,
-    WriteTransaction,
+    AgentFilter, Agents, AgentsMut, ClusterFilter, Clusters, JoinTokenUse, JoinTokens, JoinTokensMut, TrustZoneFilter, TrustZones,
+    TrustZonesMut, WriteTransaction,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -74,9 +74,13 @@ impl App {
     ///
     /// A refused introduction leaves the token as it was, so that a mistake can be mended and tried again.
     pub async fn register_agent(&self, context: &CallContext, introduction: Introduction) -> Result<AgentId> {
+        // First of all: whoever has no valid token learns nothing about zones and clusters. It does not hold up those who
+        // write either, for anybody who reaches the port may try.
+        let hash = hash(&introduction.token);
+        usable(JoinTokenUse::of(self.read().await?.join_token(&hash).await?, now()))?;
         let mut transaction = self.write().await?;
-        // First of all: whoever has no valid token learns nothing about zones and clusters.
-        let token = use_token(&mut transaction, &introduction.token).await?;
+        // Uses it up only if the transaction is committed, and somebody may have been faster.
+        let token = usable(transaction.consume_join_token(&hash, now()).await?)?;
         let paths = ["agent.trust_zone_id", "agent.cluster_id"];
         let (zone, cluster) = referenced(&mut transaction, paths, &introduction.trust_zone_id, &introduction.cluster_id).await?;
         if token.trust_zone_id != zone.id || token.cluster_id != cluster.id {
@@ -148,7 +152,7 @@ impl App {
         let Some(held) = transaction.agent_of_cluster(&agent.cluster_id).await? else {
             return Err(Error::not_found("agent", &agent.id));
         };
-        let status = AgentStatus { message: status.message.chars().take(1024).collect(), ..status };
+        let status = bounded(status);
         transaction.update_agent(&Agent { status: Some(status), updated_at: now(), ..held }).await?;
         // A status is no change to anybody's configuration, and comes every few seconds: neither revision nor event.
         transaction.commit(None, Vec::new()).await?;
@@ -232,6 +236,14 @@ impl App {
     }
 }
 
+/// What is kept of an agent's words.
+fn bounded(status: AgentStatus) -> AgentStatus {
+    let words = |text: &str| one_line(text, Agent::LONGEST_WORDS);
+    let unmet = status.unmet_conditions.into_iter().take(AgentStatus::MOST_UNMET_CONDITIONS);
+    let unmet = unmet.map(|condition| UnmetCondition { reason: words(&condition.reason), message: words(&condition.message), ..condition });
+    AgentStatus { message: words(&status.message), unmet_conditions: unmet.collect(), ..status }
+}
+
 /// Another agent of the zone whose SPIFFE ID does not name its cluster.
 pub(super) async fn nameless_beside(transaction: &mut WriteTransaction, cluster: &ClusterId, zone: &TrustZone) -> Result<Option<Cluster>> {
     let filter = AgentFilter { trust_zone_id: Some(zone.id.clone()), ..AgentFilter::default() };
@@ -261,10 +273,9 @@ fn link(agent: &Agent) -> (EntityKind, String) {
     (EntityKind::CofideAgent, agent.id.to_string())
 }
 
-/// Takes the token out of the store, which holds only if the transaction is committed.
-async fn use_token(transaction: &mut WriteTransaction, secret: &JoinTokenSecret) -> Result<JoinToken> {
+fn usable(found: JoinTokenUse) -> Result<JoinToken> {
     let remedy = "create a new one: cofidectl agent join-token create";
-    match transaction.consume_join_token(&hash(secret), now()).await? {
+    match found {
         JoinTokenUse::Valid(token) => Ok(token),
         JoinTokenUse::Expired(_) => Err(Error::Unauthenticated(format!("agent_token: this join token has expired; {remedy}"))),
         JoinTokenUse::Unknown => Err(Error::Unauthenticated(format!(

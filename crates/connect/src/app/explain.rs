@@ -36,14 +36,24 @@ impl App {
         };
         let mut findings = cofide_plan::explain(&snapshot, client, hostname);
         let services: Vec<_> = snapshot.federated_services_named(hostname).collect();
-        let server = services.first().and_then(|service| snapshot.trust_zone(&service.trust_zone_id));
-        let Some(server) = server.filter(|server| server.id != *client) else { return Ok(findings) };
-
         let mut transaction = self.read().await?;
+        let Some(first) = services.first() else {
+            // An agent does not announce what nobody could reach yet, and says so: that is what there is to mend, before anything else.
+            let server = cofide_plan::home(&snapshot, hostname);
+            for cluster in server.into_iter().flat_map(|server| snapshot.clusters_of(&server.id)) {
+                let agent = transaction.agent_of_cluster(&cluster.id).await?;
+                findings.splice(0..0, agent.and_then(|agent| self.unmet_condition(cluster, &agent, hostname)));
+            }
+            return Ok(findings);
+        };
+        let server = snapshot.trust_zone(&first.trust_zone_id);
+        let Some(server) = server.filter(|server| server.id != *client) else { return Ok(findings) };
         let exporting: BTreeSet<_> = services.iter().map(|service| &service.cluster_id).collect();
         for cluster in exporting.into_iter().filter_map(|id| snapshot.cluster(id)) {
             let needs = [Key::Trust(zone.trust_domain.clone())];
             findings.push(self.agent_link(&mut transaction, &snapshot, server, cluster, &needs).await?);
+            let agent = transaction.agent_of_cluster(&cluster.id).await?;
+            findings.extend(agent.and_then(|agent| self.conditions_link(cluster, &agent, hostname)));
         }
         if clients.is_empty() {
             findings.push(Finding {
@@ -58,6 +68,36 @@ impl App {
             findings.push(self.agent_link(&mut transaction, &snapshot, zone, cluster, &needs).await?);
         }
         Ok(findings)
+    }
+
+    /// What the agent of a cluster that exports a service says of it; nothing where it has not said, or is not there to say what
+    /// holds now.
+    fn conditions_link(&self, cluster: &Cluster, agent: &Agent, hostname: &Hostname) -> Option<Finding> {
+        let holds = || Finding {
+            check: conditions_of(cluster),
+            severity: Severity::Ok,
+            message: format!("the agent of cluster {} sees nothing there that keeps {hostname} from working", cluster.name),
+            remedy: None,
+        };
+        let is_known = agent.status.is_some() && self.presence.of(agent, now()).is_connected;
+        is_known.then(|| self.unmet_condition(cluster, agent, hostname).unwrap_or_else(holds))
+    }
+
+    fn unmet_condition(&self, cluster: &Cluster, agent: &Agent, hostname: &Hostname) -> Option<Finding> {
+        let status = agent.status.as_ref().filter(|_| self.presence.of(agent, now()).is_connected)?;
+        let unmet = status.unmet_conditions.iter().find(|unmet| unmet.hostname == *hostname)?;
+        Some(Finding {
+            check: conditions_of(cluster),
+            severity: Severity::Broken,
+            message: format!(
+                "{} of {hostname} is not met in cluster {}: {}: {}",
+                unmet.kind.as_str(),
+                cluster.name,
+                unmet.reason,
+                unmet.message
+            ),
+            remedy: Some(format!("mend in cluster {} what it says; the status of the FederatedService there has all of it", cluster.name)),
+        })
     }
 
     async fn agent_link(
@@ -146,6 +186,10 @@ fn link(
         format!("the agent of cluster {name} has not applied {} yet", outstanding.join(" and ")),
         Some(format!("try again in a moment; if it stays so, read the log of cofide-agent in cluster {name}")),
     )
+}
+
+fn conditions_of(cluster: &Cluster) -> String {
+    format!("conditions in {}", cluster.name)
 }
 
 fn what(key: &Key) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cofide_core::{ReceiptOutcome, Timestamp};
+use cofide_core::{Agent, ReceiptOutcome, Timestamp, one_line};
 use cofide_xds::{Cache, Client, Node, Peer, Receipt, Router};
 use tonic::Status;
 
@@ -89,7 +89,7 @@ fn entries(agent: &JoinedAgent, receipt: &Receipt, at: Timestamp) -> Vec<Entry> 
     let put = |(name, version): &(String, String)| {
         let outcome = match receipt.outcome_of(name) {
             Ok(()) => ReceiptOutcome::Applied,
-            Err(reason) => ReceiptOutcome::Rejected(bounded(reason)),
+            Err(reason) => ReceiptOutcome::Rejected(one_line(reason, Agent::LONGEST_WORDS)),
         };
         Entry::Put(cofide_core::Receipt {
             agent_id: agent.id.clone(),
@@ -105,9 +105,4 @@ fn entries(agent: &JoinedAgent, receipt: &Receipt, at: Timestamp) -> Vec<Entry> 
         |name: &String| Entry::Remove { agent_id: agent.id.clone(), type_url: receipt.type_url.clone(), resource_name: name.clone() };
     let removed = receipt.removed.iter().filter(|name| receipt.outcome_of(name).is_ok());
     receipt.resources.iter().map(put).chain(removed.map(remove)).collect()
-}
-
-/// An agent's words are kept, up to a length that says enough.
-fn bounded(reason: &str) -> String {
-    reason.chars().take(1024).collect()
 }

@@ -1,6 +1,7 @@
 //! How an agent joins, and what others try in its name.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cofide_api::connect::agent_service::{
     CreateAgentJoinTokenRequest, GetFederatedServiceRequest, ListFederatedServicesRequest, UpdateAgentStatusRequest,
@@ -44,10 +45,27 @@ async fn an_agent_joins_once_with_a_token_and_is_known_by_its_certificate_from_t
 
     let agent = plane.workload(zone.authority.agent("one")).await;
     list(&agent).await.expect("the SVID is the credential from now on");
-    let status = AgentStatus { status: Some(1), status_message: Some("fine".into()), last_updated: Some(1) };
+    let status = AgentStatus { status: Some(1), status_message: Some("fine".into()), last_updated: Some(1), ..AgentStatus::default() };
     agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status) }).await.unwrap();
 
     refused(register(&plane, introduction(&zone, &cluster, &token)).await, Unauthenticated, &["agent_token", "join-token create"]);
+}
+
+#[tokio::test]
+async fn whoever_has_no_valid_token_does_not_wait_for_those_who_write_nor_they_for_it() {
+    let plane = Plane::start().await;
+    let zone = plane.zone("a").await;
+    let cluster = plane.cluster(&zone, "one").await;
+    let token = plane.join_token(&zone, &cluster).await;
+    let database = cofide_store::Store::open(plane.folder.path().join("data/connect.db")).await.unwrap();
+    let writing = database.begin_write().await.unwrap();
+    for _ in 0..20 {
+        let guess = register(&plane, introduction(&zone, &cluster, "cofide-join-guess"));
+        let answer = tokio::time::timeout(Duration::from_secs(5), guess).await.expect("it is answered while somebody writes");
+        refused(answer, Unauthenticated, &["join token is not known"]);
+    }
+    drop(writing);
+    register(&plane, introduction(&zone, &cluster, &token)).await.unwrap();
 }
 
 #[tokio::test]
@@ -245,11 +263,22 @@ async fn agents_are_listed_with_who_they_are_whether_they_are_there_and_how_far_
     let agent = plane.workload(a.authority.agent("one")).await;
     let mut stream = crate::plan_stream::Follower::open(&agent, &Default::default()).await;
     stream.settle().await;
-    let status = AgentStatus { status: Some(1), status_message: Some("0 exported, 0 imported".into()), last_updated: Some(1) };
+    let status = AgentStatus {
+        status: Some(1),
+        status_message: Some("0 exported, 0 imported".into()),
+        last_updated: Some(1),
+        ..AgentStatus::default()
+    };
     agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status.clone()) }).await.unwrap();
     let present = eventually(&agents, |status| status.applied_revision.is_some()).await;
     assert_eq!(present.spiffe_id, "spiffe://a.test/cluster/one/ns/cofide/sa/cofide-agent");
-    assert!(present.connected && present.outstanding == 0 && present.reported == Some(status), "{present:#?}");
+    assert!(present.connected && present.outstanding == 0 && present.reported == Some(status.clone()), "{present:#?}");
+
+    let forged = "fine\r\ntrust-zone-b\u{1b}[2J  running";
+    let status = AgentStatus { status_message: Some(forged.into()), ..status };
+    agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status) }).await.unwrap();
+    let said = agents().await.reported.unwrap().status_message;
+    assert_eq!(said.as_deref(), Some("fine trust-zone-b [2J running"), "its words make no row of their own in a table");
 
     drop((stream, agent));
     let gone = eventually(&agents, |status| !status.connected).await;

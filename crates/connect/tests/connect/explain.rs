@@ -1,9 +1,11 @@
 //! Why a client can or cannot use a service, from the first link to the last.
 
+use cofide_api::connect::agent_service::UpdateAgentStatusRequest;
 use cofide_api::connect::ap_binding_service::CreateApBindingRequest;
 use cofide_api::connect::attestation_policy_service::CreateAttestationPolicyRequest;
 use cofide_api::connect::explain_service::{ExplainRequest, Finding, finding::Severity};
 use cofide_api::spire::types::Selector;
+use cofide_api::types::agent::{AgentStatus, UnmetCondition};
 use cofide_api::types::ap_binding::{ApBinding, ApBindingFederation};
 use cofide_api::types::attestation_policy::attestation_policy::Policy;
 use cofide_api::types::attestation_policy::{ApStatic, AttestationPolicy};
@@ -87,10 +89,61 @@ async fn each_link_that_is_mended_leads_to_the_next_until_all_hold() {
     assert_eq!(first_broken(&findings), None);
     assert!(findings.len() >= 11 && findings.iter().all(|finding| finding.remedy.is_empty()), "{findings:#?}");
 
+    // What only the agent beside the service can see, it says.
+    says(&one.agent, &[("BackendsReady", "no WorkloadEntry\ncarries the labels")]).await;
+    let found = broken().await;
+    is(found, "conditions in one", Severity::Broken, "the status of the FederatedService there");
+    let findings = explain(&admin, &b.id, Some(&two.id), SERVER).await.unwrap();
+    let message = &first_broken(&findings).unwrap().message;
+    let expected = "BackendsReady of server.demo.a.test is not met in cluster one: Reason: no WorkloadEntry carries the labels";
+    assert_eq!(message, expected);
+    says(&one.agent, &[]).await;
+    assert_eq!(broken().await, None);
+
     let empty = plane.cluster(&b, "empty").await;
     let findings = explain(&admin, &b.id, Some(&empty), SERVER).await.unwrap();
     let finding = first_broken(&findings).expect("nobody is there");
     assert!(finding.remedy.contains("agent join-token create --trust-zone b --cluster empty"), "{finding:?}");
+}
+
+/// The agent reports these conditions of the server as not met.
+async fn says(agent: &Client, unmet: &[(&str, &str)]) {
+    let unmet = unmet.iter().map(|&(kind, message)| UnmetCondition {
+        hostname: SERVER.into(),
+        r#type: kind.into(),
+        reason: "Reason".into(),
+        message: message.into(),
+    });
+    let status = AgentStatus { status: Some(1), last_updated: Some(1), unmet_conditions: unmet.collect(), ..AgentStatus::default() };
+    agent.agents().update_agent_status(UpdateAgentStatusRequest { status: Some(status) }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_its_agent_has_not_announced_is_explained_by_what_the_agent_says() {
+    let plane = Plane::start().await;
+    let admin = plane.admin().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let one = plane.joined(&a, "one").await;
+    let stranger = plane.joined(&b, "two").await;
+    let first = async || {
+        let findings = explain(&admin, &b.id, None, SERVER).await.unwrap();
+        first_broken(&findings).unwrap().check.clone()
+    };
+    // Another zone's agent has no say about it.
+    let mut streams = Vec::new();
+    for agent in [&one.agent, &stranger.agent] {
+        let mut stream = Follower::open(agent, &Default::default()).await;
+        stream.settle().await;
+        streams.push(stream);
+    }
+    says(&stranger.agent, &[("GatewayReady", "by a stranger")]).await;
+    assert_eq!(first().await, "registered service");
+    says(&one.agent, &[("GatewayReady", "no gateway was found")]).await;
+    assert_eq!(first().await, "conditions in one");
+
+    drop(streams);
+    // What an agent said that is gone may be mended long since.
+    eventually(first, |check| check == "registered service").await;
 }
 
 #[tokio::test]

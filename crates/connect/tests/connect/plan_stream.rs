@@ -15,10 +15,11 @@ use cofide_xds::envoy::google::rpc;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code::InvalidArgument;
 use tonic::Streaming;
 
 use crate::federated_services::{deregister, register, service, update};
-use crate::support::{Authority, Client, Plane, Zone, eventually, introduction};
+use crate::support::{Authority, Client, JoinedCluster, Plane, Zone, eventually, introduction, refused};
 
 /// Type URL -> name -> version.
 pub(crate) type Versions = BTreeMap<String, BTreeMap<String, String>>;
@@ -268,15 +269,41 @@ async fn what_agents_answer_is_kept_as_receipts() {
     let response = follower.response().await;
     let found = receipts(&plane).await;
     assert!(!found.iter().find(is_about).unwrap().current, "an older version was applied, a newer one is wanted");
-    follower.answer(&response, Some("no room")).await;
+    follower.answer(&response, Some("no\n\tro\u{1b}[31mom")).await;
     let rejected = |receipts: &Vec<Receipt>| receipts.iter().find(is_about).is_some_and(|receipt| !receipt.applied);
     let found = eventually(|| receipts(&plane), rejected).await;
     let receipt = found.iter().find(is_about).unwrap();
-    assert!(receipt.current && receipt.error_detail == "no room", "{receipt:?}");
+    assert!(receipt.current && receipt.error_detail == "no ro [31mom", "one line without controls: {receipt:?}");
 
     deregister(&server.agent, &id).await.unwrap();
     follower.take().await;
     eventually(|| receipts(&plane), |receipts| receipts.iter().find(is_about).is_none()).await;
+}
+
+#[tokio::test]
+async fn an_authority_that_envoy_could_not_read_is_refused_to_its_zone_and_holds_up_no_other() {
+    let plane = Plane::start().await;
+    let (a, b, c) = (plane.zone("a").await, plane.zone("b").await, plane.zone("c").await);
+    let (sound, client, odd) = (plane.joined(&a, "one").await, plane.joined(&b, "one").await, plane.joined(&c, "one").await);
+    plane.federate(&b, &a).await;
+    plane.federate(&b, &c).await;
+    let mut follower = Follower::open(&client.agent, &Versions::new()).await;
+    follower.settle().await;
+    let push = async |cluster: &JoinedCluster, bundle| {
+        let request = UpdateTrustZoneBundleRequest { bundle: Some(bundle), trust_zone_id: String::new() };
+        cluster.agent.trust_zones().update_trust_zone_bundle(request).await
+    };
+
+    let mut bundle = c.authority.bundle();
+    let mut unreadable = bundle.x509_authorities[0].clone();
+    unreadable.asn1.push(0);
+    bundle.x509_authorities.push(unreadable);
+    refused(push(&odd, bundle).await, InvalidArgument, &["bundle.x509_authorities[1].asn1", "1 bytes follow it"]);
+
+    let mut rotated = a.authority.clone();
+    rotated.0.prepare(std::time::SystemTime::now()).unwrap();
+    push(&sound, rotated.bundle()).await.unwrap();
+    follower.sets(&["FederatedTrust a.test"]).await;
 }
 
 #[tokio::test]

@@ -3,19 +3,20 @@ use cofide_core::{Agent, AgentId, AgentStatus, ClusterId, SpiffeId, Timestamp};
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
-use super::statement::{Select, Statement, refuse_taken, word, write, write_existing};
+use super::statement::{Select, Statement, document, refuse_taken, word, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{AgentFilter, Agents, AgentsMut, Result};
 
 const NOUN: &str = "agent";
 
 const INSERT: &str = "INSERT INTO agent (
-    id, cluster_id, trust_zone_id, status_state, status_message, status_updated_at, created_at, updated_at, spiffe_id, last_seen_at
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    id, cluster_id, trust_zone_id, status_state, status_message, status_updated_at, created_at, updated_at, spiffe_id, last_seen_at,
+    status_unmet_conditions_document
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 const UPDATE: &str = "UPDATE agent SET
     cluster_id = $2, trust_zone_id = $3, status_state = $4, status_message = $5, status_updated_at = $6, created_at = $7,
-    updated_at = $8, spiffe_id = $9, last_seen_at = $10
+    updated_at = $8, spiffe_id = $9, last_seen_at = $10, status_unmet_conditions_document = $11
 WHERE id = $1";
 
 fn bind<'q>(sql: &'static str, agent: &'q Agent) -> Statement<'q> {
@@ -31,14 +32,18 @@ fn bind<'q>(sql: &'static str, agent: &'q Agent) -> Statement<'q> {
         .bind(agent.updated_at.as_micros())
         .bind(agent.spiffe_id.as_ref().map(ToString::to_string))
         .bind(agent.last_seen_at.map(Timestamp::as_micros))
+        .bind(document(&status.map(|status| status.unmet_conditions.as_slice()).unwrap_or_default()))
 }
 
 fn agent(row: &SqliteRow) -> Result<Agent> {
     let columns = Columns::of(NOUN, row);
     let status = match columns.plain::<Option<String>>("status_message")? {
-        Some(message) => {
-            Some(AgentStatus { state: columns.word("status_state")?, message, updated_at: columns.timestamp("status_updated_at")? })
-        }
+        Some(message) => Some(AgentStatus {
+            state: columns.word("status_state")?,
+            message,
+            unmet_conditions: columns.document("status_unmet_conditions_document")?,
+            updated_at: columns.timestamp("status_updated_at")?,
+        }),
         None => None,
     };
     let spiffe_id = columns.plain::<Option<String>>("spiffe_id")?;

@@ -26,6 +26,11 @@ fn join_token(row: &SqliteRow) -> Result<JoinToken> {
 
 #[async_trait]
 impl<Access: Send> JoinTokens for Transaction<Access> {
+    async fn join_token(&mut self, hash: &JoinTokenHash) -> Result<Option<JoinToken>> {
+        let select = sqlx::query("SELECT * FROM join_token WHERE hash = $1").bind(&hash.0[..]);
+        select.fetch_optional(self.connection()).await?.as_ref().map(join_token).transpose()
+    }
+
     async fn join_token_of_cluster(&mut self, cluster: &ClusterId) -> Result<Option<JoinToken>> {
         let select = sqlx::query("SELECT * FROM join_token WHERE cluster_id = $1").bind(cluster.as_str());
         select.fetch_optional(self.connection()).await?.as_ref().map(join_token).transpose()
@@ -47,9 +52,8 @@ impl JoinTokensMut for WriteTransaction {
 
     async fn consume_join_token(&mut self, hash: &JoinTokenHash, now: Timestamp) -> Result<JoinTokenUse> {
         let delete = sqlx::query("DELETE FROM join_token WHERE hash = $1 RETURNING *").bind(&hash.0[..]);
-        let Some(row) = delete.fetch_optional(self.connection()).await? else { return Ok(JoinTokenUse::Unknown) };
-        let token = join_token(&row)?;
-        Ok(if now < token.expires_at { JoinTokenUse::Valid(token) } else { JoinTokenUse::Expired(token) })
+        let deleted = delete.fetch_optional(self.connection()).await?.as_ref().map(join_token).transpose()?;
+        Ok(JoinTokenUse::of(deleted, now))
     }
 
     async fn purge_expired_join_tokens(&mut self, now: Timestamp) -> Result<u64> {

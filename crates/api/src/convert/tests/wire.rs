@@ -10,6 +10,12 @@ fn every_noun_survives_the_wire() {
     travels::<_, types::agent::AgentStatus>(AgentStatus {
         state: AgentState::Error,
         message: "no SVID".into(),
+        unmet_conditions: vec![UnmetCondition {
+            hostname: "server.demo.a.test".parse().unwrap(),
+            kind: ConditionKind::BackendsReady,
+            reason: "NoWorkload".into(),
+            message: "no WorkloadEntry carries the labels".into(),
+        }],
         updated_at: Timestamp::from_seconds(1_700_000_000),
     });
     for kind in kinds() {

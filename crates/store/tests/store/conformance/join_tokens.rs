@@ -30,9 +30,12 @@ pub(crate) async fn a_token_is_good_once<D: Database>(database: &D) {
     put(database, 1, "one", "a", 10).await;
     let kept = database.begin_read().await.unwrap().join_token_of_cluster(&id("one")).await.unwrap();
     assert_eq!(kept, Some(token(1, "one", "a", 10)));
+    let found = async |secret| database.begin_read().await.unwrap().join_token(&JoinTokenHash([secret; 32])).await.unwrap();
+    assert_eq!((found(1).await, found(2).await), (Some(token(1, "one", "a", 10)), None), "to look for it does not use it up");
     assert_eq!(used(database, 2, 5).await, JoinTokenUse::Unknown);
     assert_eq!(used(database, 1, 9).await, JoinTokenUse::Valid(token(1, "one", "a", 10)));
     assert_eq!(used(database, 1, 9).await, JoinTokenUse::Unknown);
+    assert_eq!(found(1).await, None);
 }
 
 pub(crate) async fn an_expired_token_is_refused_and_gone<D: Database>(database: &D) {

@@ -1,6 +1,7 @@
 use cofide_core::{
-    AgentState, AgentStatus, Bundle, BundleEndpoint, BundleEndpointProfile, Gateway, GatewayAddress, GatewayKind, JwtAuthority,
-    KubernetesPolicy, LabelSelector, MatchExpression, Organization, PolicyKind, Profile, Timestamp, TlsMode, TpmNodePolicy, X509Authority,
+    AgentState, AgentStatus, Bundle, BundleEndpoint, BundleEndpointProfile, ConditionKind, Gateway, GatewayAddress, GatewayKind,
+    JwtAuthority, KubernetesPolicy, LabelSelector, MatchExpression, Organization, PolicyKind, Profile, Timestamp, TlsMode, TpmNodePolicy,
+    UnmetCondition, X509Authority,
 };
 use cofide_store::{
     AgentFilter, Agents, AgentsMut, AttestationPolicies, AttestationPoliciesMut, AttestationPolicyBindingFilter, AttestationPolicyBindings,
@@ -162,7 +163,17 @@ pub(crate) async fn a_cluster_has_one_agent<D: Database>(database: &D) {
     assert_eq!(taken(refused), "agent with id agent-one");
 
     let mut first = agent("agent-one", "one", "a");
-    first.status = Some(AgentStatus { state: AgentState::Error, message: "no gateway".to_owned(), updated_at: Timestamp(9) });
+    first.status = Some(AgentStatus {
+        state: AgentState::Error,
+        message: "no gateway".to_owned(),
+        unmet_conditions: vec![UnmetCondition {
+            hostname: id("server.demo.a.test"),
+            kind: ConditionKind::GatewayReady,
+            reason: "NoGateway".to_owned(),
+            message: "no address is known".to_owned(),
+        }],
+        updated_at: Timestamp(9),
+    });
     written(database, async |write| write.update_agent(&first).await).await;
     let mut read = database.begin_read().await.unwrap();
     assert_eq!(read.agent(&first.id).await.unwrap().as_ref(), Some(&first));
