@@ -27,3 +27,18 @@ impl OwnCluster {
         id.parse().expect("a UUID is a valid id")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::OwnCluster;
+
+    /// Cluster `one` of a trust zone with this trust domain.
+    pub(crate) fn own_cluster(trust_domain: &str) -> OwnCluster {
+        OwnCluster {
+            trust_domain: cofide_test_objects::domain(trust_domain),
+            trust_zone_id: "tz-a".parse().unwrap(),
+            cluster_id: "c-a".parse().unwrap(),
+            cluster_name: "one".parse().unwrap(),
+        }
+    }
+}

@@ -2,21 +2,14 @@
 
 use super::conditions::{Condition, Surroundings, conditions};
 use super::*;
+use crate::own_cluster::testing::own_cluster;
 use crate::view::Kind;
-use cofide_core::{ConditionKind, Direction, ExportRefusal, GatewayAddress, GatewayKind, Port, ServiceName, TlsMode, TrustDomain};
+use cofide_core::{ConditionKind, Direction, ExportRefusal, GatewayAddress, GatewayKind, ServiceName, TlsMode, TrustDomain};
 use cofide_k8s_api::{ConditionStatus as Status, Workload};
+use cofide_test_objects::port;
 
 fn cluster() -> OwnCluster {
-    OwnCluster {
-        trust_domain: TrustDomain::new("a.test").unwrap(),
-        trust_zone_id: "tz-a".parse().unwrap(),
-        cluster_id: "c-a".parse().unwrap(),
-        cluster_name: "one".parse().unwrap(),
-    }
-}
-
-fn port(port: i64) -> Port {
-    Port::try_from(port).unwrap()
+    own_cluster("a.test")
 }
 
 fn gateway() -> Gateway {
@@ -360,4 +353,25 @@ fn objects_that_the_mesh_does_not_have_stand_in_the_way_whatever_the_gateways() 
             assert_eq!(of(&conditions, kind), (Status::False, super::reasons::MESH_NOT_CONFIGURED));
         }
     }
+}
+
+#[test]
+fn connect_is_told_the_first_thing_of_each_service_that_only_the_agent_can_see_to_be_wrong() {
+    use crate::status::judge::unmet;
+    let services = vec![object("one", 1, Some(spec("one"))), object("broken", 2, None)];
+    let view = ClusterView { services, ..ClusterView::default() };
+    let exports = exports(&view);
+    let told = |around: Surroundings<'_>| {
+        let judged: Vec<_> = exports.iter().map(|export| (export, conditions(export, around))).collect();
+        let unmet = unmet(&judged);
+        unmet.iter().map(|unmet| format!("{} {} {}", unmet.hostname, unmet.kind.as_str(), unmet.reason)).collect::<Vec<_>>()
+    };
+    let targets = [target("b.test", Some(ExportRefusal::UnknownTrustDomain))];
+    let around = all_is_well(&targets);
+    assert_eq!(told(around), ["one.demo.a.test BackendsReady NoWorkload"]);
+    assert_eq!(told(Surroundings { gateway_connected: false, ..around }), ["one.demo.a.test GatewayReady GatewayNotConnected"]);
+
+    let exports = self::exports(&self::view(vec![object("one", 1, Some(spec("one")))]));
+    let judged: Vec<_> = exports.iter().map(|export| (export, conditions(export, around))).collect();
+    assert_eq!(unmet(&judged), [], "which trust domains may import it, Connect knows best");
 }

@@ -77,16 +77,12 @@ fn says(listed: &proto::FederatedService, service: &FederatedService) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::own_cluster::testing::own_cluster;
     use cofide_core::{Port, ServiceName, SpiffeIdPath, Timestamp, TlsMode, TrustDomain};
     use proptest::prelude::*;
 
     fn cluster() -> OwnCluster {
-        OwnCluster {
-            trust_domain: TrustDomain::new("a.test").unwrap(),
-            trust_zone_id: "tz-a".parse().unwrap(),
-            cluster_id: "c-a".parse().unwrap(),
-            cluster_name: "one".parse().unwrap(),
-        }
+        own_cluster("a.test")
     }
 
     fn service(name: &str, port: i64) -> FederatedService {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use cofide_core::{Gateway, GatewayAddress, GatewayKind, ImportedGateway, ImportedService, Port, TlsMode, TrustDomain};
+use cofide_core::GatewayKind;
+use cofide_test_objects::imported_service;
 use cofide_xds::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use cofide_xds::envoy::envoy::service::discovery::v3::{
     DiscoveryRequest, DiscoveryResponse, aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
@@ -17,21 +18,8 @@ use crate::published::Wake;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-fn port(number: i64) -> Port {
-    Port::try_from(number).unwrap()
-}
-
 fn import(hostname: &str, gateway: &str) -> DesiredImport {
-    let gateway = Gateway { kind: GatewayKind::Ingress, address: GatewayAddress::from_fields(gateway, "").unwrap(), port: port(15443) };
-    let import = ImportedService {
-        hostname: hostname.parse().unwrap(),
-        port: port(8443),
-        tls_mode: TlsMode::Mtls,
-        trust_domain: TrustDomain::new("a.test").unwrap(),
-        spiffe_id_paths: vec![],
-        gateways: vec![ImportedGateway { gateway, cluster_name: "one".parse().unwrap() }],
-    };
-    DesiredImport { import, address: None }
+    DesiredImport { import: imported_service(hostname, &[(GatewayKind::Ingress, gateway)]), address: None }
 }
 
 fn service() -> Arc<XdsService> {
@@ -138,10 +126,12 @@ async fn a_refused_resource_is_remembered_until_it_is_accepted_or_the_proxy_leav
     service.publish_imports(&[import("server.demo.a.test", "192.0.2.1")]);
     let mut stream = Stream::open(&service, "cofide-client", CLUSTER, &[]).await;
     let response = stream.next().await;
-    stream.answer(&response, &[], Some("Error adding/updating cluster(s) server.demo.a.test_cluster: no such thing")).await;
+    stream.answer(&response, &[], Some("Error adding/updating cluster(s) server.demo.a.test_cluster: no\nsuch thing")).await;
     let proxies = until(&service, |proxies| proxies.iter().any(|proxy| !proxy.rejected.is_empty())).await;
     let rejected: Vec<_> = proxies[0].rejected.keys().map(|(_, name)| name.as_str()).collect();
     assert_eq!(rejected, ["server.demo.a.test_cluster"], "the other cluster of the response was applied");
+    let reason = proxies[0].rejected.values().next().unwrap();
+    assert_eq!(reason, "Error adding/updating cluster(s) server.demo.a.test_cluster: no such thing", "on one line");
     assert_eq!(proxies[0].role, Role::Client);
 
     service.publish_imports(&[import("server.demo.a.test", "gateway.example.com")]);

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may stop at the first surprise, as tests may")]
 
-mod builders;
 mod explain;
 mod properties;
 mod rules;
 mod scale;
 mod world;
+
+use cofide_test_objects as builders;

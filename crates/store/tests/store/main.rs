@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may stop at the first surprise, as tests may")]
 
-#[path = "../../../plan/tests/plan/builders.rs"]
-#[allow(dead_code, reason = "shared with the tests of the plan, which use other parts of it")]
-mod builders;
 mod conformance;
 mod crash;
 mod files;
 mod objects;
 
 use cofide_store::Store;
+use cofide_test_objects as builders;
 
 /// A database in a folder of its own, which goes with it.
 struct InFile {

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use cofide_core::{Gateway, GatewayAddress, GatewayKind, ImportedGateway, ImportedService, Port, TlsMode, TrustDomain};
+use cofide_core::{GatewayAddress, GatewayKind, ImportedService, TlsMode};
+use cofide_test_objects::{domain, imported_service, port};
 use cofide_xds::Resource;
 use cofide_xds::envoy::envoy::config::listener::v3::{FilterChain, Listener};
 use cofide_xds::type_url::{CLUSTER, ENDPOINT, LISTENER};
@@ -38,14 +39,6 @@ fn bundles_have_the_name_of_the_mesh_where_there_is_one() {
     }
 }
 
-fn trust_domain(name: &str) -> TrustDomain {
-    TrustDomain::new(name).unwrap()
-}
-
-fn port(number: u16) -> Port {
-    Port::try_from(i64::from(number)).unwrap()
-}
-
 fn address(text: &str) -> GatewayAddress {
     text.parse().map_or_else(|_| GatewayAddress::Hostname(text.parse().unwrap()), GatewayAddress::Ip)
 }
@@ -55,8 +48,8 @@ fn route(hostname: &str, mode: TlsMode, admitted: &[&str], backends: &[(&str, u1
         hostname: hostname.parse().unwrap(),
         port: port(8443),
         mode,
-        admitted: admitted.iter().map(|name| trust_domain(name)).collect(),
-        backends: backends.iter().map(|(host, number)| Backend { address: address(host), port: port(*number) }).collect(),
+        admitted: admitted.iter().map(|name| domain(name)).collect(),
+        backends: backends.iter().map(|(host, number)| Backend { address: address(host), port: port(i64::from(*number)) }).collect(),
     }
 }
 
@@ -65,18 +58,7 @@ fn plan(routes: Vec<GatewayRoute>) -> GatewayPlan {
 }
 
 fn import(hostname: &str, gateways: &[(GatewayKind, &str)]) -> DesiredImport {
-    let gateways = gateways.iter().map(|(kind, host)| ImportedGateway {
-        gateway: Gateway { kind: *kind, address: address(host), port: port(15443) },
-        cluster_name: "one".parse().unwrap(),
-    });
-    let import = ImportedService {
-        hostname: hostname.parse().unwrap(),
-        port: port(8443),
-        tls_mode: TlsMode::Mtls,
-        trust_domain: trust_domain("a.test"),
-        spiffe_id_paths: vec![],
-        gateways: gateways.collect(),
-    };
+    let import = imported_service(hostname, gateways);
     DesiredImport { import, address: Some(Ipv4Addr::new(127, 77, 0, 1)) }
 }
 

@@ -3,33 +3,25 @@
 use std::collections::BTreeMap;
 
 use cofide_core::{
-    ExportRefusal, ExportTarget, Gateway, GatewayAddress, GatewayKind, Hostname, ImportedGateway, ImportedService, Port, ServiceName,
-    TlsMode, TrustDomain,
+    ExportRefusal, ExportTarget, Gateway, GatewayKind, Hostname, ImportedGateway, ImportedService, ServiceName, TlsMode, TrustDomain,
 };
 use cofide_k8s_api::ServiceSpec;
+use cofide_test_objects::{gateway, port};
 
 use super::client::imports;
 use super::server::{Exporting, exports};
 use super::*;
 use crate::export::export;
 use crate::own_cluster::OwnCluster;
+use crate::own_cluster::testing::own_cluster;
 use crate::view::{Backing, ClusterView, GatewayService, Kind, ObjectKey, Origin, ServiceObject};
 
 fn cluster() -> OwnCluster {
-    OwnCluster {
-        trust_domain: TrustDomain::new("local.domain").unwrap(),
-        trust_zone_id: "tz-a".parse().unwrap(),
-        cluster_id: "c-a".parse().unwrap(),
-        cluster_name: "one".parse().unwrap(),
-    }
+    own_cluster("local.domain")
 }
 
 fn settings() -> MeshSettings {
     MeshSettings { agent_namespace: "cofide".into(), root_namespace: "istio-system".into(), cluster_domain: "cluster.local".into() }
-}
-
-fn port(port: i64) -> Port {
-    Port::try_from(port).unwrap()
 }
 
 fn domains(names: &[&str]) -> std::collections::BTreeSet<TrustDomain> {
@@ -38,11 +30,6 @@ fn domains(names: &[&str]) -> std::collections::BTreeSet<TrustDomain> {
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-}
-
-fn gateway(kind: GatewayKind, address: &str, number: i64) -> Gateway {
-    let address = address.parse().map_or_else(|_| GatewayAddress::Hostname(address.parse().unwrap()), GatewayAddress::Ip);
-    Gateway { kind, address, port: port(number) }
 }
 
 fn discovered(kind: GatewayKind, number: i64) -> GatewayService {

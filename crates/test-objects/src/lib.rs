@@ -1,24 +1,27 @@
-//! Small builders: valid objects that say only what a test is about.
+//! Small builders: valid nouns that say only what a test is about. For the tests of several crates.
+//!
+//! What is named `a` has the id `a`, a trust zone `a` has the trust domain `a.test`, and times are zero.
+#![allow(clippy::unwrap_used, reason = "what tests are made of may stop at the first surprise, as tests may")]
 
 use std::collections::BTreeMap;
 
 use cofide_core::{
     AttestationPolicy, AttestationPolicyBinding, Bundle, BundleEndpoint, BundleEndpointProfile, Cluster, FederatedService, Federation,
-    Gateway, GatewayAddress, GatewayKind, PolicyKind, Port, Profile, Selector, ServiceName, StaticPolicy, Timestamp, TlsMode, TrustDomain,
-    TrustZone, X509Authority,
+    Gateway, GatewayAddress, GatewayKind, ImportedGateway, ImportedService, PolicyKind, Port, Profile, Selector, ServiceName, StaticPolicy,
+    Timestamp, TlsMode, TrustDomain, TrustZone, X509Authority,
 };
 
 /// Parses what is known to be valid.
-pub(crate) fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+pub fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-pub(crate) fn domain(name: &str) -> TrustDomain {
+pub fn domain(name: &str) -> TrustDomain {
     TrustDomain::new(name).unwrap()
 }
 
 /// A zone `name` with the trust domain `name.test` and a bundle.
-pub(crate) fn zone(name: &str) -> TrustZone {
+pub fn zone(name: &str) -> TrustZone {
     TrustZone {
         id: id(name),
         organization_id: id("org"),
@@ -33,11 +36,11 @@ pub(crate) fn zone(name: &str) -> TrustZone {
     }
 }
 
-pub(crate) fn bundle(trust_domain: &str, serial: u8) -> Bundle {
+pub fn bundle(trust_domain: &str, serial: u8) -> Bundle {
     Bundle { x509_authorities: vec![X509Authority { der: vec![serial], tainted: false }], ..Bundle::empty(domain(trust_domain)) }
 }
 
-pub(crate) fn cluster(name: &str, zone: &str) -> Cluster {
+pub fn cluster(name: &str, zone: &str) -> Cluster {
     Cluster {
         id: id(name),
         organization_id: id("org"),
@@ -56,7 +59,7 @@ pub(crate) fn cluster(name: &str, zone: &str) -> Cluster {
 }
 
 /// `from` trusts `to`.
-pub(crate) fn federation(from: &str, to: &str) -> Federation {
+pub fn federation(from: &str, to: &str) -> Federation {
     Federation {
         id: id(&format!("{from}-{to}")),
         organization_id: id("org"),
@@ -67,7 +70,7 @@ pub(crate) fn federation(from: &str, to: &str) -> Federation {
     }
 }
 
-pub(crate) fn policy(name: &str) -> AttestationPolicy {
+pub fn policy(name: &str) -> AttestationPolicy {
     let kind = StaticPolicy {
         spiffe_id_path: format!("/ns/demo/sa/{name}"),
         parent_id_path: "/agent".to_owned(),
@@ -87,7 +90,7 @@ pub(crate) fn policy(name: &str) -> AttestationPolicy {
     }
 }
 
-pub(crate) fn binding(zone: &str, policy: &str, federates_with: &[&str]) -> AttestationPolicyBinding {
+pub fn binding(zone: &str, policy: &str, federates_with: &[&str]) -> AttestationPolicyBinding {
     AttestationPolicyBinding {
         id: id(&format!("{zone}-{policy}")),
         organization_id: id("org"),
@@ -100,7 +103,7 @@ pub(crate) fn binding(zone: &str, policy: &str, federates_with: &[&str]) -> Atte
 }
 
 /// Service `demo/name` of a cluster, on port 8443 in mode Mtls with one ingress gateway.
-pub(crate) fn service(name: &str, cluster: &Cluster, exported: &[&str]) -> FederatedService {
+pub fn service(name: &str, cluster: &Cluster, exported: &[&str]) -> FederatedService {
     let zone = cluster.trust_zone_id.as_str();
     let trust_domain = domain(&format!("{zone}.test"));
     let service_name = ServiceName { name: id(name), namespace: id("demo") };
@@ -124,10 +127,26 @@ pub(crate) fn service(name: &str, cluster: &Cluster, exported: &[&str]) -> Feder
     }
 }
 
-pub(crate) fn port(number: i64) -> Port {
+pub fn port(number: i64) -> Port {
     Port::try_from(number).unwrap()
 }
 
-pub(crate) fn gateway(kind: GatewayKind, ip: &str, number: i64) -> Gateway {
-    Gateway { kind, address: GatewayAddress::Ip(ip.parse().unwrap()), port: port(number) }
+/// `address` is an IP address or a host name.
+pub fn gateway(kind: GatewayKind, address: &str, number: i64) -> Gateway {
+    let address = address.parse().map_or_else(|_| GatewayAddress::Hostname(address.parse().unwrap()), GatewayAddress::Ip);
+    Gateway { kind, address, port: port(number) }
+}
+
+/// A service of `a.test` on port 8443 in mode Mtls, behind these gateways of cluster `one`, each on port 15443.
+pub fn imported_service(hostname: &str, gateways: &[(GatewayKind, &str)]) -> ImportedService {
+    let of_one =
+        |&(kind, address): &(GatewayKind, &str)| ImportedGateway { gateway: gateway(kind, address, 15443), cluster_name: id("one") };
+    ImportedService {
+        hostname: id(hostname),
+        port: port(8443),
+        tls_mode: TlsMode::Mtls,
+        trust_domain: domain("a.test"),
+        spiffe_id_paths: Vec::new(),
+        gateways: gateways.iter().map(of_one).collect(),
+    }
 }
