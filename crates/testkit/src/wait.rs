@@ -47,27 +47,43 @@ where
     }
 }
 
+/// One attempt that takes longer hangs, and has failed.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
 /// Tries again and again until it works, and gives what came of it. One attempt that hangs is one that failed.
 ///
 /// # Panics
 ///
 /// After [`PATIENCE`], with `what` and the last error.
 #[track_caller]
-pub fn works<T, F>(what: &str, mut attempt: impl FnMut() -> F) -> impl Future<Output = T>
-where
-    F: Future<Output = anyhow::Result<T>>,
-{
+pub fn works<T>(what: &str, attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> impl Future<Output = T> {
+    works_within(PATIENCE, what, attempt)
+}
+
+/// As [`works`], with another deadline.
+#[track_caller]
+pub fn works_within<T>(patience: Duration, what: &str, attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> impl Future<Output = T> {
     let caller = Location::caller();
     async move {
-        let began = Instant::now();
-        loop {
-            let error = match tokio::time::timeout(PATIENCE, attempt()).await {
-                Ok(Ok(value)) => return value,
-                Ok(Err(error)) => format!("{error:#}"),
-                Err(_) => "no answer".to_owned(),
-            };
-            assert!(began.elapsed() < PATIENCE, "{caller}: not within {PATIENCE:?}: {what}; last: {error}");
-            tokio::time::sleep(POLL).await;
+        match attempts(patience, attempt).await {
+            Ok(value) => value,
+            Err(error) => panic!("{caller}: {what}: {error}"),
         }
+    }
+}
+
+/// As [`works_within`], for those who have more to show than the last error, which is the answer then.
+pub async fn attempts<T>(patience: Duration, mut attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> Result<T, String> {
+    let began = Instant::now();
+    loop {
+        let error = match tokio::time::timeout(ATTEMPT, attempt()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => format!("no answer within {ATTEMPT:?}"),
+        };
+        if began.elapsed() >= patience {
+            return Err(format!("not within {patience:?}: {error}"));
+        }
+        tokio::time::sleep(POLL).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cofide_agent::bootstrap::EnvoyBootstrap;
 use cofide_agent::desired::desired;
@@ -15,6 +15,7 @@ use cofide_core::{Hostname, ImportedService};
 use cofide_dns::{Upstream, ZoneHandle};
 use cofide_testkit::envoy::Envoy;
 use cofide_testkit::lab::{Cluster, Host, IstioProxy, Lab, Mesh, Pod, Proxy};
+use cofide_testkit::wait::attempts;
 use tokio::net::TcpStream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,7 +23,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::support::{Agent, Application, Client, Heard, Zone, federate, gateway, http, import, istio_mtls, line, mtls};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const ATTEMPT: Duration = Duration::from_secs(10);
 const MTLS_HOST: &str = "own.demo.a.test";
 const ISTIO_HOST: &str = "mesh.demo.a.test";
 
@@ -100,24 +100,18 @@ impl Server {
 }
 
 async fn hears(what: &str, expected: &str, clusters: &[&Cluster], proxies: &[&IstioProxy], mut attempt: impl AsyncFnMut() -> Heard) {
-    let start = Instant::now();
-    loop {
-        let heard = match tokio::time::timeout(ATTEMPT, attempt()).await {
-            Ok(Ok(heard)) if heard == expected => return,
-            Ok(heard) => format!("{heard:?}"),
-            Err(_) => "no answer".to_owned(),
-        };
-        if start.elapsed() > PATIENCE {
-            for proxy in proxies {
-                eprintln!("{}", proxy.envoy.dump().await);
-            }
-            for cluster in clusters {
-                eprintln!("{}", cluster.log());
-            }
-            panic!("not within {PATIENCE:?}: {what}: {heard}");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let as_expected = async || match attempt().await {
+        Ok(heard) if heard == expected => Ok(()),
+        heard => anyhow::bail!("{heard:?}"),
+    };
+    let Err(error) = attempts(PATIENCE, as_expected).await else { return };
+    for proxy in proxies {
+        eprintln!("{}", proxy.envoy.dump().await);
     }
+    for cluster in clusters {
+        eprintln!("{}", cluster.log());
+    }
+    panic!("{what}: {error}");
 }
 
 fn istio_sni(host: &str) -> String {

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cofide_testkit::lab::{Cluster, ISTIO_NAMESPACE, Lab, Mesh, Pod, Proxy};
+use cofide_testkit::wait::works_within;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{DeleteParams, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use crate::support::eventually;
 
 const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
@@ -87,7 +86,7 @@ async fn a_service_account_may_do_what_its_role_says_and_nothing_else() {
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(Client::try_from(config).unwrap(), "demo");
     // RBAC learns of new roles by a watch.
-    eventually("the reader may list", LONG_ENOUGH, async || Ok(maps.list(&ListParams::default()).await?)).await;
+    works_within(LONG_ENOUGH, "the reader may list", async || Ok(maps.list(&ListParams::default()).await?)).await;
     let refused = maps.delete("anything", &DeleteParams::default()).await.unwrap_err();
     assert!(matches!(&refused, kube::Error::Api(status) if status.code == 403), "{refused}");
 }
@@ -142,7 +141,7 @@ async fn what_an_owner_reference_names_goes_with_its_owner_where_the_garbage_col
     cluster.apply(&owned).await.unwrap();
 
     cluster.delete_yaml(&map("owner").to_string()).await.unwrap();
-    eventually("the owned object is gone", LONG_ENOUGH, async || {
+    works_within(LONG_ENOUGH, "the owned object is gone", async || {
         let left = cluster.get("v1", "ConfigMap", "default", "owned").await?;
         anyhow::ensure!(left.is_none(), "it is still there\n{}", cluster.log());
         Ok(())
@@ -243,14 +242,14 @@ async fn what_a_killed_process_has_left_is_ended_by_the_next_lab() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report");
     let mut victim = in_another_process("cluster::what_a_killed_process_has_left_is_ended_by_the_next_lab", &report);
-    let report = eventually("the victim has a cluster", LONG_ENOUGH, async || Ok(std::fs::read_to_string(&report)?)).await;
+    let report = works_within(LONG_ENOUGH, "the victim has a cluster", async || Ok(std::fs::read_to_string(&report)?)).await;
     let (kubeconfig, processes): (PathBuf, Vec<u32>) = serde_json::from_str(&report).unwrap();
     assert_eq!((kubeconfig.exists(), alive(&processes).len()), (true, 2), "{report}");
     victim.kill().await.unwrap();
 
     let _next = Lab::start().unwrap();
     // It may be another test that ends the victim's lab right now.
-    eventually("everything is gone", LONG_ENOUGH, async || {
+    works_within(LONG_ENOUGH, "everything is gone", async || {
         let left = alive(&processes);
         anyhow::ensure!(left.is_empty() && !kubeconfig.exists(), "the processes {left:?} or {} are left", kubeconfig.display());
         Ok(())

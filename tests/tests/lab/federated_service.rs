@@ -5,11 +5,10 @@ use std::time::Duration;
 use cofide_k8s_api::federated_service::crd;
 use cofide_k8s_api::{FederatedServiceObject, FederatedServiceStatus, istio, testdata};
 use cofide_testkit::lab::{Cluster, Lab, install};
+use cofide_testkit::wait::works_within;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-
-use crate::support::eventually;
 
 const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
@@ -17,7 +16,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(60);
 async fn define(cluster: &Cluster, definition: &str) -> Api<FederatedServiceObject> {
     cluster.apply_yaml(definition).await.unwrap();
     let services = Api::namespaced(cluster.client().unwrap(), "demo");
-    eventually("FederatedServices are served", LONG_ENOUGH, async || Ok(services.list(&Default::default()).await?)).await;
+    works_within(LONG_ENOUGH, "FederatedServices are served", async || Ok(services.list(&Default::default()).await?)).await;
     services
 }
 
@@ -126,7 +125,7 @@ async fn a_cluster_with_the_older_definition_is_read_and_written_and_can_be_upgr
     }
 
     cluster.apply_yaml(&crd::yaml()).await.unwrap();
-    eventually("every status holds all of its fields after the upgrade", LONG_ENOUGH, async || {
+    works_within(LONG_ENOUGH, "every status holds all of its fields after the upgrade", async || {
         for object in &listed {
             let written = services.patch_status(&object.name_any(), &PatchParams::default(), &patch).await?;
             anyhow::ensure!(written.written_status() == status(), "{:?}", written.status);
@@ -152,7 +151,7 @@ async fn istio_knows_every_field_and_every_value_that_we_write() {
         let kind = istio::kinds().into_iter().find(|kind| kind.kind == object["kind"]).unwrap();
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "demo", &kind);
         let strict = PatchParams { dry_run: true, ..PatchParams::apply("test").validation_strict() };
-        eventually("the kind is served, and the object accepted", LONG_ENOUGH, async || {
+        works_within(LONG_ENOUGH, "the kind is served, and the object accepted", async || {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             let accepted = api.patch(name, &strict, &Patch::Apply(&object)).await?;
             anyhow::ensure!(accepted.data["spec"] == object["spec"], "{:#}", accepted.data);

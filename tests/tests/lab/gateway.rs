@@ -1,40 +1,66 @@
 //! A stock Envoy as Istio's ingress and east-west gateway.
 
-use cofide_testkit::lab::{Lab, Mesh, Pod, Proxy};
+use std::net::SocketAddr;
 
-use crate::support::{Certificate, SpiffeServer, call_tls, call_tls_with_alpn, echo, eventually_through};
+use cofide_testkit::lab::{Cluster, IstioProxy, Lab, Mesh, Pod, Proxy};
+
+use crate::support::{Certificate, SpiffeServer, call_tls, call_tls_with_alpn, echo, works_through};
 
 const HOSTNAME: &str = "server.demo.a.test";
 
+/// A cluster with a mesh, one of its gateways, and a server behind it.
+struct World {
+    cluster: Cluster,
+    gateway: IstioProxy,
+    /// Where the gateway takes TLS.
+    address: SocketAddr,
+    server: Pod,
+    /// The server's.
+    certificate: Certificate,
+    _zone: SpiffeServer,
+    _lab: Lab,
+}
+
+impl World {
+    /// The gateway is `istio-{kind}`; the server answers to `hostname`.
+    async fn start(kind: &str, hostname: &str) -> Self {
+        let lab = Lab::start().unwrap();
+        let zone = SpiffeServer::start("a.test").await;
+        let cluster = lab.cluster("server").await.unwrap().with_istiod(&Mesh::new("a.test")).await.unwrap();
+        let gateway = Proxy::new("istio-system", &format!("istio-{kind}"), &zone.socket).label("istio", kind);
+        let gateway = cluster.istio_gateway(&gateway).await.unwrap();
+        cluster.expose_gateway(&gateway, &[("tls", 15443)]).await.unwrap();
+
+        let host = lab.host("server").unwrap();
+        let certificate = Certificate::of(hostname);
+        echo(host.listen(8443).unwrap(), Some(&certificate));
+        cluster.create_namespace("demo").await.unwrap();
+        let server = Pod::new("demo", "server", host.address).label("app", "server");
+        let address = (gateway.host.address, 15443).into();
+        Self { cluster, gateway, address, server, certificate, _zone: zone, _lab: lab }
+    }
+
+    async fn works(&self, what: &str, attempt: impl AsyncFnMut() -> anyhow::Result<()>) {
+        works_through(what, &self.cluster, &self.gateway, attempt).await;
+    }
+}
+
 #[tokio::test]
 async fn istiod_programs_a_passthrough_gateway_from_objects_written_by_hand() {
-    let lab = Lab::start().unwrap();
-    let zone = SpiffeServer::start("a.test").await;
-    let cluster = lab.cluster("server").await.unwrap().with_istiod(&Mesh::new("a.test")).await.unwrap();
-    let gateway = Proxy::new("istio-system", "istio-ingressgateway", &zone.socket).label("istio", "ingressgateway");
-    let gateway = cluster.istio_gateway(&gateway).await.unwrap();
-    cluster.expose_gateway(&gateway, &[("tls", 15443), ("https", 443)]).await.unwrap();
-
-    let server = lab.host("server").unwrap();
-    let certificate = Certificate::of(HOSTNAME);
-    echo(server.listen(8443).unwrap(), Some(&certificate));
-    cluster.create_namespace("demo").await.unwrap();
-    let pod = Pod::new("demo", "server", server.address).label("app", "server");
-    cluster.run_pod(&pod).await.unwrap();
-    cluster.apply_yaml(OBJECTS).await.unwrap();
-
-    let address = (gateway.host.address, 15443).into();
-    let call = async || call_tls(address, HOSTNAME, &certificate).await;
-    eventually_through("the server answers through the gateway", &cluster, &gateway, call).await;
-    let other = call_tls(address, "other.demo.a.test", &certificate).await.unwrap_err();
+    let world = World::start("ingressgateway", HOSTNAME).await;
+    world.cluster.run_pod(&world.server).await.unwrap();
+    world.cluster.apply_yaml(OBJECTS).await.unwrap();
+    let call = async |hostname: &str| call_tls(world.address, hostname, &world.certificate).await;
+    world.works("the server answers through the gateway", async || call(HOSTNAME).await).await;
+    let other = call("other.demo.a.test").await.unwrap_err();
     assert!(format!("{other:#}").starts_with("no TLS"), "an SNI that nobody exports: {other:#}");
 
-    cluster.run_pod(&pod.not_ready()).await.unwrap();
-    let refused = async || match call_tls(address, HOSTNAME, &certificate).await {
+    world.cluster.run_pod(&world.server.clone().not_ready()).await.unwrap();
+    let refused = async || match call(HOSTNAME).await {
         Ok(()) => anyhow::bail!("it still answers"),
         Err(_) => Ok(()),
     };
-    eventually_through("a pod that is not ready is left out", &cluster, &gateway, refused).await;
+    world.works("a pod that is not ready is left out", refused).await;
 }
 
 const OBJECTS: &str = "
@@ -99,28 +125,16 @@ const MESH_ALPN: &str = "istio";
 
 #[tokio::test]
 async fn istiod_programs_an_east_west_gateway_to_find_its_way_by_the_sni_and_the_alpn_of_meshes() {
-    let lab = Lab::start().unwrap();
-    let zone = SpiffeServer::start("a.test").await;
-    let cluster = lab.cluster("server").await.unwrap().with_istiod(&Mesh::new("a.test")).await.unwrap();
-    let gateway = Proxy::new("istio-system", "istio-eastwestgateway", &zone.socket).label("istio", "eastwestgateway");
-    let gateway = cluster.istio_gateway(&gateway).await.unwrap();
-    cluster.expose_gateway(&gateway, &[("tls", 15443)]).await.unwrap();
-
-    let server = lab.host("server").unwrap();
-    let certificate = Certificate::of(MESH_SNI);
-    echo(server.listen(8443).unwrap(), Some(&certificate));
-    cluster.create_namespace("demo").await.unwrap();
+    let world = World::start("eastwestgateway", MESH_SNI).await;
     // Only to pods that speak the mesh's mTLS does such a gateway lead.
-    let pod = Pod::new("demo", "server", server.address).label("app", "server").label("security.istio.io/tlsMode", "istio");
-    cluster.run_pod(&pod).await.unwrap();
-    cluster.apply_yaml(EAST_WEST).await.unwrap();
-
-    let address = (gateway.host.address, 15443).into();
-    let call = async || call_tls_with_alpn(address, MESH_SNI, &[MESH_ALPN], &certificate).await;
-    eventually_through("the server answers through the gateway", &cluster, &gateway, call).await;
+    let server = world.server.clone().label("security.istio.io/tlsMode", "istio");
+    world.cluster.run_pod(&server).await.unwrap();
+    world.cluster.apply_yaml(EAST_WEST).await.unwrap();
+    let call = async |sni: &str, alpn: &[&str]| call_tls_with_alpn(world.address, sni, alpn, &world.certificate).await;
+    world.works("the server answers through the gateway", async || call(MESH_SNI, &[MESH_ALPN]).await).await;
     // Each alone leads nowhere, so a client without a sidecar has to send both.
     for (what, sni, alpn) in [("the SNI alone", MESH_SNI, &[][..]), ("the ALPN alone", HOSTNAME, &[MESH_ALPN])] {
-        let refused = call_tls_with_alpn(address, sni, alpn, &certificate).await.unwrap_err();
+        let refused = call(sni, alpn).await.unwrap_err();
         assert!(format!("{refused:#}").starts_with("no TLS"), "{what}: {refused:#}");
     }
 }

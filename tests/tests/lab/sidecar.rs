@@ -2,7 +2,7 @@
 
 use cofide_testkit::lab::{Lab, Mesh, Proxy};
 
-use crate::support::{SpiffeServer, call, echo, eventually_through};
+use crate::support::{SpiffeServer, call, echo, works_through};
 
 #[tokio::test]
 async fn sidecars_turn_plain_text_between_two_pods_into_mtls() {
@@ -26,7 +26,7 @@ async fn sidecars_turn_plain_text_between_two_pods_into_mtls() {
         anyhow::ensure!(handshakes > 0, "the echo was not over TLS");
         Ok(())
     };
-    eventually_through("the client's plain text arrives over mTLS", &cluster, &server, attempt).await;
+    works_through("the client's plain text arrives over mTLS", &cluster, &server, attempt).await;
 
     // The mesh is strict: who has no sidecar is refused.
     let (stranger, direct) = (lab.host("stranger").unwrap(), (server.host.address, 8080).into());
@@ -34,7 +34,7 @@ async fn sidecars_turn_plain_text_between_two_pods_into_mtls() {
         Ok(()) => anyhow::bail!("the server answers plain text"),
         Err(_) => Ok(()),
     };
-    eventually_through("plain text without a sidecar is refused", &cluster, &server, refused).await;
+    works_through("plain text without a sidecar is refused", &cluster, &server, refused).await;
 }
 
 const OBJECTS: &str = "

@@ -1,12 +1,13 @@
-//! Identities for Envoys, applications that speak TLS, and waiting.
+//! Identities for Envoys, and applications that speak TLS.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cofide_testkit::lab::{Cluster, IstioProxy};
+use cofide_testkit::wait::attempts;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
 use tempfile::TempDir;
@@ -15,41 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-const ATTEMPT: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Tries until it works.
-pub(crate) async fn eventually<T>(what: &str, patience: Duration, mut attempt: impl AsyncFnMut() -> Result<T>) -> T {
-    let start = Instant::now();
-    loop {
-        let error = match tokio::time::timeout(ATTEMPT, attempt()).await {
-            Ok(Ok(value)) => return value,
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => "no answer".to_owned(),
-        };
-        assert!(start.elapsed() < patience, "not within {patience:?}: {what}: {error}");
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-}
-
-/// As [`eventually`]; a failure to the end shows what istiod and its proxy said.
-pub(crate) async fn eventually_through<T>(
-    what: &str,
-    cluster: &Cluster,
-    proxy: &IstioProxy,
-    mut attempt: impl AsyncFnMut() -> Result<T>,
-) -> T {
-    let start = Instant::now();
-    loop {
-        let error = match tokio::time::timeout(ATTEMPT, attempt()).await {
-            Ok(Ok(value)) => return value,
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => "no answer".to_owned(),
-        };
-        if start.elapsed() > PATIENCE {
-            panic!("not within {PATIENCE:?}: {what}: {error}\n{}\n{}", proxy.envoy.dump().await, cluster.log());
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
+/// Tries until it works; a failure to the end shows what istiod and its proxy said.
+pub(crate) async fn works_through<T>(what: &str, cluster: &Cluster, proxy: &IstioProxy, attempt: impl AsyncFnMut() -> Result<T>) -> T {
+    match attempts(PATIENCE, attempt).await {
+        Ok(value) => value,
+        Err(error) => panic!("{what}: {error}\n{}\n{}", proxy.envoy.dump().await, cluster.log()),
     }
 }
 
