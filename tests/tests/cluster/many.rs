@@ -36,9 +36,17 @@ async fn many_services_at_once_become_ready_and_each_status_is_written_once() {
     assert!((MANY..=MANY + MANY / 20).contains(&written), "{written} writes for {MANY} services");
 
     world.take_agent(0).stop().await.unwrap();
+    let kept = memory_writes(&world);
     world.start_agent(|_| {}).await;
     world.fence("fence").await;
     assert_eq!(status_writes(&world).await, written + 1, "a restart wrote more than the status of what is new");
+    let kept_anew = memory_writes(&world) - kept;
+    assert!(kept_anew <= 1, "beside what is new, the agent's memory was written {kept_anew} times, and nothing in it had changed");
+}
+
+/// How often agents have written what they keep in the cluster.
+fn memory_writes(world: &World) -> usize {
+    world.cluster.writes().unwrap().iter().filter(|write| write.resource == "configmaps" && write.name == "cofide-agent-state").count()
 }
 
 /// How often a status was written, as the API server counts.
