@@ -15,15 +15,22 @@
 //!   no change without its event and no event without its change.
 //! - When `commit` has answered, the change survives a crash of the program and of the machine (write-ahead log, flushed).
 //! - Uniqueness and references are checked with words and then once more by constraints of the database.
-//! - Secrets are not kept: a join token is its hash.
+//! - A join token is kept as its hash. What the control plane signs with is kept here where several programs share one
+//!   database ([`ControlPlaneSecrets`]), and else in a file.
 //!
-//! The traits know nothing of SQLite. The suite in `tests/` is written against them ([`Database`]), so that another
-//! implementation is held to the same behaviour. Statements use `$1` parameters and no dialect.
+//! There are two databases: a SQLite file, and PostgreSQL, which several programs may use at once. The traits know of
+//! neither, and the suite in `tests/` holds both to the same behaviour. `sql` has the statements of each noun, once: they use
+//! `$1` parameters and what both dialects have. What is not the same is in `sqlite`, in `postgres`, and in the folders of
+//! `migrations`.
 
 mod audit;
 mod error;
 mod filter;
+mod migrations;
+mod postgres;
+mod sql;
 mod sqlite;
+mod store;
 mod traits;
 
 pub use audit::{AuditEntity, AuditExclude, AuditFilter, AuditPage, PageRequest};
@@ -32,5 +39,7 @@ pub use filter::{
     AgentFilter, AttestationPolicyBindingFilter, AttestationPolicyFilter, ClusterFilter, FederatedServiceFilter, FederationFilter,
     OrganizationFilter, ReceiptFilter, TrustZoneFilter,
 };
-pub use sqlite::{ReadTransaction, Store, WriteTransaction};
+pub use postgres::{ConnectionString, ConnectionStringError};
+pub use sql::{ReadTransaction, WriteTransaction};
+pub use store::Store;
 pub use traits::*;

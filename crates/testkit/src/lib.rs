@@ -5,6 +5,7 @@
 //! - [`workload`]: an application of the plane, with what the Workload API gives it
 //! - [`authorities`]: the rotation of a trust zone's authority
 //! - [`envoy`]: a real Envoy, its admin page, and its log where something fails
+//! - [`postgres`]: a real PostgreSQL server, for Connect's other database
 //! - [`lab`]: Kubernetes clusters and Istio, as processes in network namespaces
 //! - [`kubernetes`]: three such clusters, with agents, gateways, servers and clients
 //! - [`page`]: a page with commands, followed word by word
@@ -18,6 +19,7 @@ pub mod lab;
 pub mod loopback;
 pub mod page;
 pub mod plane;
+pub mod postgres;
 mod resolver;
 mod running;
 pub mod spire;

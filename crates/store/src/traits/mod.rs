@@ -9,11 +9,13 @@ mod attestation_policy_binding;
 mod audit;
 mod change;
 mod cluster;
+mod control_plane_secret;
 mod federated_service;
 mod federation;
 mod join_token;
 mod organization;
 mod receipt;
+mod replica;
 mod trust_zone;
 
 pub use agent::{Agents, AgentsMut};
@@ -22,11 +24,13 @@ pub use attestation_policy_binding::{AttestationPolicyBindings, AttestationPolic
 pub use audit::{AuditEvents, AuditEventsMut};
 pub use change::{Changes, KEPT_CHANGES};
 pub use cluster::{Clusters, ClustersMut};
+pub use control_plane_secret::{ControlPlaneSecrets, ControlPlaneSecretsMut};
 pub use federated_service::{FederatedServices, FederatedServicesMut};
 pub use federation::{Federations, FederationsMut};
 pub use join_token::{JoinTokenUse, JoinTokens, JoinTokensMut};
 pub use organization::{Organizations, OrganizationsMut};
 pub use receipt::{Receipts, ReceiptsMut};
+pub use replica::{REPLICA_COUNTS_FOR, Replicas, ReplicasMut};
 pub use trust_zone::{TrustZones, TrustZonesMut};
 
 use async_trait::async_trait;
@@ -47,7 +51,8 @@ pub trait Database: Send + Sync + 'static {
     /// Waits until no other writer is left.
     async fn begin_write(&self) -> Result<Self::Write>;
 
-    /// The newest revision, and a wake-up whenever a newer one has been committed here.
+    /// The newest revision, and a wake-up whenever a newer one has been committed, here or by another program
+    /// on the same database.
     fn revisions(&self) -> watch::Receiver<Revision>;
 }
 
@@ -65,6 +70,8 @@ pub trait Reader:
     + AuditEvents
     + Receipts
     + Changes
+    + ControlPlaneSecrets
+    + Replicas
 {
 }
 
@@ -81,6 +88,8 @@ impl<T> Reader for T where
         + AuditEvents
         + Receipts
         + Changes
+        + ControlPlaneSecrets
+        + Replicas
 {
 }
 
@@ -99,6 +108,8 @@ pub trait Writer:
     + FederatedServicesMut
     + AuditEventsMut
     + ReceiptsMut
+    + ControlPlaneSecretsMut
+    + ReplicasMut
 {
     /// Makes everything that was written in this transaction lasting and visible, together with the events that tell about
     /// it.

@@ -1,7 +1,6 @@
 //! A writer that is killed between any two instructions loses nothing that it was told is kept.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use cofide_core::Change;
@@ -10,14 +9,21 @@ use cofide_store::{AuditEvents, Changes, OrganizationsMut, Store, TrustZones, Tr
 use crate::builders::{id, zone};
 use crate::objects::{event, organization};
 
-const PATH: &str = "STORE_THAT_IS_KILLED";
+const PLACE: &str = "STORE_THAT_IS_KILLED";
 
-/// Not a test of its own: the process that [`an_acknowledged_commit_survives_the_kill_of_its_writer`] starts and kills.
+async fn open(place: &str) -> Store {
+    match place.parse() {
+        Ok(database) => Store::connect(database).await.unwrap(),
+        Err(_) => Store::open(place).await.unwrap(),
+    }
+}
+
+/// Not a test of its own: the process that [`nothing_acknowledged_is_lost`] starts and kills.
 #[tokio::test]
 #[ignore = "runs until it is killed, and only where a file is named for it"]
 async fn a_writer_that_never_stops() {
-    let Some(path) = std::env::var_os(PATH).map(PathBuf::from) else { return };
-    let store = Store::open(path).await.unwrap();
+    let Ok(place) = std::env::var(PLACE) else { return };
+    let store = open(&place).await;
     let mut write = store.begin_write().await.unwrap();
     write.insert_organization(&organization()).await.unwrap();
     write.commit(None, Vec::new()).await.unwrap();
@@ -33,10 +39,13 @@ async fn a_writer_that_never_stops() {
 #[tokio::test]
 async fn an_acknowledged_commit_survives_the_kill_of_its_writer() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("connect.db");
+    nothing_acknowledged_is_lost(folder.path().join("connect.db").to_str().unwrap()).await;
+}
+
+pub(crate) async fn nothing_acknowledged_is_lost(place: &str) {
     let mut writer = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::a_writer_that_never_stops", "--ignored", "--nocapture"])
-        .env(PATH, &path)
+        .env(PLACE, place)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -48,7 +57,7 @@ async fn an_acknowledged_commit_survives_the_kill_of_its_writer() {
     writer.wait().unwrap();
     let last = acknowledged.last().or(thirtieth).expect("thirty commits");
 
-    let store = Store::open(&path).await.unwrap();
+    let store = open(place).await;
     let mut read = store.begin_read().await.unwrap();
     let revision = read.revision().await.unwrap();
     assert!(revision >= last, "revision {revision} is there, {last} was acknowledged");

@@ -1,4 +1,6 @@
-//! One suite for every database that holds the control plane's state, and what is particular to files.
+//! One suite for every database that holds the control plane's state, and what is particular to files and to PostgreSQL.
+//!
+//! What needs a PostgreSQL server is in modules that are named `postgres_server`; `lab/postgres/install` installs it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may stop at the first surprise, as tests may")]
 
@@ -6,6 +8,11 @@ mod conformance;
 mod crash;
 mod files;
 mod objects;
+#[path = "../../../testkit/src/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests of the whole, which use other parts of it")]
+mod postgres;
+mod postgres_server;
+mod schema;
 
 use cofide_store::Store;
 use cofide_test_objects as builders;
@@ -32,6 +39,12 @@ async fn in_memory() -> Store {
     Store::in_memory().await.unwrap()
 }
 
+/// A database of its own in the server of this process.
+async fn in_postgres() -> Store {
+    let database = tokio::task::spawn_blocking(|| postgres::Postgres::shared().database()).await.unwrap();
+    Store::connect(database.parse().unwrap()).await.unwrap()
+}
+
 /// Runs each test on a fresh database of each kind. Those under `several connections` need a database that can be read while
 /// it is written, and those under `many commits` one that need not be flushed after each.
 macro_rules! conformance {
@@ -43,6 +56,11 @@ macro_rules! conformance {
         mod sqlite_file {
             $($(#[tokio::test(flavor = "multi_thread")] async fn $test() { crate::conformance::$module::$test(crate::in_file().await.as_ref()).await })*)*
             $($(#[tokio::test(flavor = "multi_thread")] async fn $wide_test() { crate::conformance::$wide_module::$wide_test(crate::in_file().await.as_ref()).await })*)*
+        }
+        mod in_postgres_server {
+            $($(#[tokio::test(flavor = "multi_thread")] async fn $test() { crate::conformance::$module::$test(&crate::in_postgres().await).await })*)*
+            $($(#[tokio::test(flavor = "multi_thread")] async fn $wide_test() { crate::conformance::$wide_module::$wide_test(&crate::in_postgres().await).await })*)*
+            $($(#[tokio::test(flavor = "multi_thread")] async fn $long_test() { crate::conformance::$long_module::$long_test(&crate::in_postgres().await).await })*)*
         }
         mod sqlite_memory {
             $($(#[tokio::test(flavor = "multi_thread")] async fn $test() { crate::conformance::$module::$test(&crate::in_memory().await).await })*)*
@@ -79,6 +97,9 @@ conformance! {
             what_is_not_there_is_not_updated_or_deleted,
             references_to_nothing_are_refused,
             constraints_hold_where_no_check_looks,
+            a_text_with_a_nul_is_kept_without_it,
+            secrets_of_the_control_plane_are_kept_by_name,
+            an_agent_is_followed_where_a_replica_says_so_for_as_long_as_it_is_there,
         ],
         join_tokens: [
             a_token_is_good_once,

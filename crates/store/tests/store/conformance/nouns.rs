@@ -5,9 +5,10 @@ use cofide_core::{
 };
 use cofide_store::{
     AgentFilter, Agents, AgentsMut, AttestationPolicies, AttestationPoliciesMut, AttestationPolicyBindingFilter, AttestationPolicyBindings,
-    AttestationPolicyBindingsMut, AttestationPolicyFilter, ClusterFilter, Clusters, ClustersMut, Database, FederatedServiceFilter,
-    FederatedServices, FederatedServicesMut, FederationFilter, Federations, FederationsMut, JoinTokens, OrganizationFilter, Organizations,
-    OrganizationsMut, Receipts, StoreError, TrustZoneFilter, TrustZones, TrustZonesMut,
+    AttestationPolicyBindingsMut, AttestationPolicyFilter, ClusterFilter, Clusters, ClustersMut, ControlPlaneSecrets,
+    ControlPlaneSecretsMut, Database, FederatedServiceFilter, FederatedServices, FederatedServicesMut, FederationFilter, Federations,
+    FederationsMut, JoinTokens, OrganizationFilter, Organizations, OrganizationsMut, Receipts, Replicas, ReplicasMut, StoreError,
+    TrustZoneFilter, TrustZones, TrustZonesMut,
 };
 
 use crate::builders::{binding, cluster, domain, federation, gateway, id, policy, port, service, zone};
@@ -513,4 +514,57 @@ pub(crate) async fn constraints_hold_where_no_check_looks<D: Database>(database:
     let by_cluster = agent("agent-three", "one", "a");
     let refused = attempted(database, async |write| write.update_agent(&by_cluster).await).await;
     assert_eq!(taken(refused), "agent with the same cluster_id");
+}
+
+/// Postgres could not keep it, and what one agent says must not fail what is written together with it.
+pub(crate) async fn a_text_with_a_nul_is_kept_without_it<D: Database>(database: &D) {
+    two_zones(database).await;
+    let said = |message: &str| {
+        let status =
+            AgentStatus { state: AgentState::Running, message: message.to_owned(), unmet_conditions: Vec::new(), updated_at: Timestamp(1) };
+        cofide_core::Agent { status: Some(status), ..agent("agent-one", "one", "a") }
+    };
+    written(database, async |write| write.update_agent(&said("a\0b")).await).await;
+    assert_eq!(database.begin_read().await.unwrap().agent(&id("agent-one")).await.unwrap(), Some(said("a\u{fffd}b")));
+}
+
+pub(crate) async fn secrets_of_the_control_plane_are_kept_by_name<D: Database>(database: &D) {
+    for (name, content) in [("one", "first"), ("two", "other"), ("one", "second")] {
+        written(database, async |write| write.put_control_plane_secret(name, content).await).await;
+    }
+    let mut read = database.begin_read().await.unwrap();
+    assert_eq!(read.control_plane_secret("one").await.unwrap().as_deref(), Some("second"));
+    assert_eq!(read.control_plane_secret("two").await.unwrap().as_deref(), Some("other"));
+    assert_eq!(read.control_plane_secret("three").await.unwrap(), None);
+}
+
+pub(crate) async fn an_agent_is_followed_where_a_replica_says_so_for_as_long_as_it_is_there<D: Database>(database: &D) {
+    two_zones(database).await;
+    let (one, two) = (id("agent-one"), id("agent-two"));
+    written(database, async |write| {
+        assert!(write.put_replica("x").await? && write.put_replica("y").await?, "new");
+        assert!(!write.put_replica("x").await?, "known");
+        write.put_agent_stream("x", &one).await?;
+        write.put_agent_stream("x", &one).await?;
+        write.put_agent_stream("y", &one).await?;
+        write.put_agent_stream("y", &two).await
+    })
+    .await;
+    let elsewhere = async |replica: &str| {
+        let found = database.begin_read().await.unwrap().agents_followed_elsewhere(replica).await.unwrap();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(elsewhere("x").await, ["agent-one", "agent-two"]);
+    assert_eq!(elsewhere("y").await, ["agent-one"]);
+    assert_eq!(elsewhere("z").await, ["agent-one", "agent-two"]);
+    written(database, async |write| {
+        write.purge_replicas().await?;
+        write.delete_agent_stream("y", &one).await?;
+        write.delete_agent_stream("y", &one).await?;
+        write.delete_replica("x").await
+    })
+    .await;
+    assert_eq!(elsewhere("z").await, ["agent-two"], "nobody is purged who was there just now");
+    written(database, async |write| write.delete_agent(&two).await).await;
+    assert!(elsewhere("z").await.is_empty(), "with the agent its stream goes");
 }

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use cofide_core::{Cluster, ClusterId};
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
+use super::connection::Row;
 use super::statement::{Select, Statement, refuse_taken, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{ClusterFilter, Clusters, ClustersMut, Result};
@@ -20,8 +20,8 @@ const UPDATE: &str = "UPDATE cluster SET
     updated_at = $13
 WHERE id = $1";
 
-fn bind<'q>(sql: &'static str, cluster: &'q Cluster) -> Statement<'q> {
-    sqlx::query(sql)
+fn bind(sql: &'static str, cluster: &Cluster) -> Statement {
+    Statement::new(sql)
         .bind(cluster.id.as_str())
         .bind(cluster.organization_id.as_str())
         .bind(cluster.trust_zone_id.as_str())
@@ -37,7 +37,7 @@ fn bind<'q>(sql: &'static str, cluster: &'q Cluster) -> Statement<'q> {
         .bind(cluster.updated_at.as_micros())
 }
 
-fn cluster(row: &SqliteRow) -> Result<Cluster> {
+fn cluster(row: &Row) -> Result<Cluster> {
     let columns = Columns::of(NOUN, row);
     Ok(Cluster {
         id: columns.parsed("id")?,
@@ -59,7 +59,7 @@ fn cluster(row: &SqliteRow) -> Result<Cluster> {
 #[async_trait]
 impl<Access: Send> Clusters for Transaction<Access> {
     async fn cluster(&mut self, id: &ClusterId) -> Result<Option<Cluster>> {
-        let row = sqlx::query("SELECT * FROM cluster WHERE id = $1").bind(id.as_str()).fetch_optional(self.connection()).await?;
+        let row = Statement::new("SELECT * FROM cluster WHERE id = $1").bind(id.as_str()).row(self.connection()).await?;
         row.as_ref().map(cluster).transpose()
     }
 
@@ -92,7 +92,7 @@ impl ClustersMut for WriteTransaction {
     }
 
     async fn delete_cluster(&mut self, id: &ClusterId) -> Result<()> {
-        let delete = sqlx::query("DELETE FROM cluster WHERE id = $1").bind(id.as_str());
+        let delete = Statement::new("DELETE FROM cluster WHERE id = $1").bind(id.as_str());
         write_existing(self.connection(), delete, NOUN, id.as_str()).await
     }
 }

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use cofide_core::{BundleEndpoint, TrustZone, TrustZoneId, parse_trust_domain};
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
+use super::connection::Row;
 use super::documents::BundleDocument;
 use super::statement::{Select, Statement, document, find, refuse_taken, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
@@ -20,9 +20,9 @@ const UPDATE: &str = "UPDATE trust_zone SET
     bundle_endpoint_profile = $7, jwt_issuer = $8, is_management_zone = $9, created_at = $10, updated_at = $11
 WHERE id = $1";
 
-fn bind<'q>(sql: &'static str, zone: &'q TrustZone) -> Statement<'q> {
+fn bind(sql: &'static str, zone: &TrustZone) -> Statement {
     let endpoint = zone.bundle_endpoint.as_ref();
-    sqlx::query(sql)
+    Statement::new(sql)
         .bind(zone.id.as_str())
         .bind(zone.organization_id.as_str())
         .bind(zone.name.as_str())
@@ -36,7 +36,7 @@ fn bind<'q>(sql: &'static str, zone: &'q TrustZone) -> Statement<'q> {
         .bind(zone.updated_at.as_micros())
 }
 
-fn trust_zone(row: &SqliteRow) -> Result<TrustZone> {
+fn trust_zone(row: &Row) -> Result<TrustZone> {
     let columns = Columns::of(NOUN, row);
     let trust_domain = columns.converted("trust_domain", parse_trust_domain(columns.plain("trust_domain")?))?;
     let bundle = columns.document_if_any::<BundleDocument>("bundle_document")?;
@@ -60,7 +60,7 @@ fn trust_zone(row: &SqliteRow) -> Result<TrustZone> {
 #[async_trait]
 impl<Access: Send> TrustZones for Transaction<Access> {
     async fn trust_zone(&mut self, id: &TrustZoneId) -> Result<Option<TrustZone>> {
-        let row = sqlx::query("SELECT * FROM trust_zone WHERE id = $1").bind(id.as_str()).fetch_optional(self.connection()).await?;
+        let row = Statement::new("SELECT * FROM trust_zone WHERE id = $1").bind(id.as_str()).row(self.connection()).await?;
         row.as_ref().map(trust_zone).transpose()
     }
 
@@ -97,6 +97,6 @@ impl TrustZonesMut for WriteTransaction {
         if let Some(cluster) = find(self.connection(), "SELECT name FROM cluster WHERE trust_zone_id = $1 ORDER BY name", &[id]).await? {
             return Err(StoreError::InUse { noun: NOUN, id: id.to_owned(), by: format!("cluster {cluster}") });
         }
-        write_existing(self.connection(), sqlx::query("DELETE FROM trust_zone WHERE id = $1").bind(id), NOUN, id).await
+        write_existing(self.connection(), Statement::new("DELETE FROM trust_zone WHERE id = $1").bind(id), NOUN, id).await
     }
 }

@@ -2,10 +2,12 @@
 
 use async_trait::async_trait;
 use cofide_core::{AuditEvent, Change, Revision};
-use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::watch;
 
+use super::connection::Connection;
+use super::statement::Statement;
 use super::{audit, change};
+use crate::postgres::ANNOUNCE;
 use crate::{Result, Writer};
 
 /// Sees the state as it was when it began.
@@ -16,7 +18,7 @@ pub type WriteTransaction = Transaction<ReadWrite>;
 
 #[derive(Debug)]
 pub struct Transaction<Access> {
-    inner: sqlx::Transaction<'static, Sqlite>,
+    inner: Connection,
     access: Access,
 }
 
@@ -28,34 +30,45 @@ pub struct ReadWrite {
     revisions: watch::Sender<Revision>,
 }
 
-pub(super) async fn begin_read(pool: &SqlitePool) -> Result<ReadTransaction> {
-    let mut transaction = Transaction { inner: pool.begin().await?, access: ReadOnly(()) };
-    // SQLite fixes what a transaction sees at its first read.
-    change::revision(transaction.connection()).await?;
-    Ok(transaction)
-}
-
-pub(super) async fn begin_write(pool: &SqlitePool, revisions: &watch::Sender<Revision>) -> Result<WriteTransaction> {
-    // A transaction that begins as a reader and then wants to write can be refused half-way; this one cannot.
-    let inner = pool.begin_with("BEGIN IMMEDIATE").await?;
-    Ok(Transaction { inner, access: ReadWrite { revisions: revisions.clone() } })
-}
-
 impl<Access> Transaction<Access> {
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.inner
     }
 }
 
+impl ReadTransaction {
+    /// In a transaction of the database that has only just begun.
+    pub(crate) async fn begun(mut inner: Connection) -> Result<Self> {
+        // Either database fixes what a transaction sees at its first read.
+        change::revision(&mut inner).await?;
+        Ok(Self { inner, access: ReadOnly(()) })
+    }
+}
+
 impl WriteTransaction {
+    /// In a transaction of the database that has only just begun.
+    pub(crate) async fn begun(mut inner: Connection, revisions: watch::Sender<Revision>) -> Result<Self> {
+        // SQLite lets one connection begin to write, Postgres any number. Whoever holds the counter's row is the one, also
+        // among replicas, and as each statement sees what is committed by then, it sees what the one before has done.
+        if matches!(inner, Connection::Postgres(_)) {
+            Statement::new("SELECT value FROM revision FOR UPDATE").number(&mut inner).await?;
+        }
+        Ok(Self { inner, access: ReadWrite { revisions } })
+    }
+
     /// See [`Writer::commit`].
     pub async fn commit(mut self, change: Option<Change>, events: Vec<AuditEvent>) -> Result<Revision> {
+        let is_change = change.is_some();
         let revision = match change {
             Some(change) => change::append(self.connection(), &change).await?,
             None => change::revision(self.connection()).await?,
         };
         for event in events {
             audit::append(self.connection(), &event).await?;
+        }
+        if is_change && matches!(self.inner, Connection::Postgres(_)) {
+            // Told to the other replicas at the commit, and not without it.
+            Statement::new(ANNOUNCE).row(self.connection()).await?;
         }
         self.inner.commit().await?;
         self.access.revisions.send_if_modified(|newest| {
@@ -76,7 +89,17 @@ impl Writer for WriteTransaction {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Executor as _;
+
+    use super::*;
     use crate::{Store, StoreError};
+
+    fn sqlite(transaction: &mut WriteTransaction) -> &mut sqlx::SqliteConnection {
+        match transaction.connection() {
+            Connection::Sqlite(inner) => inner,
+            Connection::Postgres(_) => panic!("the test is about SQLite"),
+        }
+    }
 
     #[tokio::test]
     async fn a_transaction_that_the_database_rolled_back_by_itself_does_not_stop_the_next_one() {
@@ -84,7 +107,7 @@ mod tests {
         let store = Store::open(folder.path().join("connect.db")).await.unwrap();
         let mut transaction = store.begin_write().await.unwrap();
         // What SQLite does when a write finds the disk full.
-        sqlx::query("ROLLBACK").execute(transaction.connection()).await.unwrap();
+        sqlite(&mut transaction).execute("ROLLBACK").await.unwrap();
         drop(transaction);
         store.begin_write().await.unwrap().commit(None, Vec::new()).await.unwrap();
     }
@@ -94,7 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("connect.db")).await.unwrap();
         let mut transaction = store.begin_write().await.unwrap();
-        let mut run = async |sql: &'static str| sqlx::query(sql).execute(transaction.connection()).await.map_err(StoreError::from);
+        let mut run = async |sql: &'static str| sqlite(&mut transaction).execute(sql).await.map_err(StoreError::from);
         // No page more than there are now, which SQLite treats as a disk that is full.
         run("PRAGMA max_page_count = 1").await.unwrap();
         let full = run("CREATE TABLE more AS SELECT zeroblob(100000) AS content").await.unwrap_err();

@@ -5,19 +5,41 @@ use std::str::FromStr;
 
 use cofide_core::Timestamp;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row, Sqlite, Type};
+use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
 
+use super::connection::Row;
 use crate::{NounName, Result, StoreError};
+
+/// What both databases keep in the same way.
+pub(super) trait Plain<'r>: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres> {}
+
+impl<'r, T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>> Plain<'r> for T {}
+
+impl Row {
+    fn get<'r, T: Plain<'r>>(&'r self, column: &'static str) -> sqlx::Result<T> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+    }
+
+    /// The value of a row that has one column.
+    pub(super) fn first<'r, T: Plain<'r>>(&'r self) -> sqlx::Result<T> {
+        match self {
+            Self::Sqlite(row) => row.try_get(0),
+            Self::Postgres(row) => row.try_get(0),
+        }
+    }
+}
 
 /// A row of a noun's table. What cannot be read is an error that names noun and column.
 pub(super) struct Columns<'r> {
     noun: NounName,
-    row: &'r SqliteRow,
+    row: &'r Row,
 }
 
 impl<'r> Columns<'r> {
-    pub(super) fn of(noun: NounName, row: &'r SqliteRow) -> Self {
+    pub(super) fn of(noun: NounName, row: &'r Row) -> Self {
         Self { noun, row }
     }
 
@@ -25,9 +47,9 @@ impl<'r> Columns<'r> {
         StoreError::Unreadable { noun: self.noun, column, reason: reason.to_string() }
     }
 
-    /// A value as SQLite keeps it.
-    pub(super) fn plain<T: Decode<'r, Sqlite> + Type<Sqlite>>(&self, column: &'static str) -> Result<T> {
-        self.row.try_get(column).map_err(|error| self.unreadable(column, error))
+    /// A value as the database keeps it.
+    pub(super) fn plain<T: Plain<'r>>(&self, column: &'static str) -> Result<T> {
+        self.row.get(column).map_err(|error| self.unreadable(column, error))
     }
 
     pub(super) fn parsed<T: FromStr<Err: Display>>(&self, column: &'static str) -> Result<T> {

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 use cofide_core::{Federation, FederationId};
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
-use super::statement::{Select, refuse_taken, write, write_existing};
+use super::connection::Row;
+use super::statement::{Select, Statement, refuse_taken, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{FederationFilter, Federations, FederationsMut, Result};
 
@@ -12,7 +12,7 @@ const NOUN: &str = "federation";
 const INSERT: &str = "INSERT INTO federation (id, organization_id, trust_zone_id, remote_trust_zone_id, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6)";
 
-fn federation(row: &SqliteRow) -> Result<Federation> {
+fn federation(row: &Row) -> Result<Federation> {
     let columns = Columns::of(NOUN, row);
     Ok(Federation {
         id: columns.parsed("id")?,
@@ -27,7 +27,7 @@ fn federation(row: &SqliteRow) -> Result<Federation> {
 #[async_trait]
 impl<Access: Send> Federations for Transaction<Access> {
     async fn federation(&mut self, id: &FederationId) -> Result<Option<Federation>> {
-        let row = sqlx::query("SELECT * FROM federation WHERE id = $1").bind(id.as_str()).fetch_optional(self.connection()).await?;
+        let row = Statement::new("SELECT * FROM federation WHERE id = $1").bind(id.as_str()).row(self.connection()).await?;
         row.as_ref().map(federation).transpose()
     }
 
@@ -51,7 +51,7 @@ impl FederationsMut for WriteTransaction {
             (of_pair, &[from, to][..], format!("the direction {from} -> {to}")),
         ];
         refuse_taken(self.connection(), NOUN, &checks).await?;
-        let insert = sqlx::query(INSERT)
+        let insert = Statement::new(INSERT)
             .bind(id)
             .bind(federation.organization_id.as_str())
             .bind(from)
@@ -63,7 +63,7 @@ impl FederationsMut for WriteTransaction {
     }
 
     async fn delete_federation(&mut self, id: &FederationId) -> Result<()> {
-        let delete = sqlx::query("DELETE FROM federation WHERE id = $1").bind(id.as_str());
+        let delete = Statement::new("DELETE FROM federation WHERE id = $1").bind(id.as_str());
         write_existing(self.connection(), delete, NOUN, id.as_str()).await
     }
 }

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use cofide_core::{AttestationPolicy, AttestationPolicyId, PolicyKind};
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
+use super::connection::Row;
 use super::statement::{Select, Statement, document, find, refuse_taken, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{AttestationPolicies, AttestationPoliciesMut, AttestationPolicyFilter, Result, StoreError};
@@ -18,9 +18,9 @@ const UPDATE: &str = "UPDATE attestation_policy SET
     federations_document = $8, created_at = $9, updated_at = $10
 WHERE id = $1";
 
-fn bind<'q>(sql: &'static str, policy: &'q AttestationPolicy) -> Statement<'q> {
+fn bind(sql: &'static str, policy: &AttestationPolicy) -> Statement {
     let ek_hash = if let PolicyKind::TpmNode(tpm) = &policy.kind { tpm.ek_hash.as_deref() } else { None };
-    sqlx::query(sql)
+    Statement::new(sql)
         .bind(policy.id.as_str())
         .bind(policy.organization_id.as_str())
         .bind(policy.name.as_str())
@@ -33,7 +33,7 @@ fn bind<'q>(sql: &'static str, policy: &'q AttestationPolicy) -> Statement<'q> {
         .bind(policy.updated_at.as_micros())
 }
 
-fn attestation_policy(row: &SqliteRow) -> Result<AttestationPolicy> {
+fn attestation_policy(row: &Row) -> Result<AttestationPolicy> {
     let columns = Columns::of(NOUN, row);
     Ok(AttestationPolicy {
         id: columns.parsed("id")?,
@@ -50,8 +50,8 @@ fn attestation_policy(row: &SqliteRow) -> Result<AttestationPolicy> {
 #[async_trait]
 impl<Access: Send> AttestationPolicies for Transaction<Access> {
     async fn attestation_policy(&mut self, id: &AttestationPolicyId) -> Result<Option<AttestationPolicy>> {
-        let select = sqlx::query("SELECT * FROM attestation_policy WHERE id = $1").bind(id.as_str());
-        select.fetch_optional(self.connection()).await?.as_ref().map(attestation_policy).transpose()
+        let select = Statement::new("SELECT * FROM attestation_policy WHERE id = $1").bind(id.as_str());
+        select.row(self.connection()).await?.as_ref().map(attestation_policy).transpose()
     }
 
     async fn attestation_policies(&mut self, filter: &AttestationPolicyFilter) -> Result<Vec<AttestationPolicy>> {
@@ -91,6 +91,6 @@ impl AttestationPoliciesMut for WriteTransaction {
         if let Some(zone) = find(self.connection(), BOUND, &[id]).await? {
             return Err(StoreError::InUse { noun: NOUN, id: id.to_owned(), by: format!("a binding in trust zone {zone}") });
         }
-        write_existing(self.connection(), sqlx::query("DELETE FROM attestation_policy WHERE id = $1").bind(id), NOUN, id).await
+        write_existing(self.connection(), Statement::new("DELETE FROM attestation_policy WHERE id = $1").bind(id), NOUN, id).await
     }
 }

@@ -1,9 +1,8 @@
 use async_trait::async_trait;
 use cofide_core::{AttestationPolicyBinding, AttestationPolicyBindingId};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
+use super::connection::{Connection, Row};
 use super::statement::{Select, Statement, refuse_taken, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{AttestationPolicyBindingFilter, AttestationPolicyBindings, AttestationPolicyBindingsMut, Result};
@@ -24,8 +23,8 @@ const UPDATE: &str = "UPDATE attestation_policy_binding SET
     organization_id = $2, trust_zone_id = $3, policy_id = $4, created_at = $5, updated_at = $6
 WHERE id = $1";
 
-fn bind<'q>(sql: &'static str, binding: &'q AttestationPolicyBinding) -> Statement<'q> {
-    sqlx::query(sql)
+fn bind(sql: &'static str, binding: &AttestationPolicyBinding) -> Statement {
+    Statement::new(sql)
         .bind(binding.id.as_str())
         .bind(binding.organization_id.as_str())
         .bind(binding.trust_zone_id.as_str())
@@ -35,7 +34,7 @@ fn bind<'q>(sql: &'static str, binding: &'q AttestationPolicyBinding) -> Stateme
 }
 
 /// Folds the rows of one binding, which stand together, into one.
-fn bindings(rows: &[SqliteRow]) -> Result<Vec<AttestationPolicyBinding>> {
+fn bindings(rows: &[Row]) -> Result<Vec<AttestationPolicyBinding>> {
     let mut bindings: Vec<AttestationPolicyBinding> = Vec::new();
     for row in rows {
         let columns = Columns::of(NOUN, row);
@@ -58,11 +57,11 @@ fn bindings(rows: &[SqliteRow]) -> Result<Vec<AttestationPolicyBinding>> {
     Ok(bindings)
 }
 
-async fn insert_federates_with(connection: &mut SqliteConnection, binding: &AttestationPolicyBinding) -> Result<()> {
+async fn insert_federates_with(connection: &mut Connection, binding: &AttestationPolicyBinding) -> Result<()> {
     const INSERT: &str = "INSERT INTO attestation_policy_binding_federation (binding_id, position, trust_zone_id) VALUES ($1, $2, $3)";
     for (position, zone) in (0i64..).zip(&binding.federates_with) {
-        let insert = sqlx::query(INSERT).bind(binding.id.as_str()).bind(position).bind(zone.as_str());
-        write(&mut *connection, insert, NOUN, binding.id.as_str()).await?;
+        let insert = Statement::new(INSERT).bind(binding.id.as_str()).bind(position).bind(zone.as_str());
+        write(connection, insert, NOUN, binding.id.as_str()).await?;
     }
     Ok(())
 }
@@ -101,13 +100,13 @@ impl AttestationPolicyBindingsMut for WriteTransaction {
     async fn update_attestation_policy_binding(&mut self, binding: &AttestationPolicyBinding) -> Result<()> {
         let id = binding.id.as_str();
         write_existing(self.connection(), bind(UPDATE, binding), NOUN, id).await?;
-        let clear = sqlx::query("DELETE FROM attestation_policy_binding_federation WHERE binding_id = $1").bind(id);
+        let clear = Statement::new("DELETE FROM attestation_policy_binding_federation WHERE binding_id = $1").bind(id);
         write(self.connection(), clear, NOUN, id).await?;
         insert_federates_with(self.connection(), binding).await
     }
 
     async fn delete_attestation_policy_binding(&mut self, id: &AttestationPolicyBindingId) -> Result<()> {
-        let delete = sqlx::query("DELETE FROM attestation_policy_binding WHERE id = $1").bind(id.as_str());
+        let delete = Statement::new("DELETE FROM attestation_policy_binding WHERE id = $1").bind(id.as_str());
         write_existing(self.connection(), delete, NOUN, id.as_str()).await
     }
 }

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 use cofide_core::{Change, Noun, NounChange, NounId, Revision};
-use sqlx::SqliteConnection;
 
 use super::columns::Columns;
-use super::statement::document;
+use super::connection::{Connection, Row};
+use super::statement::{Statement, document};
 use super::transaction::Transaction;
 use crate::{
     AttestationPolicies, AttestationPolicyBindings, Changes, Clusters, FederatedServices, Federations, KEPT_CHANGES, Result, TrustZones,
@@ -11,17 +11,17 @@ use crate::{
 
 const NOUN: &str = "change";
 
-pub(super) async fn revision(connection: &mut SqliteConnection) -> Result<Revision> {
-    let value: i64 = sqlx::query_scalar("SELECT value FROM revision").fetch_one(connection).await?;
+pub(super) async fn revision(connection: &mut Connection) -> Result<Revision> {
+    let value = Statement::new("SELECT value FROM revision").number(connection).await?;
     Ok(value.cast_unsigned())
 }
 
 /// The row of the counter is locked from here to the commit, so revisions are committed in their order.
-pub(super) async fn append(connection: &mut SqliteConnection, change: &Change) -> Result<Revision> {
-    let revision: i64 = sqlx::query_scalar("UPDATE revision SET value = value + 1 RETURNING value").fetch_one(&mut *connection).await?;
-    let insert = sqlx::query("INSERT INTO change (revision, change_document) VALUES ($1, $2)").bind(revision).bind(document(change));
-    insert.execute(&mut *connection).await?;
-    let forget = sqlx::query("DELETE FROM change WHERE revision <= $1").bind(revision - KEPT_CHANGES.cast_signed());
+pub(super) async fn append(connection: &mut Connection, change: &Change) -> Result<Revision> {
+    let revision = Statement::new("UPDATE revision SET value = value + 1 RETURNING value").number(connection).await?;
+    let insert = Statement::new("INSERT INTO change (revision, change_document) VALUES ($1, $2)").bind(revision).bind(document(change));
+    insert.execute(connection).await?;
+    let forget = Statement::new("DELETE FROM change WHERE revision <= $1").bind(revision - KEPT_CHANGES.cast_signed());
     forget.execute(connection).await?;
     Ok(revision.cast_unsigned())
 }
@@ -40,12 +40,12 @@ impl<Access: Send> Changes for Transaction<Access> {
     async fn changes_since(&mut self, since: Revision) -> Result<Option<Vec<(Revision, Change)>>> {
         let newest = revision(self.connection()).await?;
         let Some(expected) = newest.checked_sub(since) else { return Ok(None) };
-        let select = sqlx::query("SELECT * FROM change WHERE revision > $1 ORDER BY revision").bind(since.cast_signed());
-        let rows = select.fetch_all(self.connection()).await?;
+        let select = Statement::new("SELECT * FROM change WHERE revision > $1 ORDER BY revision").bind(since.cast_signed());
+        let rows = select.rows(self.connection()).await?;
         if u64::try_from(rows.len()) != Ok(expected) {
             return Ok(None);
         }
-        let change = |row| {
+        let change = |row: &Row| {
             let columns = Columns::of(NOUN, row);
             Ok((columns.plain::<i64>("revision")?.cast_unsigned(), columns.document("change_document")?))
         };

@@ -1,7 +1,4 @@
-//! The traits on SQLite.
-//!
-//! One connection writes, several read: with a write-ahead log neither waits for the other, and writers queue here, in
-//! order, where waiting costs nothing, instead of polling for the database's lock.
+//! The traits in SQL, once for both databases.
 
 mod agent;
 mod attestation_policy;
@@ -10,17 +7,18 @@ mod audit;
 mod change;
 mod cluster;
 mod columns;
+mod connection;
+mod control_plane_secret;
 mod documents;
 mod federated_service;
 mod federation;
 mod join_token;
-mod open;
 mod organization;
 mod receipt;
+mod replica;
 mod statement;
-mod store;
 mod transaction;
 mod trust_zone;
 
-pub use store::Store;
+pub(crate) use connection::{Connection, answered};
 pub use transaction::{ReadTransaction, WriteTransaction};

@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use cofide_core::{ClusterId, FederatedService, FederatedServiceId, Port, ServiceName, TrustDomain, parse_trust_domain};
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
+use super::connection::Row;
 use super::statement::{Select, Statement, document, refuse_taken, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{FederatedServiceFilter, FederatedServices, FederatedServicesMut, Result};
@@ -24,9 +24,9 @@ const UPDATE: &str = "UPDATE federated_service SET
     updated_at = $17
 WHERE id = $1";
 
-fn bind<'q>(sql: &'static str, service: &'q FederatedService) -> Statement<'q> {
+fn bind(sql: &'static str, service: &FederatedService) -> Statement {
     let exported: Vec<_> = service.exported_trust_domains.iter().map(TrustDomain::as_str).collect();
-    sqlx::query(sql)
+    Statement::new(sql)
         .bind(service.id.as_str())
         .bind(service.name.name.as_str())
         .bind(service.name.namespace.as_str())
@@ -46,7 +46,7 @@ fn bind<'q>(sql: &'static str, service: &'q FederatedService) -> Statement<'q> {
         .bind(service.updated_at.as_micros())
 }
 
-fn federated_service(row: &SqliteRow) -> Result<FederatedService> {
+fn federated_service(row: &Row) -> Result<FederatedService> {
     let columns = Columns::of(NOUN, row);
     let exported: Vec<String> = columns.document("exported_trust_domains_document")?;
     let exported: Result<BTreeSet<_>, _> = exported.iter().map(|name| parse_trust_domain(name)).collect();
@@ -73,8 +73,8 @@ fn federated_service(row: &SqliteRow) -> Result<FederatedService> {
 #[async_trait]
 impl<Access: Send> FederatedServices for Transaction<Access> {
     async fn federated_service(&mut self, id: &FederatedServiceId) -> Result<Option<FederatedService>> {
-        let select = sqlx::query("SELECT * FROM federated_service WHERE id = $1").bind(id.as_str());
-        select.fetch_optional(self.connection()).await?.as_ref().map(federated_service).transpose()
+        let select = Statement::new("SELECT * FROM federated_service WHERE id = $1").bind(id.as_str());
+        select.row(self.connection()).await?.as_ref().map(federated_service).transpose()
     }
 
     async fn federated_services(&mut self, filter: &FederatedServiceFilter) -> Result<Vec<FederatedService>> {
@@ -91,9 +91,8 @@ impl<Access: Send> FederatedServices for Transaction<Access> {
     }
 
     async fn federated_service_count(&mut self, cluster: &ClusterId) -> Result<u64> {
-        let count = sqlx::query_scalar("SELECT COUNT(*) FROM federated_service WHERE cluster_id = $1").bind(cluster.as_str());
-        let count: i64 = count.fetch_one(self.connection()).await?;
-        Ok(count.cast_unsigned())
+        let count = Statement::new("SELECT COUNT(*) FROM federated_service WHERE cluster_id = $1").bind(cluster.as_str());
+        Ok(count.number(self.connection()).await?.cast_unsigned())
     }
 }
 
@@ -116,7 +115,7 @@ impl FederatedServicesMut for WriteTransaction {
     }
 
     async fn delete_federated_service(&mut self, id: &FederatedServiceId) -> Result<()> {
-        let delete = sqlx::query("DELETE FROM federated_service WHERE id = $1").bind(id.as_str());
+        let delete = Statement::new("DELETE FROM federated_service WHERE id = $1").bind(id.as_str());
         write_existing(self.connection(), delete, NOUN, id.as_str()).await
     }
 }

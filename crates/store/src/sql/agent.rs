@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use cofide_core::{Agent, AgentId, AgentStatus, ClusterId, SpiffeId, Timestamp};
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
+use super::connection::Row;
 use super::statement::{Select, Statement, document, refuse_taken, word, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{AgentFilter, Agents, AgentsMut, Result};
@@ -19,9 +19,9 @@ const UPDATE: &str = "UPDATE agent SET
     updated_at = $8, spiffe_id = $9, last_seen_at = $10, status_unmet_conditions_document = $11
 WHERE id = $1";
 
-fn bind<'q>(sql: &'static str, agent: &'q Agent) -> Statement<'q> {
+fn bind(sql: &'static str, agent: &Agent) -> Statement {
     let status = agent.status.as_ref();
-    sqlx::query(sql)
+    Statement::new(sql)
         .bind(agent.id.as_str())
         .bind(agent.cluster_id.as_str())
         .bind(agent.trust_zone_id.as_str())
@@ -35,7 +35,7 @@ fn bind<'q>(sql: &'static str, agent: &'q Agent) -> Statement<'q> {
         .bind(document(&status.map(|status| status.unmet_conditions.as_slice()).unwrap_or_default()))
 }
 
-fn agent(row: &SqliteRow) -> Result<Agent> {
+fn agent(row: &Row) -> Result<Agent> {
     let columns = Columns::of(NOUN, row);
     let status = match columns.plain::<Option<String>>("status_message")? {
         Some(message) => Some(AgentStatus {
@@ -63,13 +63,13 @@ fn agent(row: &SqliteRow) -> Result<Agent> {
 #[async_trait]
 impl<Access: Send> Agents for Transaction<Access> {
     async fn agent(&mut self, id: &AgentId) -> Result<Option<Agent>> {
-        let row = sqlx::query("SELECT * FROM agent WHERE id = $1").bind(id.as_str()).fetch_optional(self.connection()).await?;
+        let row = Statement::new("SELECT * FROM agent WHERE id = $1").bind(id.as_str()).row(self.connection()).await?;
         row.as_ref().map(agent).transpose()
     }
 
     async fn agent_of_cluster(&mut self, cluster: &ClusterId) -> Result<Option<Agent>> {
-        let select = sqlx::query("SELECT * FROM agent WHERE cluster_id = $1").bind(cluster.as_str());
-        select.fetch_optional(self.connection()).await?.as_ref().map(agent).transpose()
+        let select = Statement::new("SELECT * FROM agent WHERE cluster_id = $1").bind(cluster.as_str());
+        select.row(self.connection()).await?.as_ref().map(agent).transpose()
     }
 
     async fn agents(&mut self, filter: &AgentFilter) -> Result<Vec<Agent>> {
@@ -99,7 +99,7 @@ impl AgentsMut for WriteTransaction {
     }
 
     async fn delete_agent(&mut self, id: &AgentId) -> Result<()> {
-        let delete = sqlx::query("DELETE FROM agent WHERE id = $1").bind(id.as_str());
+        let delete = Statement::new("DELETE FROM agent WHERE id = $1").bind(id.as_str());
         write_existing(self.connection(), delete, NOUN, id.as_str()).await
     }
 }

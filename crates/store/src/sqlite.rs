@@ -1,4 +1,4 @@
-//! Opening a file without harming it.
+//! What is particular to SQLite: opening a file without harming it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::statvfs::{Statvfs, statvfs};
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool};
 
 use crate::error::{FULL, primary_code};
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, migrations};
 
 /// Marks a file as ours: "cofi" in ASCII (SQLite file format, section 1.3.17, application id).
 const APPLICATION_ID: u32 = 0x636f_6669;
@@ -32,13 +32,13 @@ const LOG_INDEX: u64 = 32 << 10;
 /// Where there is less than this, in bytes, a disk is full: SQLite could not make the index and write anything.
 const LEAST_ROOM: u64 = 2 * LOG_INDEX;
 
-pub(super) struct Pools {
-    pub(super) readers: SqlitePool,
-    pub(super) writer: SqlitePool,
-    pub(super) log_index: Arc<File>,
+pub(crate) struct Pools {
+    pub(crate) readers: SqlitePool,
+    pub(crate) writer: SqlitePool,
+    pub(crate) log_index: Arc<File>,
 }
 
-pub(super) async fn file(path: &Path) -> Result<Pools> {
+pub(crate) async fn file(path: &Path) -> Result<Pools> {
     if is_full(path) {
         return Err(StoreError::NoSpace { path: path.to_owned() });
     }
@@ -57,7 +57,7 @@ pub(super) async fn file(path: &Path) -> Result<Pools> {
     Ok(Pools { readers: readers.await.map_err(|error| failed_to_open(path, &error))?, writer, log_index })
 }
 
-pub(super) async fn memory() -> Result<SqlitePool> {
+pub(crate) async fn memory() -> Result<SqlitePool> {
     let pool = lasting_pool().min_connections(1).max_connections(1).connect_with(options().in_memory(true)).await?;
     migrate(&pool, Path::new(":memory:")).await?;
     Ok(pool)
@@ -135,7 +135,7 @@ async fn check_contents(connection: &mut SqliteConnection, path: &Path) -> Resul
     let newest = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations";
     let found: i64 = sqlx::query_scalar(newest).fetch_one(connection).await.map_err(failed)?;
     let known = migrator().iter().map(|migration| migration.version).max().unwrap_or(0);
-    if found > known { Err(StoreError::NewerSchema { path: path.to_owned(), found, known }) } else { Ok(()) }
+    if found > known { Err(StoreError::NewerSchema { database: path.display().to_string(), found, known }) } else { Ok(()) }
 }
 
 async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {
@@ -146,26 +146,24 @@ async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {
 }
 
 fn failed_to_migrate(path: &Path, error: MigrateError) -> StoreError {
-    let path = path.to_owned();
+    let database = path.display().to_string();
     match error {
-        MigrateError::VersionMismatch(version) | MigrateError::VersionMissing(version) => StoreError::OtherSchema { path, version },
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if lacks_space(&path, &error) => {
-            StoreError::NoSpace { path }
+        MigrateError::VersionMismatch(version) | MigrateError::VersionMissing(version) => StoreError::OtherSchema { database, version },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if lacks_space(path, &error) => {
+            StoreError::NoSpace { path: path.to_owned() }
         }
-        source => StoreError::Migration { path, source },
+        source => StoreError::Migration { database, source },
     }
 }
 
 fn migrator() -> Migrator {
-    let migration = |version, description: &'static str, sql: &'static str| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        migration(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql")),
-        migration(2, "agent presence", include_str!("../../migrations/sqlite/0002_agent_presence.sql")),
-        migration(3, "receipts by resource", include_str!("../../migrations/sqlite/0003_receipts_by_resource.sql")),
-        migration(4, "audit by actor", include_str!("../../migrations/sqlite/0004_audit_by_actor.sql")),
-        migration(5, "unmet conditions", include_str!("../../migrations/sqlite/0005_unmet_conditions.sql")),
+    migrations::migrator(&[
+        (1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
+        (2, "agent presence", include_str!("../migrations/sqlite/0002_agent_presence.sql")),
+        (3, "receipts by resource", include_str!("../migrations/sqlite/0003_receipts_by_resource.sql")),
+        (4, "audit by actor", include_str!("../migrations/sqlite/0004_audit_by_actor.sql")),
+        (5, "unmet conditions", include_str!("../migrations/sqlite/0005_unmet_conditions.sql")),
+        (6, "replicas", include_str!("../migrations/sqlite/0006_replicas.sql")),
     ])
 }
 
@@ -293,12 +291,7 @@ mod tests {
 
     #[test]
     fn every_migration_in_the_folder_is_run() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-        files.sort();
-        let migrator = migrator();
-        let run = migrator.iter().map(|migration| format!("{:04}_{}.sql", migration.version, migration.description.replace(' ', "_")));
-        assert_eq!(run.collect::<Vec<_>>(), files);
+        migrations::assert_run("migrations/sqlite", &migrator());
     }
 
     #[tokio::test]

@@ -3,11 +3,10 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use cofide_core::{AuditEvent, EntityKind, Timestamp};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::columns::Columns;
-use super::statement::{Select, word, write};
+use super::connection::{Connection, Row};
+use super::statement::{Select, Statement, Value, word, write};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::audit::Cursor;
 use crate::{AuditEntity, AuditEvents, AuditEventsMut, AuditFilter, AuditPage, PageRequest, Result};
@@ -19,8 +18,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING sequence";
 
 const INSERT_LINK: &str = "INSERT INTO audit_link (event_sequence, position, entity_kind, entity_id) VALUES ($1, $2, $3, $4)";
 
-pub(super) async fn append(connection: &mut SqliteConnection, event: &AuditEvent) -> Result<()> {
-    let insert = sqlx::query_scalar(INSERT)
+pub(super) async fn append(connection: &mut Connection, event: &AuditEvent) -> Result<()> {
+    let insert = Statement::new(INSERT)
         .bind(event.id.as_str())
         .bind(event.occurred_at.as_micros())
         .bind(word(event.kind))
@@ -30,15 +29,15 @@ pub(super) async fn append(connection: &mut SqliteConnection, event: &AuditEvent
         .bind(event.source_ip.as_str())
         .bind(word(event.outcome))
         .bind(event.server_version.as_str());
-    let sequence: i64 = insert.fetch_one(&mut *connection).await?;
+    let sequence = insert.number(connection).await?;
     for (position, (kind, id)) in (0i64..).zip(&event.links) {
-        let insert = sqlx::query(INSERT_LINK).bind(sequence).bind(position).bind(word(*kind)).bind(id.as_str());
-        write(&mut *connection, insert, NOUN, event.id.as_str()).await?;
+        let insert = Statement::new(INSERT_LINK).bind(sequence).bind(position).bind(word(*kind)).bind(id.as_str());
+        write(connection, insert, NOUN, event.id.as_str()).await?;
     }
     Ok(())
 }
 
-fn audit_event(row: &SqliteRow, links: Vec<(EntityKind, String)>) -> Result<AuditEvent> {
+fn audit_event(row: &Row, links: Vec<(EntityKind, String)>) -> Result<AuditEvent> {
     let columns = Columns::of(NOUN, row);
     Ok(AuditEvent {
         id: columns.parsed("id")?,
@@ -68,19 +67,15 @@ fn any_of(select: &mut Select, negation: &'static str, column: &'static str, val
 }
 
 /// The values and the closing parenthesis.
-fn push_list<'v, T>(query: &mut QueryBuilder<Sqlite>, values: impl Iterator<Item = T>)
-where
-    T: 'v + sqlx::Encode<'v, Sqlite> + sqlx::Type<Sqlite>,
-{
-    let mut list = query.separated(", ");
-    for value in values {
-        list.push_bind(value);
+fn push_list<T: Into<Value>>(statement: &mut Statement, values: impl Iterator<Item = T>) {
+    for (index, value) in values.enumerate() {
+        statement.push(if index == 0 { "" } else { ", " }).push_bind(value);
     }
-    list.push_unseparated(")");
+    statement.push(")");
 }
 
 /// `EXISTS` a link to any of the entities.
-fn linked_to(query: &mut QueryBuilder<Sqlite>, entities: &[AuditEntity]) {
+fn linked_to(query: &mut Statement, entities: &[AuditEntity]) {
     query.push("EXISTS (SELECT 1 FROM audit_link WHERE event_sequence = sequence AND (");
     for (index, entity) in entities.iter().enumerate() {
         query.push(if index == 0 { "(1 = 1" } else { " OR (1 = 1" });
@@ -127,7 +122,7 @@ fn matching(filter: &AuditFilter) -> Select {
 }
 
 /// The links of a page of events, by the event's sequence.
-async fn links_of(connection: &mut SqliteConnection, sequences: &[i64]) -> Result<HashMap<i64, Vec<(EntityKind, String)>>> {
+async fn links_of(connection: &mut Connection, sequences: &[i64]) -> Result<HashMap<i64, Vec<(EntityKind, String)>>> {
     let mut links: HashMap<i64, Vec<_>> = HashMap::new();
     if sequences.is_empty() {
         return Ok(links);
@@ -154,7 +149,7 @@ impl<Access: Send> AuditEvents for Transaction<Access> {
         }
         let mut select = select.then(" ORDER BY occurred_at DESC, sequence DESC LIMIT ");
         // One more than asked for tells whether there is a next page.
-        select.query().push_bind(i64::from(size) + 1);
+        select.statement().push_bind(i64::from(size) + 1);
         let mut rows = select.rows(self.connection()).await?;
         let is_last = rows.len() <= size as usize;
         rows.truncate(size as usize);
@@ -173,8 +168,8 @@ impl<Access: Send> AuditEvents for Transaction<Access> {
     }
 
     async fn audit_events_of_workloads(&mut self) -> Result<BTreeMap<String, u64>> {
-        let rows = sqlx::query(COUNT_OF_WORKLOADS).fetch_all(self.connection()).await?;
-        let count = |row: &SqliteRow| {
+        let rows = Statement::new(COUNT_OF_WORKLOADS).rows(self.connection()).await?;
+        let count = |row: &Row| {
             let columns = Columns::of(NOUN, row);
             Ok((columns.plain("actor")?, columns.plain::<i64>("events")?.unsigned_abs()))
         };
@@ -198,12 +193,12 @@ const COUNT_OF_WORKLOADS: &str =
 #[async_trait]
 impl AuditEventsMut for WriteTransaction {
     async fn purge_audit_events(&mut self, before: Timestamp, batch: u32) -> Result<u64> {
-        let purge = sqlx::query(PURGE_BY_AGE).bind(before.as_micros()).bind(batch);
+        let purge = Statement::new(PURGE_BY_AGE).bind(before.as_micros()).bind(i64::from(batch));
         write(self.connection(), purge, NOUN, "of long ago").await
     }
 
     async fn purge_audit_events_of(&mut self, actor: &str, batch: u32) -> Result<u64> {
-        let purge = sqlx::query(PURGE_BY_ACTOR).bind(actor).bind(batch);
+        let purge = Statement::new(PURGE_BY_ACTOR).bind(actor).bind(i64::from(batch));
         write(self.connection(), purge, NOUN, actor).await
     }
 }

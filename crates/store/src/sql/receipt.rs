@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use cofide_core::{AgentId, ClusterId, Receipt, ReceiptOutcome, Timestamp};
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
-use super::statement::{Select, write};
+use super::connection::Row;
+use super::statement::{Select, Statement, write};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{ReceiptFilter, Receipts, ReceiptsMut, Result};
 
@@ -16,7 +16,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (agent_id, type_url, resource_name) DO UPDATE SET
     cluster_id = excluded.cluster_id, version = excluded.version, rejection = excluded.rejection, at = excluded.at";
 
-fn receipt(row: &SqliteRow) -> Result<Receipt> {
+fn receipt(row: &Row) -> Result<Receipt> {
     let columns = Columns::of(NOUN, row);
     let rejection: Option<String> = columns.plain("rejection")?;
     Ok(Receipt {
@@ -51,7 +51,7 @@ impl<Access: Send> Receipts for Transaction<Access> {
 
     async fn latest_receipts(&mut self, filter: &ReceiptFilter) -> Result<BTreeMap<ClusterId, Timestamp>> {
         let select = select("SELECT cluster_id, MAX(at) AS at FROM receipt", filter).then(" GROUP BY cluster_id");
-        let latest = |row: &SqliteRow| {
+        let latest = |row: &Row| {
             let columns = Columns::of(NOUN, row);
             Ok((columns.parsed("cluster_id")?, columns.timestamp("at")?))
         };
@@ -63,7 +63,7 @@ impl<Access: Send> Receipts for Transaction<Access> {
 impl ReceiptsMut for WriteTransaction {
     async fn put_receipt(&mut self, receipt: &Receipt) -> Result<()> {
         let rejection = if let ReceiptOutcome::Rejected(reason) = &receipt.outcome { Some(reason.as_str()) } else { None };
-        let put = sqlx::query(PUT)
+        let put = Statement::new(PUT)
             .bind(receipt.agent_id.as_str())
             .bind(receipt.cluster_id.as_str())
             .bind(receipt.type_url.as_str())
@@ -77,7 +77,7 @@ impl ReceiptsMut for WriteTransaction {
 
     async fn delete_receipt(&mut self, agent: &AgentId, type_url: &str, resource_name: &str) -> Result<()> {
         const DELETE: &str = "DELETE FROM receipt WHERE agent_id = $1 AND type_url = $2 AND resource_name = $3";
-        let delete = sqlx::query(DELETE).bind(agent.as_str()).bind(type_url).bind(resource_name);
+        let delete = Statement::new(DELETE).bind(agent.as_str()).bind(type_url).bind(resource_name);
         write(self.connection(), delete, NOUN, resource_name).await?;
         Ok(())
     }

@@ -1,15 +1,15 @@
 use async_trait::async_trait;
 use cofide_core::{Organization, OrganizationId};
-use sqlx::sqlite::SqliteRow;
 
 use super::columns::Columns;
-use super::statement::{Select, refuse_taken, write};
+use super::connection::Row;
+use super::statement::{Select, Statement, refuse_taken, write};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{OrganizationFilter, Organizations, OrganizationsMut, Result};
 
 const NOUN: &str = "organization";
 
-fn organization(row: &SqliteRow) -> Result<Organization> {
+fn organization(row: &Row) -> Result<Organization> {
     let columns = Columns::of(NOUN, row);
     Ok(Organization { id: columns.parsed("id")?, name: columns.parsed("name")? })
 }
@@ -17,7 +17,7 @@ fn organization(row: &SqliteRow) -> Result<Organization> {
 #[async_trait]
 impl<Access: Send> Organizations for Transaction<Access> {
     async fn organization(&mut self, id: &OrganizationId) -> Result<Option<Organization>> {
-        let row = sqlx::query("SELECT * FROM organization WHERE id = $1").bind(id.as_str()).fetch_optional(self.connection()).await?;
+        let row = Statement::new("SELECT * FROM organization WHERE id = $1").bind(id.as_str()).row(self.connection()).await?;
         row.as_ref().map(organization).transpose()
     }
 
@@ -36,7 +36,7 @@ impl OrganizationsMut for WriteTransaction {
             ("SELECT id FROM organization WHERE name = $1", &[name][..], format!("name {name:?}")),
         ];
         refuse_taken(self.connection(), NOUN, &checks).await?;
-        let insert = sqlx::query("INSERT INTO organization (id, name) VALUES ($1, $2)").bind(id).bind(name);
+        let insert = Statement::new("INSERT INTO organization (id, name) VALUES ($1, $2)").bind(id).bind(name);
         write(self.connection(), insert, NOUN, id).await?;
         Ok(())
     }
