@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn what_connect_says_is_told_apart_from_what_happened_on_the_way_to_it() {
-        let full = Status::unavailable("the disk of cofide-connect's data folder is full; nothing was changed");
+        let full = Status::unavailable("the disk of cofide-connect's database is full; nothing was changed");
         let text = Error::from(full.clone()).render(false);
         assert!(
             text.contains("disk") && text.contains("Connect was reached") && !text.contains("check that cofide-connect runs"),

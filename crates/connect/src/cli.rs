@@ -64,6 +64,11 @@ impl Program for Connect {
         Ok(())
     }
 
+    fn without_secrets(mut config: Config) -> Config {
+        config.sql_connection_string = config.sql_connection_string.map(|_| "(set)".to_owned());
+        config
+    }
+
     fn logging(config: &Config) -> (Format, &str) {
         (config.log_format, &config.log_level)
     }
@@ -92,6 +97,12 @@ pub struct Overrides {
     /// Folder for database, keys and admin credential [default: connect-data]
     #[arg(long, env = "COFIDE_CONNECT_DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
+    /// PostgreSQL database; no flag, because command lines are visible to every process
+    #[arg(skip = std::env::var("COFIDE_CONNECT_SQL_CONNECTION_STRING").ok())]
+    pub sql_connection_string: Option<String>,
+    /// File with the connection string of a PostgreSQL database (postgres://user:password@host/database) [default: SQLite in the data folder]
+    #[arg(long, env = "COFIDE_CONNECT_SQL_CONNECTION_STRING_FILE", value_name = "FILE")]
+    pub sql_connection_string_file: Option<PathBuf>,
     /// Where users and agents connect, over TLS [default: 127.0.0.1:8443]
     #[arg(long, env = "COFIDE_CONNECT_LISTEN_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
     pub listen_address: Option<SocketAddr>,
@@ -186,7 +197,8 @@ mod tests {
 
         let command = Cli::command();
         let serve = command.find_subcommand("serve").unwrap();
-        for key in keys {
+        // A connection string has no flag: every process can read the command lines of the others.
+        for key in keys.into_iter().filter(|key| key != "sql_connection_string") {
             let flag = key.replace('_', "-");
             let argument = serve.get_arguments().find(|argument| argument.get_long() == Some(&flag));
             let argument = argument.unwrap_or_else(|| panic!("no flag --{flag}"));
@@ -194,6 +206,12 @@ mod tests {
             assert_eq!(argument.get_env().unwrap().to_str(), Some(variable.as_str()));
             assert!(argument.get_help().is_some(), "--{flag} has no help");
         }
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let config = Config { sql_connection_string: Some("postgres://connect:s3cret@db.test/cofide".into()), ..Config::default() };
+        assert_eq!(Connect::without_secrets(config).sql_connection_string.as_deref(), Some("(set)"));
     }
 
     #[test]

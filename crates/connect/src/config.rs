@@ -7,11 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use cofide_connect_client::ConnectUrl;
 use cofide_core::{CONNECT_SPIFFE_ID_PATH, Name, SpiffeId, TrustDomain, parse_trust_domain};
 use cofide_runtime::config::InvalidKey;
-use cofide_runtime::duration;
 use cofide_runtime::logging::Format;
+use cofide_runtime::{duration, files};
+use cofide_store::ConnectionString;
 use serde::{Deserialize, Serialize};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -21,6 +23,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub struct Config {
     /// The folder for everything that is kept: database, keys, admin credential.
     pub data_dir: PathBuf,
+    /// A PostgreSQL database in the place of the SQLite file in `data_dir`; keys are kept there too. Holds a password.
+    pub sql_connection_string: Option<String>,
+    /// A file that holds the same.
+    pub sql_connection_string_file: Option<PathBuf>,
     /// Where users and agents connect, over TLS. Port 0 takes a free port.
     pub listen_address: SocketAddr,
     /// Where users may connect without TLS; a loopback address, or unset for nowhere.
@@ -76,6 +82,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: "connect-data".into(),
+            sql_connection_string: None,
+            sql_connection_string_file: None,
             listen_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
             plaintext_address: None,
             admin_address: None,
@@ -139,6 +147,14 @@ impl Config {
             Ok(name) => name,
             Err(error) => return refuse("organization", format!("{:?} is no name: it {error}", self.organization)),
         };
+        if let Some(text) = &self.sql_connection_string {
+            if self.sql_connection_string_file.is_some() {
+                return refuse("sql_connection_string_file", "sql_connection_string is set too; leave one of them out".into());
+            }
+            if let Err(error) = text.parse::<ConnectionString>() {
+                return refuse("sql_connection_string", error.to_string());
+            }
+        }
         for (key, given, least, most) in [
             ("join_token_ttl", self.join_token_ttl, Duration::from_secs(1), 30 * DAY),
             ("svid_ttl", self.svid_ttl, Duration::from_secs(60), 365 * DAY),
@@ -185,6 +201,17 @@ impl Config {
 }
 
 impl Checked {
+    /// The PostgreSQL database to use, where one is configured.
+    pub fn database(&self) -> Result<Option<ConnectionString>, anyhow::Error> {
+        if let Some(text) = &self.config.sql_connection_string {
+            return Ok(Some(text.parse()?));
+        }
+        let Some(path) = &self.config.sql_connection_string_file else { return Ok(None) };
+        let content = files::read_secret(path).context("cannot read the file that sql_connection_string_file names")?;
+        let parsed = std::str::from_utf8(&content).map_err(anyhow::Error::from).and_then(|text| Ok(text.parse()?));
+        parsed.map(Some).with_context(|| format!("{} holds no connection string", path.display()))
+    }
+
     /// The DNS names that the server's certificate carries.
     pub fn server_dns_names(&self) -> Vec<String> {
         let mut names = vec!["localhost".to_owned()];
@@ -266,7 +293,12 @@ mod tests {
     #[test]
     fn each_wrong_value_is_named_with_its_key() {
         type Change = fn(&mut Config);
-        let wrong: [(&str, Change); 16] = [
+        let wrong: [(&str, Change); 18] = [
+            ("sql_connection_string", |config| config.sql_connection_string = Some("sqlite://connect.db".into())),
+            ("sql_connection_string_file", |config| {
+                config.sql_connection_string = Some("postgres://connect@db.test/cofide".into());
+                config.sql_connection_string_file = Some("database".into());
+            }),
             ("max_federated_services_per_cluster", |config| config.max_federated_services_per_cluster = 0),
             ("max_agent_changes_per_minute", |config| config.max_agent_changes_per_minute = 0),
             ("audit_retention", |config| config.audit_retention = Duration::ZERO),
@@ -287,6 +319,30 @@ mod tests {
         for (key, change) in wrong {
             assert_eq!(refused(change).key, key);
         }
+    }
+
+    #[test]
+    fn a_connection_string_comes_from_its_file_and_its_password_goes_nowhere() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let config = Config { sql_connection_string_file: Some(file.path().into()), ..Config::default() };
+        let read = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            config.clone().check().unwrap().database().map_err(|error| format!("{error:#}"))
+        };
+        let found = read("postgres://connect:s3cret@db.test/cofide\n").unwrap().unwrap();
+        assert_eq!(found.to_string(), "cofide at db.test:5432");
+        let error = read("mysql://connect:s3cret@db.test/cofide").unwrap_err();
+        assert!(
+            error.contains(&file.path().display().to_string()) && error.contains("postgres://") && !error.contains("s3cret"),
+            "{error}"
+        );
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = read("postgres://connect:s3cret@db.test/cofide").unwrap_err();
+        assert!(error.contains("chmod 600"), "others may read it: {error}");
+        let refused = refused(|config| config.sql_connection_string = Some("mysql://connect:s3cret@db.test/cofide".into()));
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+        assert!(Config::default().check().unwrap().database().unwrap().is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The administrator's credential file: the access token, and how to recognise this control plane.
 //!
 //! The file is the only place where the token is. Whoever deletes it and starts the control plane again gets a new one,
-//! and the old one is void.
+//! and the old one is void. Where several programs share a database the token is there too, and the file is for reading.
 
 use std::path::{Path, PathBuf};
 
@@ -21,11 +21,20 @@ pub struct AdminCredential {
     pub is_new: bool,
 }
 
-/// Makes the file where there is none, and brings an old one up to date, keeping its token.
-pub fn keep(data_dir: &Path, url: &ConnectUrl, trust: ControlPlaneTrust) -> Result<AdminCredential> {
+pub(crate) fn new_token() -> AccessToken {
+    AccessToken::new(id::secret("cofide-admin"))
+}
+
+/// The token of the file, or a new one.
+pub fn token(data_dir: &Path) -> Result<AccessToken> {
+    let held = read(&data_dir.join(FILE))?;
+    Ok(held.map_or_else(new_token, |held| held.access_token))
+}
+
+/// Makes the file where there is none, and brings an old one up to date, for this token.
+pub fn keep(data_dir: &Path, token: AccessToken, url: &ConnectUrl, trust: ControlPlaneTrust) -> Result<AdminCredential> {
     let path = data_dir.join(FILE);
     let held = read(&path)?;
-    let token = held.as_ref().map_or_else(|| AccessToken::new(id::secret("cofide-admin")), |held| held.access_token.clone());
     let credential = AdminCredential { path, token, is_new: held.is_none() };
     credential.write(held.as_ref(), url, trust)?;
     Ok(credential)
@@ -83,9 +92,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = "127.0.0.1:8443".parse().unwrap();
         let trust = trust();
-        let first = keep(folder.path(), &url, trust.clone()).unwrap();
+        let first = keep(folder.path(), token(folder.path()).unwrap(), &url, trust.clone()).unwrap();
         let written = std::fs::metadata(&first.path).unwrap().modified().unwrap();
-        let again = keep(folder.path(), &url, trust.clone()).unwrap();
+        let again = keep(folder.path(), token(folder.path()).unwrap(), &url, trust.clone()).unwrap();
         assert_eq!((first.is_new, again.is_new, first.token == again.token), (true, false, true));
         assert_eq!(std::fs::metadata(&first.path).unwrap().modified().unwrap(), written, "what is up to date is not written again");
 
@@ -100,7 +109,7 @@ mod tests {
     fn what_is_printed_is_the_file_and_without_one_the_way_to_it() {
         let folder = tempfile::tempdir().unwrap();
         assert!(format!("{:#}", read_text(folder.path()).unwrap_err()).contains("cofide-connect serve"));
-        let credential = keep(folder.path(), &"127.0.0.1:8443".parse().unwrap(), trust()).unwrap();
+        let credential = keep(folder.path(), token(folder.path()).unwrap(), &"127.0.0.1:8443".parse().unwrap(), trust()).unwrap();
         assert_eq!(read_text(folder.path()).unwrap(), std::fs::read_to_string(credential.path).unwrap());
     }
 
@@ -108,11 +117,11 @@ mod tests {
     fn a_file_that_is_taken_away_comes_back_with_the_next_start_only() {
         let folder = tempfile::tempdir().unwrap();
         let url = "127.0.0.1:8443".parse().unwrap();
-        let credential = keep(folder.path(), &url, trust()).unwrap();
+        let credential = keep(folder.path(), token(folder.path()).unwrap(), &url, trust()).unwrap();
         std::fs::remove_file(&credential.path).unwrap();
         credential.refresh(&url, trust()).unwrap();
         assert!(!credential.path.exists());
-        let next = keep(folder.path(), &url, trust()).unwrap();
+        let next = keep(folder.path(), token(folder.path()).unwrap(), &url, trust()).unwrap();
         assert!(next.is_new && next.token != credential.token);
     }
 }

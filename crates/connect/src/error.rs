@@ -9,7 +9,7 @@
 //! | `Unauthenticated` | UNAUTHENTICATED | the caller: a credential is missing, unknown or expired |
 //! | `PermissionDenied` | PERMISSION_DENIED | nobody but an administrator |
 //! | `ResourceExhausted` | RESOURCE_EXHAUSTED | the caller, by coming back later; `grpc-retry-pushback-ms` says when |
-//! | `Unavailable` | UNAVAILABLE | time, or the operator: the database is busy, or its disk is full |
+//! | `Unavailable` | UNAVAILABLE | time, or the operator: the database is busy or away, or its disk is full |
 //! | `Internal` | INTERNAL | the operator: the message holds an id, the log has the rest under it |
 
 use std::fmt::Display;
@@ -96,9 +96,12 @@ impl From<StoreError> for Error {
             StoreError::EmptyEntityFilter => Self::invalid("filter.entities", error),
             StoreError::Busy(_) => Self::Unavailable("the database is busy; try again".into()),
             StoreError::Full(_) => Self::Unavailable(
-                "the disk of cofide-connect's data folder is full, so nothing can be changed; nothing was; free some space and try again"
+                "the disk of cofide-connect's database is full, so nothing can be changed; nothing was; free some space and try again"
                     .into(),
             ),
+            StoreError::Away(reason) => Self::Unavailable(format!(
+                "the database of cofide-connect is away ({reason}); agents and clients go on with what they have; try again"
+            )),
             error => Self::internal("the database failed", error),
         }
     }

@@ -31,6 +31,12 @@ pub(crate) fn agent() -> AgentId {
     prefixed("ag")
 }
 
+/// Of one run of this program.
+pub(crate) fn replica() -> String {
+    let random: String = rand::rng().sample_iter(Alphanumeric).take(21).map(char::from).collect();
+    format!("re-{random}")
+}
+
 pub(crate) fn federation() -> FederationId {
     prefixed("fd")
 }

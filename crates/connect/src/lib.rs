@@ -18,7 +18,7 @@
 //! - [`app`]: the rules, each once, with the audit event of every change
 //! - [`hub`]: the state in memory, the plan of each connected cluster, receipts
 //! - [`presence`]: which agents are there, without which a receipt says nothing about the present
-//! - [`management`]: the control plane's own trust domain
+//! - [`management`]: the control plane's own trust domain; [`keeping`]: where its keys are
 //! - [`housekeeping`]: what goes with time
 //! - [`mod@run`]: puts it all together, in reading order
 
@@ -37,6 +37,7 @@ pub mod grpc;
 pub mod housekeeping;
 pub mod hub;
 mod id;
+pub mod keeping;
 pub mod listener;
 pub mod management;
 pub mod metrics;

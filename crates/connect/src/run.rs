@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use cofide_connect_client::ConnectUrl;
 use cofide_core::ControlPlaneTrust;
 use cofide_runtime::files::FolderLock;
 use cofide_runtime::{Chain, Readiness, admin, bind, build_info};
-use cofide_store::Store;
+use cofide_store::{ConnectionString, Store};
 use cofide_svid::{ClientAuth, tls};
 use cofide_xds::Server as XdsServer;
 use tokio::net::TcpListener;
@@ -33,6 +34,7 @@ use crate::gate::Gate;
 use crate::grpc::{self, Api};
 use crate::housekeeping::{self, AuditRetention};
 use crate::hub::{Hub, PlanRouter, ReceiptLog, ZoneBundles};
+use crate::keeping::Keeping;
 use crate::listener::{self, Limits};
 use crate::management::{self, Management};
 use crate::metrics;
@@ -53,6 +55,8 @@ pub struct Bound {
     pub plaintext_address: Option<SocketAddr>,
     pub admin_address: Option<SocketAddr>,
     pub credential: AdminCredential,
+    /// The PostgreSQL database, where it is not the SQLite file of the data folder.
+    pub database: Option<ConnectionString>,
     /// What was made, for people to read.
     pub made: Vec<String>,
     task: tokio::task::JoinHandle<Result<()>>,
@@ -69,6 +73,7 @@ impl Bound {
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     cofide_svid::install_crypto_provider();
     let configuration = config.check()?;
+    let database = configuration.database()?;
     let mut made = Vec::new();
 
     // The folder first: two processes that share one would destroy it, and the lock is cheap to lose again.
@@ -81,7 +86,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let plaintext = bind::tcp_if_any(configuration.config.plaintext_address, "users in plain text", "plaintext_address").await?;
     let admin_port = bind::tcp_if_any(configuration.config.admin_address, "health and metrics", "admin_address").await?;
 
-    let store = Store::open(data_dir.join("connect.db")).await.context("cannot open the database of the data folder")?;
+    let (store, keeping) = open(&data_dir, database.clone()).await?;
     let organization = organization::ensure(&store, &configuration.organization).await.context("cannot prepare the database")?;
     let hub = Hub::load(store.clone(), configuration.spiffe_id.clone()).await.context("cannot read the database")?;
 
@@ -99,13 +104,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let retention = AuditRetention { age: configuration.config.audit_retention, events: configuration.config.audit_max_events };
     background.spawn(housekeeping::run(store.clone(), presence.clone(), retention, stop.clone()));
 
+    if matches!(keeping, Keeping::Database(_)) {
+        background.spawn(presence.clone().share(store.clone(), stop.clone()));
+    }
+
     let settings = Settings {
         organization_id: organization.id,
         join_token_ttl: configuration.config.join_token_ttl,
         max_federated_services_per_cluster: configuration.config.max_federated_services_per_cluster,
     };
     let app = App::new(store.clone(), hub.clone(), presence.clone(), settings);
-    let (management, is_first) = Management::open(&configuration, &data_dir, SystemTime::now())?;
+    let (management, is_first) = Management::open(configuration.clone(), keeping.clone(), SystemTime::now()).await?;
     if is_first {
         made.push(format!("certificate authority of the management trust domain {}", configuration.trust_domain));
     }
@@ -113,10 +122,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let address = listen.local_addr()?;
     let url = configuration.connect_url(address);
     // The bundle first, then the certificate: nobody meets a certificate that the bundle does not vouch for.
-    management.rotate(SystemTime::now())?;
+    management.rotate(SystemTime::now()).await?;
     let trust = management.trust();
     publish(&app, &trust).await?;
-    let credential = credential::keep(&data_dir, &url, trust)?;
+    let token = match keeping.shared_admin_token().await? {
+        Some(shared) => shared,
+        None => credential::token(&data_dir)?,
+    };
+    let credential = credential::keep(&data_dir, token, &url, trust)?;
     management.renew(SystemTime::now())?;
     if credential.is_new {
         made.push(format!("admin credential {}", credential.path.display()));
@@ -194,7 +207,25 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         tracing::info!("stopped");
         result
     });
-    Ok(Bound { address, plaintext_address, admin_address, credential, made, task })
+    Ok(Bound { address, plaintext_address, admin_address, credential, database, made, task })
+}
+
+/// The database, and where beside it the control plane's own secrets are.
+async fn open(data_dir: &Path, database: Option<ConnectionString>) -> Result<(Store, Keeping)> {
+    let file = data_dir.join("connect.db");
+    let Some(database) = database else {
+        let store = Store::open(file).await.context("cannot open the database of the data folder")?;
+        return Ok((store, Keeping::Folder(data_dir.join("authority.json"))));
+    };
+    if file.exists() {
+        tracing::warn!(file = %file.display(), %database, "the SQLite database of the data folder is not used: another one is configured");
+    }
+    if database.is_in_clear() {
+        tracing::warn!(%database, "keys and tokens cross the network in clear: the connection string says so with its sslmode");
+    }
+    let store = Store::connect(database).await.context("cannot open the database of sql_connection_string")?;
+    let keeping = Keeping::Database(store.clone());
+    Ok((store, keeping))
 }
 
 async fn serve_listener(
@@ -222,7 +253,7 @@ async fn publish(app: &App, trust: &ControlPlaneTrust) -> Result<()> {
 /// Rotates the control plane's own authority, tells everyone, and renews the certificate, each when it is time.
 async fn keep_fresh(management: Arc<Management>, app: App, credential: AdminCredential, url: ConnectUrl, stop: CancellationToken) {
     let look = async || -> Result<()> {
-        management.rotate(SystemTime::now())?;
+        management.rotate(SystemTime::now()).await?;
         let trust = management.trust();
         publish(&app, &trust).await?;
         credential.refresh(&url, trust)?;
@@ -283,6 +314,9 @@ fn greeting(bound: &Bound) -> String {
     }
     if let Some(address) = bound.admin_address {
         text += &format!("  admin       http://{address}/healthz/ready and /metrics\n");
+    }
+    if let Some(database) = &bound.database {
+        text += &format!("  database    {database} (PostgreSQL)\n");
     }
     text += &format!("  credential  {credential}\n");
     if !bound.made.is_empty() {

@@ -39,6 +39,7 @@ pub use crate::zone::{Agent, Zone};
 pub struct Plane {
     folder: TempDir,
     address: SocketAddr,
+    database: Option<String>,
     connect: Option<Running>,
     pub credential: Credential,
     pub zones: Vec<Zone>,
@@ -52,10 +53,19 @@ impl Plane {
 
     /// As [`Plane::start`], with Connect where others than this machine reach it too.
     pub async fn start_at(address: SocketAddr) -> Result<Self> {
+        Self::start_with(address, None).await
+    }
+
+    /// As [`Plane::start`], with Connect on an empty PostgreSQL database.
+    pub async fn start_on(database: &str) -> Result<Self> {
+        Self::start_with((own_address(), 8443).into(), Some(database.to_owned())).await
+    }
+
+    async fn start_with(address: SocketAddr, database: Option<String>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("plane").tempdir()?;
-        let connect = start_connect(folder.path(), address).await?;
+        let connect = start_connect(folder.path(), address, database.clone()).await?;
         let credential = Credential::read(&folder.path().join("connect/admin-credential.json"))?;
-        Ok(Self { folder, address, connect: Some(connect), credential, zones: Vec::new() })
+        Ok(Self { folder, address, database, connect: Some(connect), credential, zones: Vec::new() })
     }
 
     pub fn folder(&self) -> &Path {
@@ -84,7 +94,7 @@ impl Plane {
 
     pub async fn start_connect(&mut self) -> Result<()> {
         ensure!(self.connect.is_none(), "Connect runs");
-        self.connect = Some(start_connect(self.folder.path(), self.address).await?);
+        self.connect = Some(start_connect(self.folder.path(), self.address, self.database.clone()).await?);
         Ok(())
     }
 
@@ -340,8 +350,9 @@ impl Drop for Plane {
     }
 }
 
-async fn start_connect(folder: &Path, listen_address: SocketAddr) -> Result<Running> {
-    let config = cofide_connect::config::Config { data_dir: folder.join("connect"), listen_address, ..Default::default() };
+async fn start_connect(folder: &Path, listen_address: SocketAddr, sql_connection_string: Option<String>) -> Result<Running> {
+    let data_dir = folder.join("connect");
+    let config = cofide_connect::config::Config { data_dir, listen_address, sql_connection_string, ..Default::default() };
     let start = async |shutdown| {
         let bound = Box::pin(cofide_connect::run::run(config, shutdown)).await?;
         Ok(((), bound.stopped()))

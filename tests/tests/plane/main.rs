@@ -7,6 +7,7 @@ mod identities;
 mod left_alone;
 mod lost_memory;
 mod outage;
+mod postgres_server;
 mod rotation;
 mod services;
 mod sudden_end;

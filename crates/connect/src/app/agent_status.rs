@@ -36,13 +36,14 @@ impl App {
         for receipt in transaction.receipts(&about).await? {
             receipts.entry(receipt.agent_id.clone()).or_default().push(receipt);
         }
+        let elsewhere = self.presence.elsewhere(&mut transaction).await?;
         drop(transaction);
         let (snapshot, now) = (self.hub.snapshot(), now());
         let standing = |agent: Agent| {
             let wanted = wanted_versions(&snapshot, &agent.cluster_id);
             let (outstanding, rejected) = missing(wanted, receipts.get(&agent.id).map(Vec::as_slice).unwrap_or_default());
             let applied_revision = (outstanding == 0).then(|| snapshot.revision());
-            AgentStanding { sign: self.presence.of(&agent, now), agent, applied_revision, outstanding, rejected }
+            AgentStanding { sign: self.presence.of(&agent, &elsewhere, now), agent, applied_revision, outstanding, rejected }
         };
         Ok(agents.into_iter().map(standing).collect())
     }

@@ -121,7 +121,8 @@ impl App {
             receipts.extend(transaction.receipts(&about).await?);
         }
         let wanted = needs.iter().filter_map(|key| Some((key, hub::version(&cofide_plan::resource(snapshot, &cluster.id, key)?))));
-        let found = agent.map(|agent: Agent| self.presence.of(&agent, now));
+        let elsewhere = self.presence.elsewhere(transaction).await?;
+        let found = agent.map(|agent: Agent| self.presence.of(&agent, &elsewhere, now));
         Ok(link(zone, cluster, found, &wanted.collect(), &receipts, now))
     }
 }

@@ -61,10 +61,11 @@ impl App {
                 reported.add(transaction.receipts(&about).await?);
             }
         }
+        let elsewhere = self.presence.elsewhere(&mut transaction).await?;
         drop(transaction);
         let now = now();
         let sign = |agent: Agent| {
-            let sign = self.presence.of(&agent, now);
+            let sign = self.presence.of(&agent, &elsewhere, now);
             (agent, sign)
         };
         let agents: Vec<_> = agents.into_iter().map(sign).collect();

@@ -139,8 +139,8 @@ impl App {
         if let Some(held) = zones.into_iter().find(|zone| zone.is_management_zone) {
             if held.trust_domain != bundle.trust_domain {
                 return Err(Error::FailedPrecondition(format!(
-                    "this data folder belongs to the management trust domain {}, and {} is configured; set connect_trust_domain back, or \
-                     use another data folder",
+                    "this database belongs to the management trust domain {}, and {} is configured; set connect_trust_domain back, or use \
+                     another data folder or database",
                     held.trust_domain, bundle.trust_domain
                 )));
             }

@@ -14,7 +14,7 @@
 //! and an agent that comes back with what it holds is sent what differs and nothing else.
 //!
 //! The hub wakes after each commit and looks by itself every second: the waking is for speed, the look for whatever was
-//! missed, and for changes that another process makes to the same database.
+//! missed. In the same way it follows what other programs change in the same database.
 
 mod receipts;
 mod reload;
@@ -76,6 +76,7 @@ impl Hub {
         // Loading everything was the first look.
         readiness.ready();
         let mut revisions = self.inner.store.revisions();
+        let mut is_failing = false;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -83,9 +84,16 @@ impl Hub {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             match self.catch_up().await {
-                Ok(()) => readiness.ready(),
+                Ok(()) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("what changed can be read again");
+                    }
+                    readiness.ready();
+                }
                 Err(error) => {
-                    tracing::error!(error = %Chain(&error), "cannot read what changed; agents keep what they have until it works again");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::error!(error = %Chain(&error), "cannot read what changed; agents keep what they have until it works again");
+                    }
                     readiness.waiting("the database can be read again");
                 }
             }

@@ -4,6 +4,7 @@
 //! together: receipts queue here and are stored in batches.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use cofide_core::Receipt;
 use cofide_store::{ReceiptFilter, Receipts, ReceiptsMut, Store, StoreError, WriteTransaction};
@@ -15,6 +16,8 @@ use super::router::Entry;
 
 const QUEUE: usize = 16_384;
 const BATCH: usize = 512;
+/// Nobody acknowledges a second time what is lost here, so what the database cannot take now it takes later.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Clones share the queue.
 #[derive(Clone)]
@@ -37,8 +40,19 @@ impl ReceiptLog {
                 if received == 0 {
                     return;
                 }
-                if let Err(error) = write(&store, &batch).await {
-                    tracing::error!(%error, receipts = batch.len(), "receipts are lost; the status of their resources is out of date");
+                let mut is_waiting = false;
+                while let Err(error) = write(&store, &batch).await {
+                    if !matches!(error, StoreError::Away(_) | StoreError::Busy(_) | StoreError::Full(_)) {
+                        tracing::error!(%error, receipts = batch.len(), "receipts are lost; the status of their resources is out of date");
+                        break;
+                    }
+                    if !std::mem::replace(&mut is_waiting, true) {
+                        tracing::warn!(%error, "receipts wait for the database; until then the status of their resources is out of date");
+                    }
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = tokio::time::sleep(RETRY) => {}
+                    }
                 }
                 batch.clear();
             }

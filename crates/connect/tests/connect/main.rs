@@ -10,6 +10,7 @@ mod explain;
 mod federated_services;
 mod idle;
 mod plan_stream;
+mod postgres_server;
 mod rate;
 mod rules;
 mod start;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cofide_api::connect::agent_service::CreateAgentJoinTokenRequest;
 use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient;
+use cofide_api::connect::agent_service::{CreateAgentJoinTokenRequest, ListFederatedServicesRequest};
 use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_client::AttestationPolicyServiceClient;
 use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
@@ -144,6 +144,13 @@ impl Plane {
         Client::new(self.connect(Some(svid)).await.unwrap(), None)
     }
 
+    /// As [`Self::workload`], where the control plane may not know the workload's authority yet.
+    pub(crate) async fn workload_if_any(&self, svid: X509Svid) -> Option<Client> {
+        let client = Client::new(self.connect(Some(svid)).await.ok()?, None);
+        let known = client.agents().list_federated_services(ListFederatedServicesRequest::default()).await;
+        known.is_ok().then_some(client)
+    }
+
     /// A trust zone `name` with the trust domain `name.test`.
     pub(crate) async fn zone(&self, name: &str) -> Zone {
         let trust_domain = format!("{name}.test");
@@ -248,7 +255,7 @@ pub(crate) fn introduction(zone: &Zone, cluster_id: &str, token: &str) -> Regist
 }
 
 /// A caller: a connection, and what it puts into the metadata of each call.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) channel: Channel,
     metadata: MetadataMap,

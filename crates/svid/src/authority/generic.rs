@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use cofide_core::TrustDomain;
+use zeroize::Zeroizing;
 
 use super::rotation::{Rotation, Stored};
 use super::{AuthorityError, AuthorityInfo, IssueError, RotationChange, RotationError};
@@ -55,6 +56,17 @@ impl<K: Kind> Authority<K> {
     /// Writes the key file: mode 0600, replaced in one step.
     pub fn save(&self, path: &Path) -> Result<(), AuthorityError> {
         self.rotation.save(path, &self.trust_domain)
+    }
+
+    /// The content of the key file, for another place than a file.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        self.rotation.to_text(&self.trust_domain)
+    }
+
+    /// Reads what [`to_text`](Self::to_text) has written; `place` is where it was kept, for the errors.
+    pub fn from_text(text: &str, place: &Path, trust_domain: TrustDomain, settings: K::Settings) -> Result<Self, AuthorityError> {
+        let rotation = Rotation::from_text(text.as_bytes(), place, &trust_domain)?;
+        Ok(Self { trust_domain, settings, rotation })
     }
 
     pub fn trust_domain(&self) -> &TrustDomain {

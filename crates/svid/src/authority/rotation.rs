@@ -1,8 +1,13 @@
 //! Prepare, activate, retire: the same for certificates and for token keys.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use cofide_core::TrustDomain;
 use cofide_runtime::files::{self, Mode};
+use zeroize::Zeroizing;
+
+use super::AuthorityError;
 
 /// What rotates.
 pub trait Rotating {
@@ -222,7 +227,11 @@ pub trait Stored: Rotating + Sized {
 }
 
 impl<A: Stored> Rotation<A> {
-    pub(super) fn save(&self, path: &std::path::Path, trust_domain: &cofide_core::TrustDomain) -> Result<(), super::AuthorityError> {
+    pub(super) fn save(&self, path: &Path, trust_domain: &TrustDomain) -> Result<(), AuthorityError> {
+        Ok(files::write_atomic(path, self.to_text(trust_domain).as_bytes(), Mode::Secret)?)
+    }
+
+    pub(super) fn to_text(&self, trust_domain: &TrustDomain) -> Zeroizing<String> {
         let entry = |held: &Held<A>| file::Entry {
             authority: held.authority.to_entry(),
             tainted: held.tainted,
@@ -236,33 +245,33 @@ impl<A: Stored> Rotation<A> {
             prepared: self.prepared.as_ref().map(entry),
             retired: self.retired.iter().map(entry).collect(),
         };
-        let content = zeroize::Zeroizing::new(serde_json::to_vec_pretty(&content).expect("strings and numbers are always JSON"));
-        Ok(files::write_atomic(path, &content, Mode::Secret)?)
+        Zeroizing::new(serde_json::to_string_pretty(&content).expect("strings and numbers are always JSON"))
     }
 
     /// `None` where there is no such file.
-    pub(super) fn load_if_present(
-        path: &std::path::Path,
-        trust_domain: &cofide_core::TrustDomain,
-    ) -> Result<Option<Self>, super::AuthorityError> {
+    pub(super) fn load_if_present(path: &Path, trust_domain: &TrustDomain) -> Result<Option<Self>, AuthorityError> {
         match Self::load(path, trust_domain) {
             Ok(rotation) => Ok(Some(rotation)),
-            Err(super::AuthorityError::File(error)) if error.is_not_found() => Ok(None),
+            Err(AuthorityError::File(error)) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    pub(super) fn load(path: &std::path::Path, trust_domain: &cofide_core::TrustDomain) -> Result<Self, super::AuthorityError> {
-        let content = |reason: String| super::AuthorityError::Content { path: path.to_path_buf(), reason };
-        let bytes = files::read_secret(path)?;
+    pub(super) fn load(path: &Path, trust_domain: &TrustDomain) -> Result<Self, AuthorityError> {
+        Self::from_text(&files::read_secret(path)?, path, trust_domain)
+    }
+
+    /// `path` is where the text is from, for the errors.
+    pub(super) fn from_text(text: &[u8], path: &Path, trust_domain: &TrustDomain) -> Result<Self, AuthorityError> {
+        let content = |reason: String| AuthorityError::Content { path: path.to_path_buf(), reason };
         // The reason names a place in the file and never quotes it.
-        let file: file::KeyFile<A::Entry> = serde_json::from_slice(&bytes)
+        let file: file::KeyFile<A::Entry> = serde_json::from_slice(text)
             .map_err(|error| content(format!("unexpected content at line {}, column {}", error.line(), error.column())))?;
         if file.version != file::VERSION {
             return Err(content(format!("it has version {}, this program reads version {}", file.version, file::VERSION)));
         }
         if file.trust_domain != trust_domain.as_str() {
-            return Err(super::AuthorityError::OtherTrustDomain {
+            return Err(AuthorityError::OtherTrustDomain {
                 path: path.to_path_buf(),
                 expected: trust_domain.clone(),
                 found: file.trust_domain,
@@ -278,7 +287,7 @@ impl<A: Stored> Rotation<A> {
         Ok(Self {
             active: held(file.active)?,
             prepared: file.prepared.map(held).transpose()?,
-            retired: file.retired.into_iter().map(held).collect::<Result<_, super::AuthorityError>>()?,
+            retired: file.retired.into_iter().map(held).collect::<Result<_, AuthorityError>>()?,
             revision: file.revision,
         })
     }

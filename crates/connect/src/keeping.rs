@@ -1,0 +1,53 @@
+//! Where the control plane keeps what it signs with, and what its administrator is recognised by.
+//!
+//! One that has its database for itself keeps both in files of its data folder. Several that share a database must be one to
+//! agents and users, whichever of them answers, also when none of them was there before: these keep both in the database.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cofide_connect_client::AccessToken;
+use cofide_store::{ControlPlaneSecrets, ControlPlaneSecretsMut, Store, WriteTransaction};
+use cofide_svid::authority::X509CertificateAuthority;
+
+use crate::credential;
+
+const AUTHORITY: &str = "authority";
+const ADMIN_TOKEN: &str = "admin-token";
+
+#[derive(Clone)]
+pub enum Keeping {
+    Folder(PathBuf),
+    Database(Store),
+}
+
+impl Keeping {
+    /// The administrator's token that all programs on the database share; the first makes it. `None` where the folder has it.
+    pub async fn shared_admin_token(&self) -> Result<Option<AccessToken>> {
+        let Self::Database(store) = self else { return Ok(None) };
+        let mut transaction = store.begin_write().await?;
+        if let Some(held) = transaction.control_plane_secret(ADMIN_TOKEN).await? {
+            return Ok(Some(AccessToken::new(held)));
+        }
+        let token = credential::new_token();
+        transaction.put_control_plane_secret(ADMIN_TOKEN, token.expose()).await?;
+        transaction.commit(None, Vec::new()).await.context("cannot keep the admin token in the database")?;
+        Ok(Some(token))
+    }
+}
+
+/// The name of the authority's place in errors.
+pub(crate) fn authority_place() -> &'static Path {
+    Path::new("the authority in the database")
+}
+
+pub(crate) async fn authority_text(transaction: &mut impl ControlPlaneSecrets) -> Result<Option<String>> {
+    transaction.control_plane_secret(AUTHORITY).await.context("cannot read the control plane's own authority from the database")
+}
+
+/// Commits.
+pub(crate) async fn keep_authority(mut transaction: WriteTransaction, authority: &X509CertificateAuthority) -> Result<()> {
+    transaction.put_control_plane_secret(AUTHORITY, &authority.to_text()).await?;
+    transaction.commit(None, Vec::new()).await.context("cannot keep the control plane's own authority in the database")?;
+    Ok(())
+}
