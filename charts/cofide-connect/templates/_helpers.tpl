@@ -55,5 +55,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "connect_url" (include "cofide-connect.url" .)
   "dns_names" (concat (list $service) (default list .Values.config.dns_names) | uniq)
 }}
+{{- with .Values.datastore.sqlConnectionString }}
+{{- if .existingSecret }}
+{{- $_ := set $own "sql_connection_string_file" (printf "/etc/cofide-connect-datastore/%s" .key) }}
+{{- end }}
+{{- end }}
 {{- mergeOverwrite (deepCopy .Values.config) $own | toYaml }}
 {{- end }}

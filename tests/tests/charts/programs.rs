@@ -142,6 +142,14 @@ async fn the_bootstrap_file_of_the_chart_is_the_one_that_cofidectl_would_have_wr
 async fn connect_takes_the_configuration_that_its_chart_writes() {
     for (values, expected) in [
         ("default", ["listen_address: 0.0.0.0:8443", "connect_url: cofide-connect.connect.svc:8443", "admin_address: 0.0.0.0:9090"]),
+        (
+            "postgres",
+            [
+                "sql_connection_string_file: /etc/cofide-connect-datastore/connection-string",
+                "sql_connection_string: null",
+                "admin_address: 0.0.0.0:9090",
+            ],
+        ),
         ("everything", ["audit_max_events: 20000000", "connect_url: connect.example.com:443", "- cofide-connect.connect.svc"]),
     ] {
         let objects = Chart::Connect.objects(&Chart::Connect.values(values)).await;
@@ -159,7 +167,16 @@ fn the_schema_knows_every_key_of_connects_configuration_that_the_chart_does_not_
     let schema = std::fs::read_to_string(Chart::Connect.path().join("values.schema.json")).unwrap();
     let schema: Value = serde_json::from_str(&schema).unwrap();
     let known = schema["properties"]["config"]["properties"].as_object().unwrap();
-    let set_by_the_chart = ["data_dir", "listen_address", "plaintext_address", "admin_address", "connect_url"];
+    // A connection string holds a password, and a ConfigMap is no place for one.
+    let set_by_the_chart = [
+        "data_dir",
+        "sql_connection_string",
+        "sql_connection_string_file",
+        "listen_address",
+        "plaintext_address",
+        "admin_address",
+        "connect_url",
+    ];
     let default: Value =
         serde_saphyr::from_str(&printed(Command::new(program("cofide-connect")).args(["config", "print-default"]))).unwrap();
     let keys: Vec<_> = default.as_object().unwrap().keys().filter(|key| !set_by_the_chart.contains(&key.as_str())).collect();

@@ -26,7 +26,7 @@ impl fmt::Display for Chart {
 }
 
 /// Each chart with each of its values files.
-pub(crate) const CASES: [(Chart, &str); 8] = [
+pub(crate) const CASES: [(Chart, &str); 9] = [
     (Chart::Agent, "default"),
     (Chart::Agent, "joining"),
     (Chart::Agent, "everything"),
@@ -35,6 +35,7 @@ pub(crate) const CASES: [(Chart, &str); 8] = [
     (Chart::Agent, "socket"),
     (Chart::Connect, "default"),
     (Chart::Connect, "everything"),
+    (Chart::Connect, "postgres"),
 ];
 
 pub(crate) fn checkout() -> &'static Path {

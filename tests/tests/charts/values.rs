@@ -3,7 +3,7 @@
 use crate::support::Chart;
 
 /// Refused by the schema, or by a template that knows what goes together; named by its path or its remedy.
-const WRONG: [(Chart, &str, &str); 30] = [
+const WRONG: [(Chart, &str, &str); 32] = [
     (Chart::Agent, "replicas: 2", "replicas"),
     (Chart::Agent, "replicaCount: two", "/replicaCount"),
     (Chart::Agent, "replicaCount: -1", "/replicaCount"),
@@ -28,7 +28,9 @@ const WRONG: [(Chart, &str, &str); 30] = [
     (Chart::Agent, "gateway: {enabled: true, readyPort: 15443}", "gateway.readyPort are the same"),
     (Chart::Agent, "{gateway: {enabled: true}, xdsServer: {service: {enabled: false}}}", "enable xdsServer.service too"),
     (Chart::Agent, "{gateway: {enabled: true}, agent: {env: {AGENT_PROFILE: istio}}}", "Istio's own gateways are the way in"),
-    (Chart::Connect, "replicaCount: 2", "replicaCount"),
+    (Chart::Connect, "replicaCount: 2", "replicaCount above 1 needs datastore.sqlConnectionString.existingSecret"),
+    (Chart::Connect, "replicaCount: 0", "/replicaCount"),
+    (Chart::Connect, "config: {sql_connection_string: 'postgres://connect:secret@db/cofide'}", "sql_connection_string"),
     (Chart::Connect, "connectUrl: http://connect.example.com", "/connectUrl"),
     (Chart::Connect, "config: {listen_address: '0.0.0.0:8443'}", "listen_address"),
     (Chart::Connect, "config: {join_token_ttl: soon}", "/config/join_token_ttl"),
