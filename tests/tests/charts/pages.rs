@@ -126,6 +126,12 @@ async fn the_pages_about_installing_in_kubernetes_are_followed_word_by_word_in_t
         assert!(start.elapsed() < PATIENCE, "no answer\n{}", reader.logs());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+
+    for commands in section(&installing, "Values, upgrades, removal") {
+        reader.follows(commands).await;
+    }
+    let left = "kubectl get all,configmaps,secrets --namespace cofide --context cluster-a --output name | grep -v '^pod/\\|kube-root-ca'";
+    assert_eq!(reader.shell.run(left).await.unwrap(), "", "nothing is left of the release");
 }
 
 /// What would be left in the checkout goes with the test.

@@ -65,7 +65,15 @@ impl Pod {
         let conditions = [("PodScheduled", "True"), ("Initialized", "True"), ("ContainersReady", ready), ("Ready", ready)]
             .map(|(condition, status)| json!({ "type": condition, "status": status }));
         let ips = [json!({ "ip": self.ip })];
-        json!({ "status": { "phase": "Running", "podIP": self.ip, "podIPs": ips, "conditions": conditions } })
+        // The one container that the object has; kubectl counts the ready ones.
+        let container = json!({ "name": "application", "image": "none", "imageID": "none", "ready": self.ready, "restartCount": 0 });
+        json!({ "status": {
+            "phase": "Running",
+            "podIP": self.ip,
+            "podIPs": ips,
+            "conditions": conditions,
+            "containerStatuses": [container],
+        } })
     }
 }
 
