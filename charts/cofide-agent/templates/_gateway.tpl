@@ -54,6 +54,7 @@ static_resources:
   clusters:
     - name: xds
       type: LOGICAL_DNS
+      dns_lookup_family: V4_PREFERRED
       connect_timeout: 5s
       typed_extension_protocol_options:
         envoy.extensions.upstreams.http.v3.HttpProtocolOptions:

@@ -150,6 +150,8 @@ impl EnvoyBootstrap {
         let mut cluster = grpc_cluster(XDS_CLUSTER, &address, &keepalive);
         if let XdsAddress::Name(..) = self.xds_address {
             cluster["type"] = "LOGICAL_DNS".into();
+            // Not an IPv6 address first, for which many a resolver that has none lets wait.
+            cluster["dns_lookup_family"] = "V4_PREFERRED".into();
         }
         cluster
     }
