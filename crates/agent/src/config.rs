@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn each_wrong_value_is_named_with_its_key() {
         type Change = fn(&mut Config);
-        let wrong: [(&str, Change); 14] = [
+        let wrong: [(&str, Change); 15] = [
             ("cross_namespace_from", |config| {
                 (config.profile, config.cross_namespace_from) = ("istio".into(), vec!["Platform".into()]);
             }),
