@@ -11,6 +11,7 @@
 //! and with whole agents, are the tests of [`whole`].
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod authorities;
 mod client;
 mod gateway;
 mod resilience;
