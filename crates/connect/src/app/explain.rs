@@ -13,7 +13,7 @@ use super::audit::now;
 use super::{cluster, trust_zone};
 use crate::error::{Error, Result};
 use crate::hub;
-use crate::presence::Sign;
+use crate::presence::{Elsewhere, Sign};
 
 impl App {
     /// Ordered findings; the first that is not [`Severity::Ok`] is the broken link. `cluster` narrows the clients down to
@@ -37,12 +37,13 @@ impl App {
         let mut findings = cofide_plan::explain(&snapshot, client, hostname);
         let services: Vec<_> = snapshot.federated_services_named(hostname).collect();
         let mut transaction = self.read().await?;
+        let elsewhere = self.presence.elsewhere(&mut transaction).await?;
         let Some(first) = services.first() else {
             // An agent does not announce what nobody could reach yet, and says so: that is what there is to mend, before anything else.
             let server = cofide_plan::home(&snapshot, hostname);
             for cluster in server.into_iter().flat_map(|server| snapshot.clusters_of(&server.id)) {
                 let agent = transaction.agent_of_cluster(&cluster.id).await?;
-                findings.splice(0..0, agent.and_then(|agent| self.unmet_condition(cluster, &agent, hostname)));
+                findings.splice(0..0, agent.and_then(|agent| self.unmet_condition(cluster, &agent, &elsewhere, hostname)));
             }
             return Ok(findings);
         };
@@ -53,7 +54,7 @@ impl App {
             let needs = [Key::Trust(zone.trust_domain.clone())];
             findings.push(self.agent_link(&mut transaction, &snapshot, server, cluster, &needs).await?);
             let agent = transaction.agent_of_cluster(&cluster.id).await?;
-            findings.extend(agent.and_then(|agent| self.conditions_link(cluster, &agent, hostname)));
+            findings.extend(agent.and_then(|agent| self.conditions_link(cluster, &agent, &elsewhere, hostname)));
         }
         if clients.is_empty() {
             findings.push(Finding {
@@ -72,19 +73,19 @@ impl App {
 
     /// What the agent of a cluster that exports a service says of it; nothing where it has not said, or is not there to say what
     /// holds now.
-    fn conditions_link(&self, cluster: &Cluster, agent: &Agent, hostname: &Hostname) -> Option<Finding> {
+    fn conditions_link(&self, cluster: &Cluster, agent: &Agent, elsewhere: &Elsewhere, hostname: &Hostname) -> Option<Finding> {
         let holds = || Finding {
             check: conditions_of(cluster),
             severity: Severity::Ok,
             message: format!("the agent of cluster {} sees nothing there that keeps {hostname} from working", cluster.name),
             remedy: None,
         };
-        let is_known = agent.status.is_some() && self.presence.of(agent, now()).is_connected;
-        is_known.then(|| self.unmet_condition(cluster, agent, hostname).unwrap_or_else(holds))
+        let is_known = agent.status.is_some() && self.presence.of(agent, elsewhere, now()).is_connected;
+        is_known.then(|| self.unmet_condition(cluster, agent, elsewhere, hostname).unwrap_or_else(holds))
     }
 
-    fn unmet_condition(&self, cluster: &Cluster, agent: &Agent, hostname: &Hostname) -> Option<Finding> {
-        let status = agent.status.as_ref().filter(|_| self.presence.of(agent, now()).is_connected)?;
+    fn unmet_condition(&self, cluster: &Cluster, agent: &Agent, elsewhere: &Elsewhere, hostname: &Hostname) -> Option<Finding> {
+        let status = agent.status.as_ref().filter(|_| self.presence.of(agent, elsewhere, now()).is_connected)?;
         let unmet = status.unmet_conditions.iter().find(|unmet| unmet.hostname == *hostname)?;
         Some(Finding {
             check: conditions_of(cluster),
