@@ -46,6 +46,8 @@ impl Management {
             ttl: config.ca_ttl,
             max_svid_ttl: config.svid_ttl,
             organization: "cofide-connect".into(),
+            // Rotation counts from the beginning of a life.
+            backdate: X509Settings::default().backdate.min(config.ca_ttl / 60),
             ..X509Settings::default()
         };
         let opened = authority(trust_domain, settings.clone(), keeping.clone(), now).await;

@@ -17,7 +17,7 @@ use crate::config::Config;
 
 /// How far the beginning of a certificate lies in the past, for verifiers whose clocks are behind. Shorter where an
 /// authority's whole life is short: rotation counts from there.
-const BACKDATE: Duration = Duration::from_secs(10);
+const BACKDATE: Duration = Duration::from_mins(10);
 /// How often, at the least, the clock is asked whether a rotation is due.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -30,7 +30,8 @@ pub struct X509Settings {
     pub ttl: Duration,
     /// Longest life of an SVID; longer wishes are cut. Also how long a retired authority stays published.
     pub max_svid_ttl: Duration,
-    /// How far `notBefore` lies in the past, so that a verifier whose clock is behind accepts a fresh certificate.
+    /// How far `notBefore` lies in the past, so that a verifier whose clock is behind accepts a fresh certificate; of an SVID, a
+    /// sixth of its life at most.
     pub backdate: Duration,
     pub country: String,
     pub organization: String,
@@ -41,7 +42,7 @@ impl Default for X509Settings {
         Self {
             ttl: Duration::from_secs(7 * 24 * 3600),
             max_svid_ttl: Duration::from_secs(24 * 3600),
-            backdate: Duration::from_secs(60),
+            backdate: Duration::from_mins(10),
             country: "US".into(),
             organization: "SPIFFE".into(),
         }
@@ -123,8 +124,11 @@ impl X509CertificateAuthority {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name = self.settings.subject();
         parameters.subject_alt_names = names;
-        parameters.not_before = whole_seconds(now - self.settings.backdate).max(whole_seconds(active.not_before)).into();
-        parameters.not_after = whole_seconds((now + ttl.min(self.settings.max_svid_ttl)).min(active.not_after)).into();
+        let ttl = ttl.min(self.settings.max_svid_ttl);
+        // Renewal counts from the beginning: most of a life has to be ahead.
+        let backdate = self.settings.backdate.min(ttl / 6);
+        parameters.not_before = whole_seconds(now - backdate).max(whole_seconds(active.not_before)).into();
+        parameters.not_after = whole_seconds((now + ttl).min(active.not_after)).into();
         parameters.is_ca = IsCa::ExplicitNoCa;
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
