@@ -453,7 +453,7 @@ impl Uplink {
             let push = push.clone();
             async move { push.reconcile().await }
         });
-        match Registrar::open(cluster.clone(), connect.clone(), data.clone(), world.clone()) {
+        match Registrar::open(cluster.clone(), connect.clone(), data.clone(), world.clone(), cluster_state.is_some()) {
             Ok(registrar) => {
                 let (registrar, wake) = (Arc::new(registrar), Wake::default());
                 world.exports.wakes(&wake);

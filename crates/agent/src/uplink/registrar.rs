@@ -9,7 +9,7 @@ use futures::StreamExt;
 use tokio::sync::Mutex;
 
 use super::connect::{CallError, Connect};
-use super::registrations::{RegistrationChange, Wanted, changes, is_own, strangers};
+use super::registrations::{RegistrationChange, Wanted, changes, is_own, registered_by_agents, strangers};
 use crate::export::ServiceRegistration;
 use crate::own_cluster::OwnCluster;
 use crate::state::{DataFolder, REGISTRATIONS};
@@ -24,6 +24,9 @@ pub struct Registrar {
     connect: Connect,
     data: Arc<DataFolder>,
     world: Arc<World>,
+    /// Whether the source knows what is not there, as an API server that has listed everything does; a folder may be empty because
+    /// nothing was mounted on it.
+    is_source_whole: bool,
     state: Mutex<State>,
 }
 
@@ -34,6 +37,8 @@ struct State {
     /// What Connect was last seen to know; `None` for a service in a form that is not ours.
     confirmed: BTreeMap<FederatedServiceId, Option<FederatedService>>,
     strangers: BTreeSet<String>,
+    /// Whether what agents of the cluster registered before this one began is yet to be taken over.
+    takes_over: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +52,21 @@ pub enum RegistrarError {
 }
 
 impl Registrar {
-    pub fn open(cluster: OwnCluster, connect: Connect, data: Arc<DataFolder>, world: Arc<World>) -> Result<Self, FileError> {
-        let registered = data.load(REGISTRATIONS)?.unwrap_or_default();
-        Ok(Self { cluster, connect, data, world, state: Mutex::new(State { registered, ..State::default() }) })
+    pub fn open(
+        cluster: OwnCluster,
+        connect: Connect,
+        data: Arc<DataFolder>,
+        world: Arc<World>,
+        is_source_whole: bool,
+    ) -> Result<Self, FileError> {
+        let state = State { registered: data.load(REGISTRATIONS)?.unwrap_or_default(), takes_over: is_source_whole, ..State::default() };
+        Ok(Self { cluster, connect, data, world, is_source_whole, state: Mutex::new(state) })
     }
 
     /// Takes up again what is kept, which another agent of the cluster may have written.
     pub async fn recall(&self) -> Result<(), FileError> {
         let registered = self.data.load(REGISTRATIONS)?.unwrap_or_default();
-        *self.state.lock().await = State { registered, ..State::default() };
+        *self.state.lock().await = State { registered, takes_over: self.is_source_whole, ..State::default() };
         Ok(())
     }
 
@@ -124,6 +135,12 @@ impl Registrar {
         let is_announced = |id: &FederatedServiceId| !unreachable.contains(id) || known.contains(id.as_str());
         let wanted: &Wanted =
             &wanted.iter().filter(|(id, _)| is_announced(id)).map(|(id, service)| (id.clone(), service.clone())).collect();
+        // Once, and not each time: what somebody registers beside this agent under ids like ours is then a stranger's.
+        if state.takes_over && !incomplete {
+            let taken_over = state.registered.union(&registered_by_agents(&self.cluster, &listed)).cloned().collect();
+            self.remember(state, taken_over)?;
+            state.takes_over = false;
+        }
         let withdrawable = if incomplete { BTreeSet::new() } else { state.registered.clone() };
         let changes = changes(&self.cluster, wanted, &listed, &withdrawable);
 

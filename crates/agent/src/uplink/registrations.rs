@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cofide_api::convert::federated_service::Draft;
 use cofide_api::types::federated_service as proto;
-use cofide_core::{FederatedService, FederatedServiceId};
+use cofide_core::{FederatedService, FederatedServiceId, ServiceName};
 
 use crate::own_cluster::OwnCluster;
 
@@ -65,6 +65,16 @@ pub fn strangers<'a>(
     listed.iter().filter(move |service| is_own(cluster, service) && !known(&service.id))
 }
 
+/// The services that Connect lists and that agents of this cluster have registered, as their ids say: no other client of Connect
+/// makes [these](OwnCluster::service_id).
+pub fn registered_by_agents(cluster: &OwnCluster, listed: &[proto::FederatedService]) -> BTreeSet<FederatedServiceId> {
+    let id_of = |service: &proto::FederatedService| {
+        let name = ServiceName { name: service.name.parse().ok()?, namespace: service.namespace.parse().ok()? };
+        Some(cluster.service_id(&name)).filter(|id| id.as_str() == service.id)
+    };
+    listed.iter().filter(|service| is_own(cluster, service)).filter_map(id_of).collect()
+}
+
 pub(super) fn is_own(cluster: &OwnCluster, service: &proto::FederatedService) -> bool {
     service.trust_domain == cluster.trust_domain.as_str() && service.cluster_name == cluster.cluster_name.as_str()
 }
@@ -78,7 +88,7 @@ fn says(listed: &proto::FederatedService, service: &FederatedService) -> bool {
 mod tests {
     use super::*;
     use crate::own_cluster::testing::own_cluster;
-    use cofide_core::{Port, ServiceName, SpiffeIdPath, Timestamp, TlsMode, TrustDomain};
+    use cofide_core::{Port, SpiffeIdPath, Timestamp, TlsMode, TrustDomain};
     use proptest::prelude::*;
 
     fn cluster() -> OwnCluster {
@@ -149,6 +159,17 @@ mod tests {
         assert_eq!(changes(&cluster(), &Wanted::new(), &answer, &registered), [RegistrationChange::Deregister(mine.id)]);
         let strangers: Vec<_> = strangers(&cluster(), &Wanted::new(), &answer, &registered).map(|service| service.id.clone()).collect();
         assert_eq!(strangers, [other.id.to_string()]);
+    }
+
+    #[test]
+    fn what_agents_of_the_cluster_registered_is_known_by_its_id_alone() {
+        let (mine, other) = (service("mine", 1), service("other", 1));
+        let mut elsewhere = listed(&service("elsewhere", 1));
+        elsewhere.cluster_name = "two".to_owned();
+        let by_hand = proto::FederatedService { id: "fs-by-hand".to_owned(), ..listed(&other) };
+        let unreadable = proto::FederatedService { name: "Not A Name".to_owned(), ..listed(&other) };
+        let answer = [listed(&mine), elsewhere, by_hand, unreadable];
+        assert_eq!(registered_by_agents(&cluster(), &answer), BTreeSet::from([mine.id]));
     }
 
     #[test]

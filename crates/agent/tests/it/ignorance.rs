@@ -238,7 +238,7 @@ impl Host {
         };
         let (manifests, own) = (self.folder.path().join("manifests"), cluster().trust_domain);
         let source = HostSource::open(manifests, own.clone(), data.clone(), world.clone(), Wake::default(), self.shutdown.clone()).unwrap();
-        let registrar = Registrar::open(cluster(), Connect::new(self.channel.clone()), data.clone(), world.clone()).unwrap();
+        let registrar = Registrar::open(cluster(), Connect::new(self.channel.clone()), data.clone(), world.clone(), false).unwrap();
         // Whatever the keeper asked of this server would fail.
         let nowhere = SpireClient::new(Path::new("/nonexistent/api.sock"));
         let keeper = SpireKeeper::open(own, nowhere, Duration::from_secs(60), data.clone(), world.clone()).unwrap();
