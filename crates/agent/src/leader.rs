@@ -101,6 +101,16 @@ impl Leadership {
         self.0.term.load(Ordering::SeqCst)
     }
 
+    /// This agent leads up to that moment, unless more is said before.
+    pub fn lead_until(&self, until: Instant) {
+        self.set(Until::Instant(until));
+    }
+
+    /// This agent leads no more.
+    pub fn step_down(&self) {
+        self.set(Until::Never);
+    }
+
     fn set(&self, until: Until) {
         let turned = {
             let mut held = self.0.until.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,12 +218,12 @@ impl Election {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(RETRY_PERIOD) => {}
                 // Whoever waits for the end of the term has to hear of it in time.
-                () = self.leadership.deposed(), if self.leadership.is_leader() => self.leadership.set(Until::Never),
+                () = self.leadership.deposed(), if self.leadership.is_leader() => self.leadership.step_down(),
             }
         }
         if self.leadership.is_leader() {
             // First this agent stops, then another one may begin.
-            self.leadership.set(Until::Never);
+            self.leadership.step_down();
             match tokio::time::timeout(RENEW_DEADLINE / 2, self.release()).await {
                 Ok(Ok(())) => tracing::info!(lease = self.name, "gave the Lease back"),
                 Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "cannot give the Lease back; it ends by itself"),
@@ -234,7 +244,7 @@ impl Election {
         match self.step(spec, asked) {
             Step::Wait => {
                 if self.leadership.is_leader() {
-                    self.leadership.set(Until::Never);
+                    self.leadership.step_down();
                 }
                 Ok(())
             }
@@ -251,7 +261,7 @@ impl Election {
     fn written(&mut self, asked: Instant, outcome: kube::Result<Lease>) -> kube::Result<()> {
         match outcome {
             Ok(_) => {
-                self.leadership.set(Until::Instant(asked + RENEW_DEADLINE));
+                self.leadership.lead_until(asked + RENEW_DEADLINE);
                 Ok(())
             }
             // Somebody was faster; what they wrote is seen at the next attempt.
@@ -369,15 +379,15 @@ mod tests {
         const MOST_OF_IT: Duration = Duration::from_millis(300);
         let leadership = Leadership::candidate();
         assert_eq!(leadership.fenced(async { 1 }).await, None, "no leader yet");
-        leadership.set(Until::Instant(Instant::now() + TERM));
+        leadership.lead_until(Instant::now() + TERM);
         assert_eq!(leadership.fenced(async { 1 }).await, Some(1));
         assert_eq!(leadership.fenced(std::future::pending::<()>()).await, None, "the term is over");
 
-        leadership.set(Until::Instant(Instant::now() + TERM));
+        leadership.lead_until(Instant::now() + TERM);
         let renewed = leadership.clone();
         let work = async {
             tokio::time::sleep(MOST_OF_IT).await;
-            renewed.set(Until::Instant(Instant::now() + TERM));
+            renewed.lead_until(Instant::now() + TERM);
             tokio::time::sleep(MOST_OF_IT).await;
         };
         assert_eq!(leadership.fenced(work).await, Some(()), "a term that was renewed in time goes on");

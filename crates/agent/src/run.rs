@@ -234,6 +234,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         world: world.clone(),
         leadership,
         cluster_state,
+        has_mesh,
         spawn,
     };
     tasks.spawn(uplink.run());
@@ -387,12 +388,14 @@ struct Uplink {
     leadership: Leadership,
     /// Absent on a host.
     cluster_state: Option<Arc<ClusterState>>,
+    has_mesh: bool,
     spawn: Spawner,
 }
 
 impl Uplink {
     async fn run(self) {
-        let Self { settings, data, membership, own_bundle, identity, observer_wake, world, leadership, cluster_state, spawn } = self;
+        let Self { settings, data, membership, own_bundle, identity, observer_wake, world, leadership, cluster_state, has_mesh, spawn } =
+            self;
         let shutdown = spawn.shutdown.clone();
         let cluster = membership.lock().await.cluster.clone();
 
@@ -520,7 +523,7 @@ impl Uplink {
                 }
             }
         };
-        let follower = Follower { channel, node, data, world, on_control_plane: Box::new(on_control_plane) };
+        let follower = Follower { channel, node, data, world, leadership, has_mesh, on_control_plane: Box::new(on_control_plane) };
         follower.run(shutdown).await;
         // So that nobody has to wait for the sign of life to be missed. In a cluster, another agent is there or comes.
         if cluster_state.is_some() {

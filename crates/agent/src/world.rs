@@ -8,7 +8,7 @@
 //!  service_registrations  registrar               status, agent status, cluster state
 //!  local                  local                   plan stream (receipts)
 //!  spire                  spire                   plan stream (receipts), agent status, cluster state, observer
-//!  mesh                   istio                   status
+//!  mesh                   istio                   status, plan stream (receipts)
 //!  unmet_conditions       status                  agent status
 //!  own_bundle             identity                join, bundle; where the SPIRE server is left alone
 //!  link                   uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar and agent status

@@ -93,8 +93,9 @@ pub struct PlanReceipt {
 }
 
 impl PlanStream {
-    /// `held` is what the caller has kept of an earlier stream. `node` is only for people who read logs: Connect knows the
-    /// agent by its certificate.
+    /// `held` is what the caller has kept of an earlier stream. Connect knows the agent by its
+    /// certificate; of `node` it reads in its logs who it is, and by its client features which types another agent of the
+    /// cluster puts in effect ([`standby_for`](cofide_api::convert::plan::standby_for)).
     pub fn new(channel: Channel, node: Node, held: Versions) -> Self {
         Self {
             channel,

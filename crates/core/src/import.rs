@@ -36,6 +36,18 @@ impl ImportedService {
         self.prefer(GatewayKind::EastWest)
     }
 
+    /// Of these, which a mesh can use and which it cannot, for Istio takes addresses of one kind for a service: where one gateway
+    /// has an IP address, those with names are left out.
+    pub fn usable_for_istio(&self) -> (Vec<&Gateway>, Vec<&Gateway>) {
+        let (ips, names): (Vec<_>, Vec<_>) = self.gateways_for_istio().into_iter().partition(|gateway| gateway.address.ip().is_some());
+        if ips.is_empty() { (names, ips) } else { (ips, names) }
+    }
+
+    /// Whether a mesh has to do with ingress gateways, for want of others.
+    pub fn lacks_east_west_gateways(&self) -> bool {
+        !self.gateways.is_empty() && self.gateways.iter().all(|imported| imported.gateway.kind == GatewayKind::Ingress)
+    }
+
     fn prefer(&self, kind: GatewayKind) -> Vec<&Gateway> {
         let all = || self.gateways.iter().map(|imported| &imported.gateway);
         let preferred: Vec<_> = all().filter(|gateway| gateway.kind == kind).collect();

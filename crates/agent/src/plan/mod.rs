@@ -23,9 +23,18 @@ pub type ResourceName = (&'static str, String);
 pub struct Held {
     pub version: String,
     pub resource: PlanResource,
-    /// Whether Connect has been told that this version is applied. One that is not is not named when the stream
-    /// resumes, so that it comes again and gets its receipt.
-    pub acknowledged: bool,
+    pub told: Told,
+}
+
+/// What Connect has been told of the version that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing, or that it is not in effect. It is not named when the stream resumes, so that it comes again and gets its receipt.
+    Nothing,
+    /// That it is held, by an agent that does not put it in effect. Only such a one names it when the stream resumes.
+    Held,
+    /// That it is in effect.
+    InEffect,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,11 +48,30 @@ pub struct Plan {
     unconfirmed: BTreeSet<ResourceName>,
 }
 
+/// Whether a stream that stands by for some types resumes with it.
+fn is_named((type_url, _): &ResourceName, held: &Held, standby: &[&str]) -> bool {
+    match held.told {
+        Told::Nothing => false,
+        Told::Held => standby.contains(type_url),
+        Told::InEffect => true,
+    }
+}
+
 impl Plan {
     /// A stream has begun, with [`Plan::versions`] as what is held. Of what is not among these, Connect cannot say that it
     /// is gone; so whatever of it is not sent until a type is told completely is gone.
-    pub fn begin_stream(&mut self) {
-        self.unconfirmed = self.resources.iter().filter(|(_, held)| !held.acknowledged).map(|(name, _)| name.clone()).collect();
+    pub fn begin_stream(&mut self, standby: &[&str]) {
+        let unnamed = self.resources.iter().filter(|(name, held)| !is_named(name, held, standby));
+        self.unconfirmed = unnamed.map(|(name, _)| name.clone()).collect();
+    }
+
+    /// From now on another agent puts these types in effect. What this one said of them is worth nothing when its turn comes again.
+    pub fn stand_by(&mut self, standby: &[&str]) {
+        for ((type_url, _), held) in &mut self.resources {
+            if held.told == Told::InEffect && standby.contains(type_url) {
+                held.told = Told::Held;
+            }
+        }
     }
 
     /// Takes in an answer. Answers whether that changed anything but versions; only then the revision grows.
@@ -57,7 +85,7 @@ impl Plan {
         for ReceivedPlanResource { name, version, resource } in set {
             let name = (type_url, name.clone());
             self.unconfirmed.remove(&name);
-            let now = Held { version: version.clone(), resource: resource.clone(), acknowledged: false };
+            let now = Held { version: version.clone(), resource: resource.clone(), told: Told::Nothing };
             let held = self.resources.insert(name, now);
             changed |= held.is_none_or(|held| held.resource != *resource);
         }
@@ -72,29 +100,41 @@ impl Plan {
         changed
     }
 
-    /// Notes that Connect has been told about these.
-    pub fn acknowledge<'a>(&mut self, type_url: &'static str, versions: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    /// Notes what Connect has been told about these.
+    pub fn acknowledge<'a>(&mut self, type_url: &'static str, told: Told, versions: impl IntoIterator<Item = (&'a str, &'a str)>) {
         for (name, version) in versions {
             if let Some(held) = self.resources.get_mut(&(type_url, name.to_owned()))
                 && held.version == version
             {
-                held.acknowledged = true;
+                held.told = told;
             }
         }
     }
 
-    /// What to resume with: version by name, by type URL.
-    pub fn versions(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+    /// What to resume with: version by name, by type URL. Of the types in `standby`, also what is merely held.
+    pub fn versions(&self, standby: &[&str]) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut versions: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for ((type_url, name), held) in self.resources.iter().filter(|(_, held)| held.acknowledged) {
+        for ((type_url, name), held) in self.resources.iter().filter(|(name, held)| is_named(name, held, standby)) {
             versions.entry((*type_url).to_owned()).or_default().insert(name.clone(), held.version.clone());
         }
         versions
     }
 
-    /// The resources that are held but not acknowledged.
-    pub fn unacknowledged(&self) -> impl Iterator<Item = (&ResourceName, &Held)> {
-        self.resources.iter().filter(|(_, held)| !held.acknowledged)
+    /// The resources of which Connect was told nothing, or that they are not in effect.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = &ResourceName> {
+        self.resources.iter().filter(|(_, held)| held.told == Told::Nothing).map(|(name, _)| name)
+    }
+
+    /// Takes what Connect was told of one for said no more.
+    pub fn forget(&mut self, type_url: &'static str, name: &str) {
+        if let Some(held) = self.resources.get_mut(&(type_url, name.to_owned())) {
+            held.told = Told::Nothing;
+        }
+    }
+
+    /// What Connect has been told of one; `None` of what is not held.
+    pub fn told(&self, name: &ResourceName) -> Option<Told> {
+        self.resources.get(name).map(|held| held.told)
     }
 
     /// Whether everything of the type has been told once, be it by an earlier process.

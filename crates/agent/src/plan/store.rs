@@ -6,7 +6,7 @@ use cofide_api::convert::plan_resource;
 use cofide_runtime::files::FileError;
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Plan};
+use super::{Held, Plan, Told};
 use crate::state::DataFolder;
 
 const NAME: &str = "plan";
@@ -44,7 +44,8 @@ impl PlanStore<'_> {
             let body = STANDARD.decode(body).map_err(|error| error.to_string());
             match body.and_then(|body| plan_resource::decode(type_url, &name, &body).map_err(|error| error.to_string())) {
                 Ok(resource) => {
-                    plan.resources.insert((type_url, name), Held { version, resource, acknowledged });
+                    let told = if acknowledged { Told::InEffect } else { Told::Nothing };
+                    plan.resources.insert((type_url, name), Held { version, resource, told });
                 }
                 Err(reason) => {
                     tracing::warn!(type_url, name, reason, "a resource of the kept plan cannot be read and is fetched again");
@@ -60,7 +61,7 @@ impl PlanStore<'_> {
             type_url: (*type_url).to_owned(),
             name: name.clone(),
             version: held.version.clone(),
-            acknowledged: held.acknowledged,
+            acknowledged: held.told == Told::InEffect,
             body: STANDARD.encode(plan_resource::encode(&held.resource)),
         });
         let known = plan.known.iter().map(|type_url| (*type_url).to_owned()).collect();
@@ -112,14 +113,14 @@ mod tests {
             vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1)), ("y.demo.a.test", "v1", import("y.demo.a.test", 1))],
             &[],
         ));
-        plan.acknowledge(wire::IMPORTED_SERVICE, [("x.demo.a.test", "v1"), ("y.demo.a.test", "another")]);
+        plan.acknowledge(wire::IMPORTED_SERVICE, Told::InEffect, [("x.demo.a.test", "v1"), ("y.demo.a.test", "another")]);
         PlanStore(&data).save(&plan).unwrap();
 
         let read = PlanStore(&data).load().unwrap();
         assert_eq!(read, Plan { revision: 0, ..plan });
         assert!(read.is_known(wire::IMPORTED_SERVICE));
         assert!(!read.is_known(wire::FEDERATED_TRUST));
-        let resumed = &read.versions()[wire::IMPORTED_SERVICE];
+        let resumed = &read.versions(&[])[wire::IMPORTED_SERVICE];
         assert_eq!(resumed.keys().collect::<Vec<_>>(), ["x.demo.a.test"], "what has no receipt comes again");
     }
 
@@ -193,15 +194,32 @@ mod tests {
         let mut plan = Plan::default();
         let both = vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1)), ("y.demo.a.test", "v1", import("y.demo.a.test", 1))];
         plan.apply(&change(both, &[]));
-        plan.acknowledge(wire::IMPORTED_SERVICE, [("x.demo.a.test", "v1")]);
+        plan.acknowledge(wire::IMPORTED_SERVICE, Told::InEffect, [("x.demo.a.test", "v1")]);
         // The stream breaks before y is acknowledged, and y goes meanwhile. Connect resumes from x alone.
-        plan.begin_stream();
+        plan.begin_stream(&[]);
         let partly = PlanChanges { completes: false, ..change(vec![("z.demo.a.test", "v1", import("z.demo.a.test", 1))], &[]) };
         plan.apply(&partly);
         assert_eq!(plan.imports().count(), 3, "it may still come");
         assert!(plan.apply(&change(vec![], &[])));
         let left: Vec<_> = plan.imports().map(|import| import.hostname.to_string()).collect();
         assert_eq!(left, ["x.demo.a.test", "z.demo.a.test"]);
+    }
+
+    #[test]
+    fn what_an_agent_merely_held_comes_again_when_it_is_to_put_it_in_effect() {
+        let standby = [wire::IMPORTED_SERVICE];
+        let mut plan = Plan::default();
+        plan.apply(&change(vec![("x.demo.a.test", "v1", import("x.demo.a.test", 1))], &[]));
+        plan.acknowledge(wire::IMPORTED_SERVICE, Told::Held, [("x.demo.a.test", "v1")]);
+        assert!(plan.versions(&standby).contains_key(wire::IMPORTED_SERVICE), "and not as long as it is not");
+        assert!(plan.versions(&[]).is_empty());
+
+        // It leads, and ceases to.
+        plan.acknowledge(wire::IMPORTED_SERVICE, Told::InEffect, [("x.demo.a.test", "v1")]);
+        assert!(plan.versions(&[]).contains_key(wire::IMPORTED_SERVICE));
+        plan.stand_by(&standby);
+        assert!(plan.versions(&standby).contains_key(wire::IMPORTED_SERVICE));
+        assert!(plan.versions(&[]).is_empty(), "the agent that leads now may have said something else");
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! Follows the plan: takes in what Connect says, keeps it, and answers for each part once it is in effect.
 //!
 //! An answer is a receipt, and Connect shows it to people, so it is not given before its time: an import counts as
-//! applied when local proxies were shown it, trust and registrations when the SPIRE server holds them. While an executor
-//! cannot work at all (the server is down), nothing is answered. What an executor refuses is rejected with its reason;
-//! where that heals by itself, the stream is opened again so that the resource comes again and gets its receipt.
+//! applied when local proxies were shown it and, in a mesh, its objects are written; trust and registrations when the SPIRE
+//! server holds them. While an executor cannot work at all (the server is down), nothing is answered. What an executor refuses
+//! is rejected with its reason; where that heals by itself, or comes later, the stream is opened again so that the resource
+//! comes again and gets its receipt.
+//!
+//! Of several agents of a cluster one writes. The others hold the plan too, and serve their own clients from it, so they
+//! acknowledge at once; but of what only the leader puts in effect they say that they [stand by](wire::standby_for), and Connect
+//! takes the leader's word alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +20,9 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use crate::plan::{Plan, PlanStore, ResourceName};
+use crate::executors::kubernetes::{ImportsReport, MeshReport};
+use crate::leader::Leadership;
+use crate::plan::{Plan, PlanStore, ResourceName, Told};
 use crate::published::Wake;
 use crate::spire::Outcome;
 use crate::spire::executor::LEFT_ALONE;
@@ -28,6 +35,9 @@ pub struct Follower {
     pub node: Node,
     pub data: Arc<DataFolder>,
     pub world: Arc<World>,
+    pub leadership: Leadership,
+    /// Whether an import is in effect when the mesh has its objects.
+    pub has_mesh: bool,
     /// Told of each change of how Connect is recognised.
     pub on_control_plane: Box<dyn Fn(&ControlPlaneTrust) + Send + Sync>,
 }
@@ -53,8 +63,12 @@ impl Follower {
         let wake = Wake::default();
         self.world.local.wakes(&wake);
         self.world.spire.wakes(&wake);
+        self.world.mesh.wakes(&wake);
+        self.leadership.wakes(&wake);
         let mut plan = (*self.world.plan.get()).clone();
-        let mut stream = self.open(&plan);
+        let mut standby = self.standby();
+        plan.stand_by(standby);
+        let mut stream = self.open(&plan, standby);
         let mut state = stream.state();
         let mut pending: Vec<Pending> = Vec::new();
         // What a new stream was opened for and has yet to bring.
@@ -76,7 +90,7 @@ impl Follower {
                         // Between two answers of one stream its state does not change.
                         if state.has_changed().unwrap_or(false) {
                             self.world.link.set(link(&state.borrow_and_update()));
-                            plan.begin_stream();
+                            plan.begin_stream(standby);
                             pending.clear();
                         }
                         if plan.apply(&changes) {
@@ -94,12 +108,24 @@ impl Follower {
                     }
                 }
             }
-            self.settle(&mut plan, &mut stream, &mut pending).await;
-            let healed = self.healed(&plan, &pending);
-            if !healed.is_subset(&asked_again) {
-                tracing::info!(resources = ?healed, "what was rejected before is in effect now; asking Connect for it again");
-                asked_again = healed;
-                stream = self.open(&plan);
+            if self.standby() != standby {
+                standby = self.standby();
+                plan.stand_by(standby);
+                asked_again.clear();
+                stream = self.open(&plan, standby);
+                state = stream.state();
+                pending.clear();
+                continue;
+            }
+            self.settle(&mut plan, &mut stream, &mut pending, standby).await;
+            let misreported = self.misreported(&plan, &pending, standby);
+            if !misreported.is_subset(&asked_again) {
+                tracing::info!(resources = ?misreported, "these are not as Connect was told any more; asking for them again");
+                for (type_url, name) in &misreported {
+                    plan.forget(type_url, name);
+                }
+                asked_again = misreported;
+                stream = self.open(&plan, standby);
                 state = stream.state();
                 pending.clear();
             }
@@ -109,8 +135,18 @@ impl Follower {
         }
     }
 
-    fn open(&self, plan: &Plan) -> PlanStream {
-        PlanStream::new(self.channel.clone(), self.node.clone(), plan.versions())
+    /// The types that another agent of the cluster puts in effect.
+    fn standby(&self) -> &'static [&'static str] {
+        match (self.leadership.is_leader(), self.has_mesh) {
+            (true, _) => &[],
+            (false, false) => &[wire::FEDERATED_TRUST, wire::WORKLOAD_REGISTRATION],
+            (false, true) => &[wire::FEDERATED_TRUST, wire::WORKLOAD_REGISTRATION, wire::IMPORTED_SERVICE],
+        }
+    }
+
+    fn open(&self, plan: &Plan, standby: &[&str]) -> PlanStream {
+        let client_features = standby.iter().map(|type_url| wire::standby_for(type_url)).collect();
+        PlanStream::new(self.channel.clone(), Node { client_features, ..self.node.clone() }, plan.versions(standby))
     }
 
     /// Keeps the plan and then publishes it. Only what is published comes into effect and is acknowledged, so Connect never
@@ -136,10 +172,12 @@ impl Follower {
     }
 
     /// Gives the answers that can be given.
-    async fn settle(&self, plan: &mut Plan, stream: &mut PlanStream, pending: &mut Vec<Pending>) {
-        let (local, spire) = (self.world.local.get(), self.world.spire.get());
+    async fn settle(&self, plan: &mut Plan, stream: &mut PlanStream, pending: &mut Vec<Pending>, standby: &[&str]) {
+        let reports = Reports::of(&self.world, self.has_mesh);
         for mut owed in std::mem::take(pending) {
-            let Some(rejected) = verdict(&owed, local.as_ref().as_ref(), spire.as_ref().as_ref()) else {
+            let stands_by = standby.contains(&owed.changes.type_url);
+            let verdict = if stands_by { Some(BTreeMap::new()) } else { verdict(&owed, &reports) };
+            let Some(rejected) = verdict else {
                 pending.push(owed);
                 continue;
             };
@@ -148,25 +186,70 @@ impl Follower {
                 tracing::warn!(type_url, name, reason, "a resource of the plan is not in effect");
             }
             let applied = set.iter().filter(|resource| !rejected.contains_key(&resource.name));
-            plan.acknowledge(type_url, applied.map(|resource| (resource.name.as_str(), resource.version.as_str())));
+            let told = if stands_by { Told::Held } else { Told::InEffect };
+            plan.acknowledge(type_url, told, applied.map(|resource| (resource.name.as_str(), resource.version.as_str())));
             receipt.rejected.extend(rejected);
             stream.acknowledge(owed.changes.receipt).await;
         }
     }
 
-    /// What was rejected and is in effect after all.
-    fn healed(&self, plan: &Plan, pending: &[Pending]) -> BTreeSet<ResourceName> {
+    /// What was rejected and is in effect after all, and imports that were in effect and are not any more.
+    fn misreported(&self, plan: &Plan, pending: &[Pending], standby: &[&str]) -> BTreeSet<ResourceName> {
         if *self.world.link.get() != Link::Connected {
             return BTreeSet::new();
         }
         let owed: BTreeSet<(&str, &str)> = pending.iter().flat_map(|owed| owed.set().map(|name| (owed.changes.type_url, name))).collect();
-        let (local, spire) = (self.world.local.get(), self.world.spire.get());
-        let is_in_effect = |(type_url, name): &ResourceName| {
-            let outcome = outcome(type_url, name, plan.revision, local.as_ref().as_ref(), spire.as_ref().as_ref());
-            matches!(outcome, Some(Ok(())))
-        };
-        let rejected = plan.unacknowledged().map(|(name, _)| name).filter(|(type_url, name)| !owed.contains(&(*type_url, name.as_str())));
-        rejected.filter(|name| is_in_effect(name)).cloned().collect()
+        let is_settled = |(type_url, name): &ResourceName| !standby.contains(type_url) && !owed.contains(&(*type_url, name.as_str()));
+        let reports = Reports::of(&self.world, self.has_mesh);
+        let outcome = |(type_url, name): &ResourceName| outcome(type_url, name, plan.revision, &reports);
+        let healed = plan.unacknowledged().filter(|name| is_settled(name) && matches!(outcome(name), Some(Ok(())))).cloned();
+        let was_told = |name: &ResourceName| plan.told(name) == Some(Told::InEffect);
+        let broken = reports.refused_imports().filter(|name| was_told(name) && is_settled(name) && matches!(outcome(name), Some(Err(_))));
+        healed.chain(broken).collect()
+    }
+}
+
+/// What the executors say, at one moment.
+struct Reports {
+    local: Arc<Option<LocalReport>>,
+    spire: Arc<Option<SpireReport>>,
+    mesh: Arc<Option<MeshReport>>,
+    has_mesh: bool,
+}
+
+impl Reports {
+    fn of(world: &World, has_mesh: bool) -> Self {
+        Self { local: world.local.get(), spire: world.spire.get(), mesh: world.mesh.get(), has_mesh }
+    }
+
+    fn local(&self, revision: u64) -> Option<&LocalReport> {
+        self.local.as_ref().as_ref().filter(|report| report.plan_revision >= revision)
+    }
+
+    fn spire(&self, revision: u64) -> Option<&SpireReport> {
+        self.spire.as_ref().as_ref().filter(|report| report.plan_revision >= revision)
+    }
+
+    fn imports_of_mesh(&self) -> Option<&ImportsReport> {
+        self.mesh.as_ref().as_ref()?.imports.as_ref()
+    }
+
+    /// Whether an import is in effect, for local proxies and for the mesh.
+    fn import(&self, hostname: &Hostname, revision: u64) -> Option<Result<(), String>> {
+        if let Some(reason) = self.local(revision)?.refused.get(hostname) {
+            return Some(Err(reason.clone()));
+        }
+        if !self.has_mesh {
+            return Some(Ok(()));
+        }
+        let refused = &self.imports_of_mesh().filter(|report| report.plan_revision >= revision)?.refused;
+        Some(refused.get(hostname).map_or(Ok(()), |reason| Err(reason.clone())))
+    }
+
+    fn refused_imports(&self) -> impl Iterator<Item = ResourceName> {
+        let local = self.local.as_ref().iter().flat_map(|report| report.refused.keys());
+        let mesh = self.imports_of_mesh().into_iter().flat_map(|report| report.refused.keys());
+        local.chain(mesh).map(|hostname| (wire::IMPORTED_SERVICE, hostname.to_string()))
     }
 }
 
@@ -179,10 +262,10 @@ fn link(state: &PlanStreamState) -> Link {
 }
 
 /// Reason by name of what is not in effect; `None` while it is not known.
-fn verdict(owed: &Pending, local: Option<&LocalReport>, spire: Option<&SpireReport>) -> Option<BTreeMap<String, String>> {
+fn verdict(owed: &Pending, reports: &Reports) -> Option<BTreeMap<String, String>> {
     let mut rejected = BTreeMap::new();
     for name in owed.set().chain(owed.changes.removed.iter().map(String::as_str)) {
-        if let Err(reason) = outcome(owed.changes.type_url, name, owed.revision, local, spire)? {
+        if let Err(reason) = outcome(owed.changes.type_url, name, owed.revision, reports)? {
             rejected.insert(name.to_owned(), reason);
         }
     }
@@ -190,13 +273,7 @@ fn verdict(owed: &Pending, local: Option<&LocalReport>, spire: Option<&SpireRepo
 }
 
 /// Whether one resource of the plan, as of a revision, is in effect; `None` while that is not known.
-fn outcome(
-    type_url: &str,
-    name: &str,
-    revision: u64,
-    local: Option<&LocalReport>,
-    spire: Option<&SpireReport>,
-) -> Option<Result<(), String>> {
+fn outcome(type_url: &str, name: &str, revision: u64, reports: &Reports) -> Option<Result<(), String>> {
     let of = |outcome: Option<&Outcome>| match outcome {
         Some(Outcome::Failed(reason) | Outcome::Outdated(reason)) => Err(reason.clone()),
         Some(Outcome::LeftAlone) => Err(LEFT_ALONE.to_owned()),
@@ -205,16 +282,15 @@ fn outcome(
     };
     match type_url {
         wire::IMPORTED_SERVICE => {
-            let report = local.filter(|report| report.plan_revision >= revision)?;
-            let refused = name.parse().ok().and_then(|hostname: Hostname| report.refused.get(&hostname));
-            Some(refused.map_or(Ok(()), |reason| Err(reason.clone())))
+            // What has no hostname for a name is not in the plan.
+            name.parse().map_or(Some(Ok(())), |hostname: Hostname| reports.import(&hostname, revision))
         }
         wire::FEDERATED_TRUST => {
-            let report = spire.filter(|report| report.plan_revision >= revision)?;
+            let report = reports.spire(revision)?;
             Some(of(TrustDomain::new(name).ok().and_then(|trust_domain| report.report.trust.get(&trust_domain))))
         }
         wire::WORKLOAD_REGISTRATION => {
-            let report = spire.filter(|report| report.plan_revision >= revision)?;
+            let report = reports.spire(revision)?;
             Some(of(name.parse().ok().and_then(|binding: AttestationPolicyBindingId| report.report.registrations.get(&binding))))
         }
         // To know these is all that there is to do.
@@ -227,6 +303,11 @@ mod tests {
     use super::*;
     use crate::spire::Report;
 
+    fn reports(local: Option<LocalReport>, spire: Option<SpireReport>, mesh: Option<ImportsReport>, has_mesh: bool) -> Reports {
+        let mesh = mesh.map(|imports| MeshReport { imports: Some(imports), ..MeshReport::default() });
+        Reports { local: local.into(), spire: spire.into(), mesh: mesh.into(), has_mesh }
+    }
+
     fn spire(plan_revision: u64, trust: &[(&str, Outcome)]) -> SpireReport {
         let trust = trust.iter().map(|(name, outcome)| (TrustDomain::new(name).unwrap(), outcome.clone())).collect();
         SpireReport { plan_revision, report: Report { trust, ..Report::default() } }
@@ -234,7 +315,9 @@ mod tests {
 
     #[test]
     fn trust_is_in_effect_when_the_server_holds_it_and_not_before() {
-        let at = |revision, report: Option<&SpireReport>| outcome(wire::FEDERATED_TRUST, "b.test", revision, None, report);
+        let at = |revision, report: Option<&SpireReport>| {
+            outcome(wire::FEDERATED_TRUST, "b.test", revision, &reports(None, report.cloned(), None, false))
+        };
         assert_eq!(at(3, None), None);
         assert_eq!(at(3, Some(&spire(2, &[("b.test", Outcome::Applied)]))), None, "the report is about an older plan");
         assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Applied)]))), Some(Ok(())));
@@ -249,9 +332,21 @@ mod tests {
     #[test]
     fn an_import_without_an_address_is_rejected_with_the_reason() {
         let refused = BTreeMap::from([("x.demo.b.test".parse().unwrap(), "full".to_owned())]);
-        let report = LocalReport { plan_revision: 5, refused };
-        let at = |name| outcome(wire::IMPORTED_SERVICE, name, 5, Some(&report), None);
+        let reports = reports(Some(LocalReport { plan_revision: 5, refused }), None, None, false);
+        let at = |name| outcome(wire::IMPORTED_SERVICE, name, 5, &reports);
         assert_eq!(at("x.demo.b.test"), Some(Err("full".into())));
         assert_eq!(at("y.demo.b.test"), Some(Ok(())));
+    }
+
+    #[test]
+    fn in_a_mesh_an_import_is_in_effect_when_its_objects_are_written_too() {
+        let local = LocalReport { plan_revision: 5, refused: BTreeMap::new() };
+        let refused = BTreeMap::from([("x.demo.b.test".parse().unwrap(), "taken".to_owned())]);
+        let mesh = |plan_revision| Some(ImportsReport { plan_revision, refused: refused.clone() });
+        let at = |mesh, name| outcome(wire::IMPORTED_SERVICE, name, 5, &reports(Some(local.clone()), None, mesh, true));
+        assert_eq!(at(None, "y.demo.b.test"), None);
+        assert_eq!(at(mesh(4), "y.demo.b.test"), None, "the report is about an older plan");
+        assert_eq!(at(mesh(5), "y.demo.b.test"), Some(Ok(())));
+        assert_eq!(at(mesh(5), "x.demo.b.test"), Some(Err("taken".into())));
     }
 }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cofide_agent::executors::kubernetes::{ImportsReport, MeshReport};
+use cofide_agent::leader::Leadership;
 use cofide_agent::plan::{Plan, PlanStore};
 use cofide_agent::published::Wake;
 use cofide_agent::spire::{Outcome, Report};
@@ -15,7 +17,7 @@ use cofide_agent::state::DataFolder;
 use cofide_agent::uplink::follow::Follower;
 use cofide_agent::world::{Link, LocalReport, SpireReport, World};
 use cofide_api::convert::plan::{
-    CONTROL_PLANE_TRUST, EXPORTED_SERVICE, FEDERATED_TRUST, IMPORTED_SERVICE, TYPE_URLS, WORKLOAD_REGISTRATION,
+    CONTROL_PLANE_TRUST, EXPORTED_SERVICE, FEDERATED_TRUST, IMPORTED_SERVICE, TYPE_URLS, WORKLOAD_REGISTRATION, standby_for,
 };
 use cofide_api::plan as proto;
 use cofide_core::{FederatedTrust, ImportedService, Port, TlsMode, TrustDomain};
@@ -35,6 +37,8 @@ type Receipts = BTreeMap<(String, String), Result<(), String>>;
 struct Connect {
     cache: Arc<Cache>,
     receipts: Mutex<Receipts>,
+    /// The types of which the last receipt came from an agent that stands by.
+    standby: Mutex<BTreeSet<String>>,
     /// The types of which a response was answered, also of one that brings nothing.
     answered: Mutex<BTreeSet<String>>,
     streams: AtomicUsize,
@@ -53,6 +57,14 @@ impl Router for Connect {
             let outcome = receipt.outcome_of(name).map_err(str::to_owned);
             receipts.insert((receipt.type_url.clone(), name.clone()), outcome);
         }
+        let stands_by = receipt.client.node.client_features.contains(&standby_for(&receipt.type_url));
+        let mut standby = self.standby.lock().unwrap();
+        if stands_by {
+            standby.insert(receipt.type_url.clone())
+        } else {
+            standby.remove(&receipt.type_url)
+        };
+        drop(standby);
         self.answered.lock().unwrap().insert(receipt.type_url);
     }
 }
@@ -63,6 +75,8 @@ struct Place {
     address: SocketAddr,
     data: Arc<DataFolder>,
     world: Arc<World>,
+    leadership: Leadership,
+    has_mesh: bool,
     follower: JoinHandle<()>,
     /// Of the follower alone.
     stop: CancellationToken,
@@ -72,6 +86,10 @@ struct Place {
 impl Place {
     /// A Connect that has told nothing yet, and a follower that listens.
     async fn start() -> Self {
+        Self::start_with(Leadership::always(), false).await
+    }
+
+    async fn start_with(leadership: Leadership, has_mesh: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (connect, shutdown) = (Arc::new(Connect::default()), CancellationToken::new());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -81,8 +99,8 @@ impl Place {
         tokio::spawn(serving.serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned()));
         let data = open(&folder.path().join("data"));
         let (world, stop) = (Arc::<World>::default(), shutdown.child_token());
-        let follower = follow(address, &data, &world, &stop);
-        Self { _folder: folder, connect, address, data, world, follower, stop, shutdown }
+        let follower = follow(address, &data, &world, &leadership, has_mesh, &stop);
+        Self { _folder: folder, connect, address, data, world, leadership, has_mesh, follower, stop, shutdown }
     }
 
     /// Another process of the agent, which knows what is on disk; `meanwhile` happens while there is none.
@@ -92,7 +110,7 @@ impl Place {
         meanwhile(self);
         (self.world, self.stop) = (Arc::default(), self.shutdown.child_token());
         self.world.plan.set(PlanStore(&self.data).load().unwrap());
-        self.follower = follow(self.address, &self.data, &self.world, &self.stop);
+        self.follower = follow(self.address, &self.data, &self.world, &self.leadership, self.has_mesh, &self.stop);
     }
 
     fn tell(&self, type_url: &str, resource: Resource) {
@@ -112,6 +130,17 @@ impl Place {
         self.world.local.set(Some(LocalReport { plan_revision, refused: BTreeMap::new() }));
         self.world.spire.set(Some(SpireReport { plan_revision, report }));
     }
+
+    /// What the mesh has made of the imports of the plan as it is.
+    fn mesh_says(&self, refused: &[(&str, &str)]) {
+        let refused = refused.iter().map(|(name, reason)| (name.parse().unwrap(), (*reason).to_owned())).collect();
+        let imports = Some(ImportsReport { plan_revision: self.world.plan.get().revision, refused });
+        self.world.mesh.set(Some(MeshReport { imports, ..MeshReport::default() }));
+    }
+
+    fn stands_by(&self, type_url: &str) -> bool {
+        self.connect.standby.lock().unwrap().contains(type_url)
+    }
 }
 
 impl Drop for Place {
@@ -120,12 +149,21 @@ impl Drop for Place {
     }
 }
 
-fn follow(address: SocketAddr, data: &Arc<DataFolder>, world: &Arc<World>, stop: &CancellationToken) -> JoinHandle<()> {
+fn follow(
+    address: SocketAddr,
+    data: &Arc<DataFolder>,
+    world: &Arc<World>,
+    leadership: &Leadership,
+    has_mesh: bool,
+    stop: &CancellationToken,
+) -> JoinHandle<()> {
     let follower = Follower {
         channel: Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(),
         node: Node::default(),
         data: data.clone(),
         world: world.clone(),
+        leadership: leadership.clone(),
+        has_mesh,
         on_control_plane: Box::new(|_| {}),
     };
     tokio::spawn(follower.run(stop.clone()))
@@ -282,4 +320,53 @@ async fn a_removal_is_on_disk_as_what_is_set_is() {
     place.connect.cache.remove(IMPORTED_SERVICE, "x.demo.b.test");
     until("the removal arrives", &place, || place.world.plan.get().imports().count() == 0).await;
     assert_eq!(PlanStore(&place.data).load().unwrap().imports().count(), 0);
+}
+
+const X: &str = "x.demo.b.test";
+
+#[tokio::test]
+async fn in_a_mesh_an_import_whose_objects_cannot_be_written_is_rejected_with_the_reason_whenever_that_begins() {
+    let place = Place::start_with(Leadership::always(), true).await;
+    place.tell(IMPORTED_SERVICE, import(X));
+    until("the plan arrives", &place, || place.world.plan.get().is_known(IMPORTED_SERVICE)).await;
+    place.in_effect(&[]);
+    place.mesh_says(&[(X, "it is a host of ServiceEntry demo/theirs")]);
+    let refused = Some(Err("it is a host of ServiceEntry demo/theirs".to_owned()));
+    until("it is rejected", &place, || place.receipt(IMPORTED_SERVICE, X) == refused).await;
+    place.mesh_says(&[]);
+    until("it has healed", &place, || place.receipt(IMPORTED_SERVICE, X) == Some(Ok(()))).await;
+    place.mesh_says(&[(X, "it is a host of ServiceEntry demo/theirs")]);
+    until("it is rejected though it was applied", &place, || place.receipt(IMPORTED_SERVICE, X) == refused).await;
+    assert_eq!(place.connect.streams.load(Ordering::SeqCst), 3, "one stream more for each change, and no other after it");
+}
+
+#[tokio::test]
+async fn an_agent_that_stands_by_has_the_plan_and_speaks_for_its_cluster_when_it_leads() {
+    let place = Place::start_with(Leadership::candidate(), true).await;
+    place.tell(IMPORTED_SERVICE, import(X));
+    place.tell(FEDERATED_TRUST, trust("b.test"));
+    // No executor of its own reports, and yet Connect goes on to tell.
+    until("both are acknowledged", &place, || {
+        place.receipt(IMPORTED_SERVICE, X) == Some(Ok(())) && place.receipt(FEDERATED_TRUST, "b.test") == Some(Ok(()))
+    })
+    .await;
+    assert!(place.stands_by(IMPORTED_SERVICE) && place.stands_by(FEDERATED_TRUST));
+    place.tell(IMPORTED_SERVICE, import("y.demo.b.test"));
+    until("what is new arrives", &place, || place.world.plan.get().imports().count() == 2).await;
+
+    place.leadership.lead_until(tokio::time::Instant::now() + DEADLINE);
+    until("it is asked again", &place, || place.connect.streams.load(Ordering::SeqCst) == 2).await;
+    place.in_effect(&[]);
+    place.mesh_says(&[(X, "taken")]);
+    until("it says what became of the imports", &place, || {
+        place.receipt(IMPORTED_SERVICE, X) == Some(Err("taken".into())) && !place.stands_by(IMPORTED_SERVICE)
+    })
+    .await;
+    until("and of the trust", &place, || !place.stands_by(FEDERATED_TRUST)).await;
+
+    place.leadership.step_down();
+    until("it stands by", &place, || place.connect.streams.load(Ordering::SeqCst) == 3).await;
+    place.tell(IMPORTED_SERVICE, import("z.demo.b.test"));
+    until("it follows", &place, || place.receipt(IMPORTED_SERVICE, "z.demo.b.test") == Some(Ok(())) && place.stands_by(IMPORTED_SERVICE))
+        .await;
 }

@@ -22,6 +22,12 @@ pub const CONTROL_PLANE_TRUST: &str = "type.googleapis.com/cofide.plan.v1alpha1.
 /// Every type of plan resource.
 pub const TYPE_URLS: [&str; 5] = [CONTROL_PLANE_TRUST, FEDERATED_TRUST, WORKLOAD_REGISTRATION, IMPORTED_SERVICE, EXPORTED_SERVICE];
 
+/// The client feature of an agent that holds what it is sent of a type, while another agent of its cluster puts it in effect:
+/// its acknowledgements say nothing about the cluster. Named as xDS asks of client features, by reversed domain.
+pub fn standby_for(type_url: &str) -> String {
+    format!("io.cofide.standby:{type_url}")
+}
+
 impl TryFrom<proto::ImportedService> for ImportedService {
     type Error = FieldError;
     fn try_from(message: proto::ImportedService) -> Result<Self, FieldError> {

@@ -151,7 +151,11 @@ impl ConditionView {
     pub fn ready(trust_domain: &str, findings: &[Finding]) -> Self {
         let broken = findings.iter().find(|finding| finding.severity != Severity::Ok);
         let message = match broken {
-            None => "every link to it holds".to_owned(),
+            // What is well and comes with a remedy could be better.
+            None => findings
+                .iter()
+                .filter(|finding| finding.remedy.is_some())
+                .fold("every link to it holds".to_owned(), |said, Finding { message, .. }| format!("{said}; {message}")),
             Some(Finding { check, message, .. }) => format!("{check}: {message}"),
         };
         Self { trust_domain: Some(trust_domain.to_owned()), ..Self::new(ConditionKind::Ready, broken.is_none(), message) }

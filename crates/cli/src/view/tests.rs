@@ -273,6 +273,8 @@ fn federated_services() {
     };
     let views = vec![FederatedServiceView::new(&service), FederatedServiceView::new(&other)];
     let finding = |severity| Finding { check: "federation".into(), severity, message: "b does not trust a".into(), remedy: None };
+    let remark = Finding { message: "the mesh does without gw.test".into(), remedy: Some("one kind".into()), ..finding(Severity::Ok) };
+    assert_eq!(ConditionView::ready("b.test", &[remark]).message, "every link to it holds; the mesh does without gw.test");
     let ready = [ConditionView::ready("b.test", &[finding(Severity::Ok)]), ConditionView::ready("c.test", &[finding(Severity::Broken)])];
     let details = vec![FederatedServiceDetail::new(views[0].clone(), ready), FederatedServiceDetail::new(views[1].clone(), [])];
     insta::assert_snapshot!(format!("{}\n{}", both(&FederatedServicesView(views)), both(&FederatedServiceDetailsView(details))));

@@ -4,8 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cofide_api::convert::plan_resource;
-use cofide_core::{Agent, Cluster, ClusterId, Finding, Hostname, Receipt, ReceiptOutcome, Severity, Timestamp, TrustZone, TrustZoneId};
-use cofide_plan::{Key, Snapshot};
+use cofide_core::{
+    Agent, Cluster, ClusterId, Finding, Hostname, ImportedService, Profile, Receipt, ReceiptOutcome, Severity, Timestamp, TrustZone,
+    TrustZoneId,
+};
+use cofide_plan::{Key, PlanResource, Snapshot};
 use cofide_store::{Agents, ReadTransaction, ReceiptFilter, Receipts};
 
 use super::App;
@@ -67,6 +70,11 @@ impl App {
         for cluster in clients {
             let needs = [Key::Trust(server.trust_domain.clone()), Key::Import(hostname.clone())];
             findings.push(self.agent_link(&mut transaction, &snapshot, zone, cluster, &needs).await?);
+            if cluster.profile == Profile::Istio
+                && let Some(PlanResource::Import(import)) = cofide_plan::resource(&snapshot, &cluster.id, &Key::Import(hostname.clone()))
+            {
+                findings.extend(remarks(&format!("{}/{}", zone.name, cluster.name), &import));
+            }
         }
         Ok(findings)
     }
@@ -165,7 +173,7 @@ fn link(
     };
     for (key, version) in wanted {
         if let Some(ReceiptOutcome::Rejected(reason)) = said(key, version) {
-            let remedy = "mend what it says, on the machine of the agent; its log has more";
+            let remedy = "mend what it says, where the agent runs; its log has more";
             return finding(Severity::Broken, format!("cluster {name} refused {}: {reason}", what(key)), Some(remedy.into()));
         }
     }
@@ -194,9 +202,70 @@ fn conditions_of(cluster: &Cluster) -> String {
     format!("conditions in {}", cluster.name)
 }
 
+/// What a mesh cannot use of an import that works all the same. An agent sees it too, and Connect knows it without being told.
+fn remarks(cluster: &str, import: &ImportedService) -> Vec<Finding> {
+    let remark = |message: String, remedy: &str| Finding {
+        check: format!("gateways for {cluster}"),
+        severity: Severity::Ok,
+        message,
+        remedy: Some(remedy.to_owned()),
+    };
+    let mut remarks = Vec::new();
+    if import.lacks_east_west_gateways() {
+        let message = format!("no cluster that exports it has an east-west gateway; the mesh of {cluster} uses ingress gateways");
+        remarks.push(remark(message, "give the exporting cluster an east-west gateway"));
+    }
+    let (_, left_out) = import.usable_for_istio();
+    if !left_out.is_empty() {
+        let left_out: Vec<_> = left_out.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "Istio takes gateways with IP addresses or with names and not both, so the mesh of {cluster} does without {}",
+            left_out.join(", ")
+        );
+        remarks.push(remark(message, "give all gateways of the exporting clusters addresses of one kind"));
+    }
+    remarks
+}
+
 fn what(key: &Key) -> String {
     match key {
         Key::Trust(trust_domain) => format!("the bundle of {trust_domain}"),
         key => format!("the {key}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofide_core::{Gateway, GatewayAddress, GatewayKind, ImportedGateway, Port, TlsMode, TrustDomain};
+
+    fn import(gateways: &[(GatewayKind, &str)]) -> ImportedService {
+        let gateway = |(kind, address): &(GatewayKind, &str)| {
+            let address = address.parse().map_or_else(|_| GatewayAddress::Hostname(address.parse().unwrap()), GatewayAddress::Ip);
+            let gateway = Gateway { kind: *kind, address, port: Port::try_from(443).unwrap() };
+            ImportedGateway { gateway, cluster_name: "one".parse().unwrap() }
+        };
+        ImportedService {
+            hostname: "server.demo.a.test".parse().unwrap(),
+            port: Port::try_from(8443).unwrap(),
+            tls_mode: TlsMode::Mtls,
+            trust_domain: TrustDomain::new("a.test").unwrap(),
+            spiffe_id_paths: vec![],
+            gateways: gateways.iter().map(gateway).collect(),
+        }
+    }
+
+    #[test]
+    fn what_a_mesh_does_without_is_said_and_breaks_nothing() {
+        use GatewayKind::{EastWest, Ingress};
+        let said = |gateways: &[(GatewayKind, &str)]| {
+            remarks("zone/cluster", &import(gateways)).into_iter().map(|found| found.message).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&[(EastWest, "192.0.2.1"), (Ingress, "gw.test")]), Vec::<String>::new(), "each kind by itself");
+        let mixed = said(&[(EastWest, "192.0.2.1"), (EastWest, "gw.test")]);
+        assert!(mixed.len() == 1 && mixed[0].contains("gw.test") && !mixed[0].contains("192.0.2.1"), "{mixed:?}");
+        let ingress = said(&[(Ingress, "192.0.2.1")]);
+        assert!(ingress.len() == 1 && ingress[0].contains("east-west"), "{ingress:?}");
+        assert!(remarks("zone/cluster", &import(&[(Ingress, "gw.test")])).iter().all(|found| found.severity == Severity::Ok));
     }
 }

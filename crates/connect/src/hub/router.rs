@@ -29,6 +29,13 @@ fn agent(peer: &Peer) -> Option<&JoinedAgent> {
     peer.extensions.get::<CallContext>()?.agent()
 }
 
+/// Whether another agent of the same cluster puts resources of this type in effect. The agents of a cluster have one identity, so
+/// this is a word of the cluster about itself: it takes no receipt from anybody else.
+fn stands_by(client: &Client, type_url: &str) -> bool {
+    let feature = cofide_api::convert::plan::standby_for(type_url);
+    client.node.client_features.contains(&feature)
+}
+
 #[async_trait]
 impl Router for PlanRouter {
     /// The node is what the client says of itself, and decides nothing here.
@@ -41,6 +48,9 @@ impl Router for PlanRouter {
 
     async fn on_receipt(&self, receipt: Receipt) {
         let Some(agent) = agent(&receipt.client.peer).cloned() else { return };
+        if stands_by(&receipt.client, &receipt.type_url) {
+            return;
+        }
         self.receipts.record(entries(&agent, &receipt, now()));
     }
 
@@ -48,6 +58,9 @@ impl Router for PlanRouter {
     /// the plan: any other name is taken from the agent in the answer, and may be its invention, so it leaves no trace.
     async fn on_resume(&self, client: &Arc<Client>, type_url: &str, held: HashMap<String, String>) {
         let Some(agent) = agent(&client.peer) else { return };
+        if stands_by(client, type_url) {
+            return;
+        }
         let at = now();
         let plan = self.hub.cache(&agent.cluster_id);
         let is_planned = |(name, _): &(String, String)| plan.get(type_url, name).is_some();

@@ -7,9 +7,10 @@ use cofide_api::connect::federation_service::DestroyFederationRequest;
 use cofide_api::connect::receipt_service::federation_status::State;
 use cofide_api::connect::receipt_service::{FederationStatus, ListFederationStatusesRequest, ListReceiptsRequest, Receipt};
 use cofide_api::connect::trust_zone_service::UpdateTrustZoneBundleRequest;
-use cofide_api::convert::plan::{CONTROL_PLANE_TRUST, EXPORTED_SERVICE, FEDERATED_TRUST, IMPORTED_SERVICE, TYPE_URLS};
+use cofide_api::convert::plan::{CONTROL_PLANE_TRUST, EXPORTED_SERVICE, FEDERATED_TRUST, IMPORTED_SERVICE, TYPE_URLS, standby_for};
 use cofide_api::plan;
 use cofide_api::types::federated_service::FederatedService;
+use cofide_xds::Node;
 use cofide_xds::envoy::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest};
 use cofide_xds::envoy::google::rpc;
 use prost::Message;
@@ -36,9 +37,14 @@ pub(crate) struct Follower {
 
 impl Follower {
     pub(crate) async fn open(client: &Client, held: &Versions) -> Self {
+        Self::open_as(client, Node::default(), held).await
+    }
+
+    async fn open_as(client: &Client, node: Node, held: &Versions) -> Self {
         let (requests, receiver) = mpsc::channel(64);
         for type_url in TYPE_URLS {
             let request = DeltaDiscoveryRequest {
+                node: Some(node.clone()),
                 type_url: type_url.into(),
                 resource_names_subscribe: vec!["*".into()],
                 initial_resource_versions: held.get(type_url).cloned().unwrap_or_default().into_iter().collect(),
@@ -304,6 +310,42 @@ async fn an_authority_that_envoy_could_not_read_is_refused_to_its_zone_and_holds
     rotated.0.prepare(std::time::SystemTime::now()).unwrap();
     push(&sound, rotated.bundle()).await.unwrap();
     follower.sets(&["FederatedTrust a.test"]).await;
+}
+
+#[tokio::test]
+async fn of_an_agent_that_stands_by_there_is_no_receipt_for_what_another_one_puts_in_effect() {
+    let plane = Plane::start().await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let (server, client) = (plane.joined(&a, "one").await, plane.joined(&b, "one").await);
+    plane.federate(&a, &b).await;
+    plane.federate(&b, &a).await;
+    register(&server.agent, service("server", &["b.test"])).await.unwrap();
+    let said = async || {
+        let of_import = |receipt: &Receipt| receipt.type_url == IMPORTED_SERVICE && receipt.cluster_id == client.id;
+        receipts(&plane).await.into_iter().find(of_import).map(|receipt| (receipt.applied, receipt.error_detail))
+    };
+    let mut leader = Follower::open(&client.agent, &Versions::new()).await;
+    let refused = loop {
+        let response = leader.response().await;
+        let is_import = response.type_url == IMPORTED_SERVICE && !response.resources.is_empty();
+        leader.answer(&response, is_import.then_some("no room")).await;
+        if is_import {
+            break (false, "no room".to_owned());
+        }
+    };
+    eventually(said, |said| said.as_ref() == Some(&refused)).await;
+
+    // The same identity, and another agent. It takes everything, and comes back with it.
+    let standby = Node { client_features: vec![standby_for(IMPORTED_SERVICE)], ..Node::default() };
+    let mut other = Follower::open_as(&client.agent, standby.clone(), &Versions::new()).await;
+    other.settle().await;
+    let mut again = Follower::open_as(&client.agent, standby, &other.held).await;
+    again.settle().await;
+    // What is said of another type counts, and comes after all that.
+    let of_trust =
+        async || receipts(&plane).await.iter().any(|receipt| receipt.type_url == FEDERATED_TRUST && receipt.cluster_id == client.id);
+    eventually(of_trust, |found| *found).await;
+    assert_eq!(said().await, Some(refused));
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use crate::render::istio::{IstioObject, KINDS, ObjectName, Side};
 pub(super) struct Wanted {
     pub(super) objects: BTreeMap<ObjectName, Arc<IstioObject>>,
     pub(super) known: Known,
+    /// Of the plan whose imports these are; absent while they are not known.
+    pub(super) plan_revision: Option<u64>,
     /// FederatedServices, by namespace and name, whose objects stay although none is wanted.
     pub(super) kept: BTreeSet<Name>,
 }

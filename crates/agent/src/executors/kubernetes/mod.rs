@@ -42,7 +42,7 @@ use crate::own_cluster::OwnCluster;
 use crate::published::Wake;
 use crate::render::istio::client::imports;
 use crate::render::istio::server::{Exporting, exports};
-use crate::render::istio::{IstioObject, MANAGER, MeshSettings, ObjectName, Rendered, decides_about_trust};
+use crate::render::istio::{IstioObject, MANAGER, MeshSettings, ObjectName, Rendered, Side, decides_about_trust};
 use crate::world::World;
 
 use decide::{Action, Wanted, decide};
@@ -62,6 +62,16 @@ pub struct MeshReport {
     pub problems: BTreeMap<Hostname, Vec<String>>,
     /// What concerns no single service: a kind that is not there, a right that is missing.
     pub cluster: BTreeSet<String>,
+    /// What became of the imports; absent while that is not known, and in an agent that does not lead.
+    pub imports: Option<ImportsReport>,
+}
+
+/// What became of the imports of one revision of the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportsReport {
+    pub plan_revision: u64,
+    /// Those whose objects are not all as they should be, and why.
+    pub refused: BTreeMap<Hostname, String>,
 }
 
 impl MeshReport {
@@ -120,20 +130,36 @@ impl IstioExecutor {
     /// When something could not be written that may be written later. Everything else is in place then.
     pub async fn reconcile(&self) -> Result<(), Unfinished> {
         if !self.mesh.leadership.is_leader() {
+            self.speak_no_more();
             return Ok(());
         }
         let mut report = MeshReport::default();
         let wanted = self.wanted(&mut report);
-        let mut retry = Vec::new();
-        let done = self.mesh.leadership.fenced(self.write(&wanted, &mut report, &mut retry)).await;
-        if done.is_none() {
+        let Some(Written { retry, mut unwritten, is_partly_unknown, .. }) =
+            self.mesh.leadership.fenced(self.write(&wanted, &mut report)).await
+        else {
+            self.speak_no_more();
             return Ok(());
-        }
+        };
+        report.imports = wanted.plan_revision.filter(|_| !is_partly_unknown).map(|plan_revision| {
+            unwritten.extend(report.problems.iter().map(|(hostname, problems)| (hostname.clone(), problems.join("; "))));
+            ImportsReport { plan_revision, refused: unwritten }
+        });
         self.publish(report);
         if retry.is_empty() { Ok(()) } else { Err(Unfinished(retry)) }
     }
 
-    /// A problem is told to the log when it is new: that of an import has no other place.
+    /// Another agent leads, and knows better what became of the imports.
+    fn speak_no_more(&self) {
+        let held = self.mesh.world.mesh.get();
+        if let Some(held) = held.as_ref()
+            && held.imports.is_some()
+        {
+            self.mesh.world.mesh.set(Some(MeshReport { imports: None, ..held.clone() }));
+        }
+    }
+
+    /// A problem is told to the log when it is new, beside the status of an export and the receipt of an import.
     fn publish(&self, report: MeshReport) {
         let before = self.mesh.world.mesh.get();
         let before = before.as_ref().as_ref();
@@ -173,65 +199,87 @@ impl IstioExecutor {
         if plan.is_known(wire::IMPORTED_SERVICE) {
             take_in(&mut wanted, report, imports(plan.imports(), &taken, &self.mesh.settings));
             wanted.known.imports = true;
+            wanted.plan_revision = Some(plan.revision);
         }
         wanted
     }
 
     /// Kind by kind would make each change wait for as many answers as there are kinds, and a mesh waits for the last of them.
-    async fn write(&self, wanted: &Wanted, report: &mut MeshReport, retry: &mut Vec<String>) {
+    async fn write(&self, wanted: &Wanted, report: &mut MeshReport) -> Written {
+        let mut all = Written::default();
         let (trust, traffic): (Vec<_>, Vec<_>) = self.mirrors.iter().partition(|mirror| decides_about_trust(&mirror.kind().kind));
         // First what decides about trust, then what lets traffic in; the other way round when they go.
         let waves = [(&trust, Phase::Apply), (&traffic, Phase::Apply), (&traffic, Phase::Delete), (&trust, Phase::Delete)];
         for (kinds, phase) in waves {
             let outcomes = futures::future::join_all(kinds.iter().map(|mirror| self.write_kind(mirror, wanted, phase))).await;
-            for Written { problems, cluster, retry: again } in outcomes {
+            for Written { problems, cluster, retry, unwritten, is_partly_unknown } in outcomes {
                 for (hostname, problem) in problems {
                     report.problems.entry(hostname).or_default().push(problem);
                 }
                 report.cluster.extend(cluster);
-                retry.extend(again);
+                all.retry.extend(retry);
+                all.unwritten.extend(unwritten);
+                all.is_partly_unknown |= is_partly_unknown;
             }
         }
+        all
     }
 
     async fn write_kind(&self, mirror: &Mirror, wanted: &Wanted, phase: Phase) -> Written {
         let kind = mirror.kind();
         let mut written = Written::default();
+        let all_of_kind = || wanted.objects.values().filter(|object| object.name.kind == kind.kind);
         let actions = match mirror.presence() {
             Presence::Listed(live) => decide(&kind.kind, wanted, &live),
             // The mirror wakes us when it has been.
-            Presence::Unknown => return written,
+            Presence::Unknown => return Written { is_partly_unknown: true, ..written },
             Presence::Absent => {
-                if wanted.objects.keys().any(|name| name.kind == kind.kind) {
+                if all_of_kind().next().is_some() {
                     written.cluster.push(failure::absent(kind));
                 }
+                written.could_not_write(all_of_kind(), &failure::absent(kind));
                 return written;
             }
             Presence::Refused(reason) => {
+                written.could_not_write(all_of_kind(), &reason);
                 written.cluster.push(reason);
                 return written;
             }
         };
+        let mut outstanding: BTreeMap<ObjectName, Arc<IstioObject>> = BTreeMap::new();
+        for action in &actions {
+            if let Action::Apply { object, .. } = action {
+                outstanding.insert(object.name.clone(), object.clone());
+            }
+        }
         let work: Vec<_> =
             actions.into_iter().filter(|action| phase == Phase::of(action)).map(|action| self.act(mirror, action).boxed()).collect();
         let mut outcomes = futures::stream::iter(work).buffer_unordered(PARALLEL);
         while let Some((action, outcome)) = outcomes.next().await {
-            let Err(failure) = outcome else { continue };
+            let Err(failure) = outcome else {
+                if let Action::Apply { object, .. } = &action {
+                    outstanding.remove(&object.name);
+                }
+                continue;
+            };
             match failure {
                 Failure::OfService(problem) => {
                     if let Action::Apply { object, .. } | Action::Foreign { object } = &action {
+                        outstanding.remove(&object.name);
                         written.problems.push((object.hostname.clone(), problem));
                     } else {
                         written.retry.push(problem);
                     }
                 }
                 Failure::OfKind(problem) => {
+                    written.could_not_write(outstanding.values(), &problem);
                     written.retry.push(problem.clone());
                     written.cluster.push(problem);
                     // The others of this kind would meet the same, or make it worse.
                     break;
                 }
                 Failure::Passing(problem) => {
+                    written.could_not_write(outstanding.values(), &problem);
                     written.retry.push(problem);
                     break;
                 }
@@ -306,6 +354,18 @@ struct Written {
     problems: Vec<(Hostname, String)>,
     cluster: Vec<String>,
     retry: Vec<String>,
+    /// Imports that wait for an object of which there is no kind, no right, or no answer; and why.
+    unwritten: BTreeMap<Hostname, String>,
+    /// Whether it is not known yet what there is of the kind.
+    is_partly_unknown: bool,
+}
+
+impl Written {
+    fn could_not_write<'a>(&mut self, objects: impl IntoIterator<Item = &'a Arc<IstioObject>>, reason: &str) {
+        for object in objects.into_iter().filter(|object| object.side == Side::Import) {
+            self.unwritten.entry(object.hostname.clone()).or_insert_with(|| reason.to_owned());
+        }
+    }
 }
 
 fn take_in(wanted: &mut Wanted, report: &mut MeshReport, rendered: Rendered) {

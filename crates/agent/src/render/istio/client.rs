@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cofide_core::{Gateway, GatewayAddress, GatewayKind, Hostname, ImportedService, Port, TlsMode};
+use cofide_core::{Gateway, GatewayAddress, Hostname, ImportedService, Port, TlsMode};
 use cofide_k8s_api::WorkloadEntrySpec;
 use cofide_k8s_api::istio::{
     ApplyTo, ClientTls, ClientTlsMode, ClusterMatch, ConfigPatch, ConnectionPool, Destination, DestinationRule, DestinationRuleSpec,
@@ -61,22 +61,19 @@ struct Endpoints {
 
 impl Endpoints {
     fn of(import: &ImportedService, rendered: &mut Rendered) -> Self {
-        let gateways = import.gateways_for_istio();
-        if !gateways.is_empty() && gateways.iter().all(|gateway| gateway.kind == GatewayKind::Ingress) {
+        if import.lacks_east_west_gateways() {
             rendered.note(&import.hostname, "no cluster that exports it has an east-west gateway; its ingress gateways are used");
         }
         let address = |gateway: &Gateway| (gateway.address.clone(), gateway.port);
-        let (ips, names): (Vec<&Gateway>, Vec<&Gateway>) = gateways.into_iter().partition(|gateway| gateway.address.ip().is_some());
-        if ips.is_empty() {
-            return Self { addresses: names.into_iter().map(address).collect(), resolution: Resolution::Dns };
-        }
-        if !names.is_empty() {
-            let left: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let (used, left_out) = import.usable_for_istio();
+        if !left_out.is_empty() {
+            let left: Vec<_> = left_out.iter().map(ToString::to_string).collect();
             let note =
                 format!("gateways with IP addresses are used, and those with names are not, for Istio takes one kind: {}", left.join(", "));
             rendered.note(&import.hostname, note);
         }
-        Self { addresses: ips.into_iter().map(address).collect(), resolution: Resolution::Static }
+        let resolution = if used.iter().all(|gateway| gateway.address.ip().is_some()) { Resolution::Static } else { Resolution::Dns };
+        Self { addresses: used.into_iter().map(address).collect(), resolution }
     }
 }
 
