@@ -19,15 +19,19 @@ use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient
 use cofide_api::connect::audit_service::{ListEventsRequest, list_events_request};
 use cofide_api::connect::cluster_service::cluster_service_client::ClusterServiceClient;
 use cofide_api::connect::cluster_service::{CreateClusterRequest, DestroyClusterRequest};
+use cofide_api::connect::explain_service::ExplainRequest;
+use cofide_api::connect::explain_service::explain_service_client::ExplainServiceClient;
 use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
 use cofide_api::connect::federation_service::{CreateFederationRequest, DestroyFederationRequest};
 use cofide_api::connect::receipt_service::receipt_service_client::ReceiptServiceClient;
-use cofide_api::connect::receipt_service::{ListFederationStatusesRequest, federation_status};
+use cofide_api::connect::receipt_service::{
+    self, ListFederationStatusesRequest, ListReceiptsRequest, federation_status, list_receipts_request,
+};
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
 use cofide_api::connect::trust_zone_service::{CreateTrustZoneRequest, UpdateTrustZoneBundleRequest};
 use cofide_api::types::{ap_binding, attestation_policy, audit, cluster, federated_service, federation, trust_zone};
 use cofide_connect_client::{Bootstrap, Credential, UserChannel, connect_as_user};
-use cofide_core::{ClusterId, JoinTokenSecret, Profile, TrustZoneId};
+use cofide_core::{ClusterId, Finding, JoinTokenSecret, Profile, Severity, TrustZoneId};
 use tempfile::TempDir;
 
 use crate::loopback::own_address;
@@ -156,6 +160,19 @@ impl Plane {
         Ok(created.cluster.and_then(|cluster| cluster.id).context("no id")?.parse()?)
     }
 
+    /// Adds the cluster `cluster-<name>` to a zone that is there, whose SPIFFE server it shares. It is a zone of its own to the
+    /// plane; an agent of it needs an entry in that server ([`Zone::other_clusters`]).
+    pub async fn create_cluster_beside(&mut self, zone: usize, name: &str, profile: Profile) -> Result<usize> {
+        let of = &self.zones[zone];
+        let (id, trust_domain, folder, agent_program) =
+            (of.id.clone(), of.trust_domain.to_string(), of.folder.clone(), of.agent_program.clone());
+        let cluster_id = self.create_cluster(format!("cluster-{name}"), &id, profile).await?;
+        let mut beside = Zone::new(name, &trust_domain, own_address(), folder, id, cluster_id)?;
+        beside.agent_program = agent_program;
+        self.zones.push(beside);
+        Ok(self.zones.len() - 1)
+    }
+
     /// Deletes the cluster of a zone in Connect and adds it again under the same name, for a host.
     pub async fn make_cluster_anew(&mut self, zone: usize) -> Result<()> {
         let (id, name) = (self.zones[zone].id.clone(), self.zones[zone].cluster_name());
@@ -269,6 +286,30 @@ impl Plane {
     pub async fn services(&self) -> Result<Vec<federated_service::FederatedService>> {
         let request = ListFederatedServicesRequest::default();
         Ok(AgentServiceClient::new(self.admin().await?).list_federated_services(request).await?.into_inner().services)
+    }
+
+    /// What a zone's cluster said last about an import, and whether that is about the import as it is; the error is its reason.
+    pub async fn receipt_of_import(&self, zone: usize, hostname: &str) -> Result<Option<(Result<(), String>, bool)>> {
+        let filter = list_receipts_request::Filter { cluster_id: Some(self.zones[zone].cluster_id.to_string()), ..Default::default() };
+        let request = ListReceiptsRequest { filter: Some(filter) };
+        let receipts = ReceiptServiceClient::new(self.admin().await?).list_receipts(request).await?.into_inner().receipts;
+        let of_import = |receipt: &&receipt_service::Receipt| {
+            receipt.type_url == cofide_api::convert::plan::IMPORTED_SERVICE && receipt.resource_name == hostname
+        };
+        let said = |receipt: &receipt_service::Receipt| {
+            let outcome = if receipt.applied { Ok(()) } else { Err(receipt.error_detail.clone()) };
+            (outcome, receipt.current)
+        };
+        Ok(receipts.iter().find(of_import).map(said))
+    }
+
+    /// Why clients of a zone cannot use a service: what is said of each link that does not hold.
+    pub async fn broken_links(&self, zone: usize, hostname: &str) -> Result<Vec<String>> {
+        let trust_zone_id = self.zones[zone].id.to_string();
+        let request = ExplainRequest { trust_zone_id, cluster_id: None, hostname: hostname.to_owned() };
+        let findings = ExplainServiceClient::new(self.admin().await?).explain(request).await?.into_inner().findings;
+        let findings = findings.into_iter().map(Finding::try_from).collect::<Result<Vec<_>, _>>()?;
+        Ok(findings.into_iter().filter(|finding| finding.severity != Severity::Ok).map(|finding| finding.message).collect())
     }
 
     /// What the audit log holds of one kind, newest first.

@@ -35,6 +35,8 @@ pub struct Zone {
     pub folder: PathBuf,
     /// The executable that the SPIFFE server takes for the agent's.
     pub agent_program: PathBuf,
+    /// Names of further clusters whose agents take their identity from this zone's SPIFFE server.
+    pub other_clusters: Vec<String>,
     /// The names of secrets for Envoys that are not told SPIRE's; the key `sds` of the SPIFFE server's configuration.
     pub sds: Value,
     /// Where the agent listens; kept over its restarts.
@@ -96,6 +98,7 @@ impl Zone {
             cluster_id,
             folder,
             agent_program: this_program()?,
+            other_clusters: Vec::new(),
             sds: json!({}),
             xds_address: (ip, 18001).into(),
             dns_address: (ip, 10053).into(),
@@ -161,6 +164,13 @@ impl Zone {
 
     pub async fn start_trust_zone_server(&mut self) -> Result<()> {
         ensure!(self.trust_zone_server.is_none(), "the trust-zone-server of {} runs", self.name);
+        let agent = |cluster: &String| {
+            json!({
+                "spiffe_id_path": format!("/cluster/{cluster}/ns/cofide/sa/cofide-agent"),
+                "selectors": [format!("unix:path:{}", self.agent_program.display())],
+            })
+        };
+        let agents: Vec<_> = std::iter::once(&self.cluster_name()).chain(&self.other_clusters).map(agent).collect();
         let config = cofide_runtime::config::load(
             None,
             &json!({
@@ -168,10 +178,7 @@ impl Zone {
                 "data_dir": self.folder.join("trust-zone-server"),
                 "workload_api_socket": self.workload_api_socket(),
                 "admin_socket": self.admin_socket(),
-                "entries": [{
-                    "spiffe_id_path": format!("/cluster/{}/ns/cofide/sa/cofide-agent", self.cluster_name()),
-                    "selectors": [format!("unix:path:{}", self.agent_program.display())],
-                }],
+                "entries": agents,
                 "sds": self.sds,
             }),
         )?;

@@ -6,7 +6,7 @@ use cofide_k8s_api::federated_service::crd;
 use cofide_testkit::wait::eventually;
 use serde_json::json;
 
-use crate::support::{World, federated_service};
+use crate::support::{RIGHTS, World, federated_service};
 
 #[tokio::test]
 async fn an_api_server_that_starts_again_is_followed_again() {
@@ -59,54 +59,12 @@ async fn of_two_agents_one_writes_and_the_other_takes_over() {
 }
 
 #[tokio::test]
-async fn an_agent_that_lost_its_disk_and_its_bootstrap_file_is_the_same_one() {
-    let mut world = World::without_agent(Some(&crd::yaml())).await;
-    world.both_gateways().await;
-    world.ping_pong().await;
-    world.start_agent(|_| {}).await;
-    world.apply(&federated_service("ping-pong")).await;
-    world.ready("ping-pong").await;
-    let kept =
-        || async { world.cluster.get("v1", "ConfigMap", "cofide", "cofide-agent-state").await.unwrap().unwrap().data["data"].clone() };
-    let is_kept = |kept: &serde_json::Value| ["identity", "registrations", "trust"].iter().all(|name| kept[name].is_string());
-    eventually("the ConfigMap holds what must not be lost", kept, is_kept).await;
-    world.take_agent(0).stop().await.unwrap();
-
-    // Gone while nobody looked.
-    assert_eq!(world.trusted().await, ["b.test"]);
-    world.unfederate().await;
-    world.cluster.delete_yaml(&federated_service("ping-pong").to_string()).await.unwrap();
-    world.start_agent(|config| config.bootstrap_file = None).await;
-    eventually("it is withdrawn", || world.registered(), |names| names.is_empty()).await;
-    eventually("the trust is taken down", || world.trusted(), |trusted| trusted.is_empty()).await;
-    world.plane.federate(0, 1).await.unwrap();
-    world.fence("fence").await;
-}
-
-const RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: cofide-agent
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: cluster-admin
-subjects:
-  - kind: ServiceAccount
-    namespace: cofide
-    name: cofide-agent
-";
-
-#[tokio::test]
 async fn rights_that_are_taken_away_are_missed_in_the_log_and_take_nothing_with_them() {
     let mut world = World::without_agent(Some(&crd::yaml())).await;
     world.both_gateways().await;
     world.ping_pong().await;
-    let metadata = json!({ "namespace": "cofide", "name": "cofide-agent" });
-    world.apply(&json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata })).await;
+    let kubeconfig = world.agent_of_its_own_account().await;
     world.cluster.apply_yaml(RIGHTS).await.unwrap();
-    let kubeconfig = world.cluster.service_account_kubeconfig("cofide", "cofide-agent").await.unwrap();
     let agent = world.start_agent(|config| config.kubeconfig = Some(kubeconfig)).await;
     world.apply(&federated_service("ping-pong")).await;
     world.ready("ping-pong").await;

@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod availability;
+mod imports;
 mod many;
+mod memory;
+mod pressure;
 mod services;
 mod support;

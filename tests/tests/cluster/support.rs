@@ -177,10 +177,21 @@ impl World {
 
     /// Another one that comes after everything that was said before: once it is ready, so is what was said.
     pub(crate) async fn fence(&self, name: &str) {
-        let mut object = federated_service(name);
-        object["spec"]["name"] = json!(name);
-        self.apply(&object).await;
+        self.apply(&named(name)).await;
         self.ready(name).await;
+    }
+
+    /// A kubeconfig for the agent's service account, which may nothing yet.
+    pub(crate) async fn agent_of_its_own_account(&self) -> PathBuf {
+        let metadata = json!({ "namespace": AGENT_NAMESPACE, "name": "cofide-agent" });
+        self.apply(&json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata })).await;
+        self.cluster.service_account_kubeconfig(AGENT_NAMESPACE, "cofide-agent").await.unwrap()
+    }
+
+    /// Lets an agent of the cluster join that has nothing but its bootstrap file.
+    pub(crate) async fn a_new_join_token(&self) {
+        let token = self.plane.join_token(SERVER).await.unwrap();
+        self.plane.write_bootstrap(SERVER, token).unwrap();
     }
 
     /// Who holds the Lease, by the name of its pod.
@@ -233,3 +244,26 @@ pub(crate) fn federated_service(name: &str) -> Value {
     object["spec"].as_object_mut().unwrap().remove("spiffeIDPaths");
     object
 }
+
+/// The same under a hostname of its own.
+pub(crate) fn named(name: &str) -> Value {
+    let mut object = federated_service(name);
+    object["spec"]["name"] = json!(name);
+    object
+}
+
+/// Lets the agent's service account do everything.
+pub(crate) const RIGHTS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: cofide-agent
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: cluster-admin
+subjects:
+  - kind: ServiceAccount
+    namespace: cofide
+    name: cofide-agent
+";

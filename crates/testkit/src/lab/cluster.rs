@@ -1,6 +1,7 @@
 //! etcd and kube-apiserver in a namespace of their own: what a cluster without nodes is.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ impl Cluster {
             kubeconfig: path,
             config,
         };
-        cluster.spawn_api_server(&kubernetes)?;
+        cluster.spawn_api_server(&kubernetes, &[])?;
         cluster.wait_until_ready().await?;
         Ok(cluster)
     }
@@ -105,6 +106,18 @@ impl Cluster {
         Ok(Kubelet::new(self.client()?, self.kubeconfig.clone(), self.host.network().clone()))
     }
 
+    /// A kubeconfig of the administrator's for whoever reaches the API server by something that carries connections on to it.
+    pub fn kubeconfig_by_way_of(&self, address: SocketAddr) -> Result<PathBuf> {
+        let path = self.host.folder.join(format!("kubeconfig-{}", address.port()));
+        let Credentials { authority, admin_token, .. } = &self.credentials;
+        let mut document: serde_json::Value =
+            serde_json::from_str(&kubeconfig(&self.name, &format!("https://{address}"), authority, admin_token))?;
+        // Its certificate is for its own address.
+        document["clusters"][0]["cluster"]["tls-server-name"] = self.host.address.to_string().into();
+        std::fs::write(&path, document.to_string())?;
+        Ok(path)
+    }
+
     /// Ends the API server as a kubelet does. Its data stays.
     pub async fn stop_api_server(&mut self) -> Result<()> {
         match self.api_server.take() {
@@ -115,8 +128,13 @@ impl Cluster {
 
     /// Starts the API server again, and waits until it is ready.
     pub async fn start_api_server(&mut self) -> Result<()> {
+        self.start_api_server_with(&[]).await
+    }
+
+    /// The same, with further flags.
+    pub async fn start_api_server_with(&mut self, flags: &[&str]) -> Result<()> {
         if self.api_server.is_none() {
-            self.spawn_api_server(&install("kubernetes").await?)?;
+            self.spawn_api_server(&install("kubernetes").await?, flags)?;
         }
         self.wait_until_ready().await
     }
@@ -135,7 +153,7 @@ impl Cluster {
         Ok(self)
     }
 
-    fn spawn_api_server(&mut self, programs: &Path) -> Result<()> {
+    fn spawn_api_server(&mut self, programs: &Path, flags: &[&str]) -> Result<()> {
         let mut command = self.host.command(programs.join("kube-apiserver"));
         command.args([
             "--etcd-servers=http://127.0.0.1:2379",
@@ -164,6 +182,7 @@ impl Cluster {
         let policy = self.host.folder.join("audit-policy.json");
         std::fs::write(&policy, audit::policy().to_string())?;
         command.arg("--audit-policy-file").arg(policy).arg("--audit-log-path").arg(self.host.folder.join(audit::LOG));
+        command.args(flags);
         self.api_server = Some(Process::start("kube-apiserver", command, self.host.folder.join("api-server.log"))?);
         Ok(())
     }

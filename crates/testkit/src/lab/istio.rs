@@ -38,13 +38,15 @@ const POLL: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Mesh {
     pub trust_domain: String,
+    /// Whether sidecars refuse certificates of other trust domains than the mesh's own, as istiod has it by default.
+    pub validates_trust_domains: bool,
     /// More of Istio's MeshConfig; wins over what the lab sets.
     pub config: Map<String, Value>,
 }
 
 impl Mesh {
     pub fn new(trust_domain: &str) -> Self {
-        Self { trust_domain: trust_domain.to_owned(), config: Map::new() }
+        Self { trust_domain: trust_domain.to_owned(), config: Map::new(), validates_trust_domains: false }
     }
 
     fn document(&self) -> Value {
@@ -231,7 +233,7 @@ impl Cluster {
             ("REVISION", "default"),
             ("PILOT_CERT_PROVIDER", "istiod"),
             // Trust domains are what the SPIFFE servers say; istiod has no list of its own.
-            ("PILOT_SKIP_VALIDATE_TRUST_DOMAIN", "true"),
+            ("PILOT_SKIP_VALIDATE_TRUST_DOMAIN", if mesh.validates_trust_domains { "false" } else { "true" }),
             // These use extensions that Istio's own Envoy has, and the stock one has not.
             ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
             ("PILOT_ENABLE_ALPN_FILTER", "false"),
