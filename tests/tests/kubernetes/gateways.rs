@@ -95,6 +95,67 @@ pub(crate) async fn a_service_waits_for_a_gateway_and_is_announced_when_one_appe
     world.is_reached("server.early.local.domain:8443").await;
 }
 
+pub(crate) async fn nodes_are_the_way_in_where_the_configuration_says_so(world: &mut World) {
+    const NODE_PORTS: [(&str, &str, u16, u16); 2] = [(INGRESS, "https", 443, 30443), (EAST_WEST, "tls", 15443, 31443)];
+    let _pod = Server::start(&world.lab, &world.server, "nodes", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();
+    let node = world.lab.host("node").unwrap();
+    let (ingress, east_west) = world.server.mesh_gateways();
+    // What kube-proxy does on a node.
+    let at_node = [
+        Forwarder::start(&node, 30443, (ingress.host.address, 443).into()).unwrap(),
+        Forwarder::start(&node, 31443, (east_west.host.address, 15443).into()).unwrap(),
+    ];
+    let cluster = &world.server.cluster;
+    for (name, port_name, port, node_port) in NODE_PORTS {
+        let mut service = service_named(name);
+        cluster.delete_yaml(&service.to_string()).await.unwrap();
+        let ports = json!([{ "name": port_name, "port": port, "targetPort": port, "nodePort": node_port }]);
+        service["spec"] = json!({ "type": "NodePort", "selector": { "istio": name.trim_start_matches("istio-") }, "ports": ports });
+        cluster.apply(&service).await.unwrap();
+    }
+    cluster.apply(&federated_service("nodes", "server", "server", 8443, "Mtls")).await.unwrap();
+    let message = world.condition("nodes", "server", "GatewayReady", ("False", "NoGateway")).await;
+    assert!(message.contains("NodePort") && message.contains("gateway_node_addresses"), "{message}");
+
+    restart_with(world, Some(&node.address.to_string()));
+    world.condition("nodes", "server", "Ready", ("True", "Exported")).await;
+    let mut entries = world.server.gateway_entries("nodes", "server").await.unwrap();
+    entries.sort_by_key(|entry| entry["type"].to_string());
+    let entry = |kind: &str, port: u16| json!({ "type": kind, "ip": node.address, "port": port });
+    assert_eq!(entries, [entry(EAST_WEST, 31443), entry(INGRESS, 30443)]);
+    world.is_reached("server.nodes.local.domain:8443").await;
+    assert!(
+        at_node.iter().all(|forwarder| forwarder.carried() > 0),
+        "through the node went {:?}",
+        at_node.each_ref().map(Forwarder::carried)
+    );
+
+    // The addresses of a load balancer are preferred.
+    for (name, ..) in NODE_PORTS {
+        world.server.cluster.delete_yaml(&service_named(name).to_string()).await.unwrap();
+    }
+    let (ingress, east_west) = world.server.mesh_gateways();
+    world.server.cluster.expose_gateway(ingress, &[("https", 443)]).await.unwrap();
+    world.server.cluster.expose_gateway(east_west, &[("tls", 15443)]).await.unwrap();
+    world
+        .until("the load balancers are announced", async || {
+            let entries = world.server.gateway_entries("nodes", "server").await?;
+            ensure!(!entries.iter().any(|entry| entry["ip"] == json!(node.address)) && entries.len() == 2, "{entries:?}");
+            Ok(())
+        })
+        .await;
+    restart_with(world, None);
+    world.is_reached("server.nodes.local.domain:8443").await;
+}
+
+/// Starts the agent of `server` anew, with these addresses of nodes.
+fn restart_with(world: &mut World, node_addresses: Option<&str>) {
+    let agent = world.server.agent_mut();
+    agent.kill();
+    agent.set("COFIDE_AGENT_GATEWAY_NODE_ADDRESSES", node_addresses);
+    agent.start().unwrap();
+}
+
 fn service_named(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": ISTIO_NAMESPACE, "name": name } })
 }

@@ -12,10 +12,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod bad_input;
+mod clocks;
 mod deletion;
 mod example;
 mod gateways;
+mod identities;
+mod older_definition;
 mod outages;
+mod several_clusters;
 mod support;
 
 use std::process::ExitCode;
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
             deletion::when_it_is_deleted_its_objects_go_from_every_cluster_and_clients_are_refused,
             gateways::manual_gateways_replace_the_discovered_ones_until_they_are_removed,
             gateways::a_gateway_with_a_name_is_followed_to_its_new_address,
+            identities::an_envoy_takes_only_a_server_with_a_named_path_and_the_slash_before_it_may_be_left_out,
+            identities::where_sidecars_terminate_tls_both_kinds_of_client_take_only_a_server_with_a_named_path,
             bad_input::each_way_in_which_no_service_stands_behind_is_named,
             bad_input::a_headless_service_is_as_good_as_another,
             bad_input::the_owner_of_a_namespace_exports_nobody_elses_pods,
@@ -78,6 +84,10 @@ fn main() -> ExitCode {
             deletion::what_an_importing_agent_wrote_is_collected_though_the_service_went_while_it_was_away,
             gateways::a_service_waits_for_a_gateway_and_is_announced_when_one_appears,
             gateways::when_one_of_several_gateways_dies_under_traffic_clients_go_on_through_the_others,
+            gateways::nodes_are_the_way_in_where_the_configuration_says_so,
+            older_definition::a_cluster_with_the_older_definition_exports_all_the_same_and_a_bad_object_there_harms_only_itself,
+            several_clusters::clusters_of_one_trust_zone_that_export_one_hostname_serve_it_together_and_for_each_other,
+            clocks::an_agent_whose_clock_is_five_minutes_off_joins_leads_and_gives_way,
             outages::without_connect_traffic_and_status_go_on_and_it_hears_of_a_deletion_when_it_returns,
             outages::while_an_api_server_restarts_traffic_goes_on_and_changes_are_followed_afterwards,
             outages::when_the_leader_is_killed_the_other_agent_takes_over_and_writes_nothing_twice,

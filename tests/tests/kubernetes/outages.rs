@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 use crate::support::{EXPORTED, Server, Site, Speaks, World, attempts, federated_service};
 
 /// Within which another agent has to lead.
-const HAND_OVER: Duration = Duration::from_secs(15);
+pub(crate) const HAND_OVER: Duration = Duration::from_secs(15);
 
 pub(crate) async fn without_connect_traffic_and_status_go_on_and_it_hears_of_a_deletion_when_it_returns(world: &mut World) {
     let _pod = Server::start(&world.lab, &world.server, "cut-off", "server", 8443, Speaks::Mtls(&EXPORTED)).await.unwrap();
@@ -77,7 +77,7 @@ pub(crate) async fn while_an_api_server_restarts_traffic_goes_on_and_changes_are
 }
 
 /// Who leads the agents of a cluster.
-async fn leader(site: &Site) -> Result<String> {
+pub(crate) async fn leader(site: &Site) -> Result<String> {
     let leases: Api<Lease> = Api::namespaced(site.cluster.client()?, "cofide");
     leases.get("cofide-agent").await?.spec.and_then(|spec| spec.holder_identity).context("nobody leads")
 }

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use cofide_connect_client::Bootstrap;
+use k8s_openapi::jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -77,6 +79,39 @@ impl Agent {
             anyhow::Ok(answer.starts_with("HTTP/1.1 200"))
         };
         answer.await.unwrap_or(false)
+    }
+
+    /// What it is told beside the chart, from its next start on.
+    pub fn set(&mut self, variable: &str, value: Option<&str>) {
+        match value {
+            Some(value) => drop(self.environment.insert(variable.to_owned(), value.to_owned())),
+            None => drop(self.environment.remove(variable)),
+        }
+    }
+
+    pub fn replace_bootstrap(&self, bootstrap: &Bootstrap) -> Result<()> {
+        let path = self.host.folder.join("bootstrap.yaml");
+        std::fs::remove_file(&path)?;
+        Ok(bootstrap.write(&path)?)
+    }
+
+    /// Lets it take this for the time: so many seconds ahead of ours.
+    pub fn set_clock_off(&mut self, seconds: i64) -> Result<()> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kubernetes/clock.c");
+        let library = self.host.folder.join("clock.so");
+        let compiled = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).output();
+        let compiled = compiled.context("cannot run the C compiler cc, without which nothing here can be built")?;
+        ensure!(compiled.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&compiled.stderr));
+        self.set("LD_PRELOAD", Some(&library.display().to_string()));
+        self.set("CLOCK_OFFSET", Some(&seconds.to_string()));
+        Ok(())
+    }
+
+    /// The time that it gives to the last line of its log, in seconds since 1970.
+    pub fn seconds_of_its_log(&self) -> Result<i64> {
+        let log = self.log();
+        let times = log.lines().rev().filter_map(|line| line.split_whitespace().next()?.parse::<Timestamp>().ok());
+        times.map(Timestamp::as_second).next().context("no line of its log begins with a time")
     }
 
     /// Ends it without a word.

@@ -30,7 +30,7 @@ pub use client::Client;
 pub use direct::Direct;
 pub use server::{Server, Speaks};
 pub use site::{Gateways, Site};
-pub use world::{DIRECT, EXPORTED, World, federated_service};
+pub use world::{DIRECT, EXPORTED, SECOND, World, federated_service};
 
 pub use crate::wait::attempts;
 

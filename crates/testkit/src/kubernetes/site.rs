@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use cofide_core::{Hostname, Profile};
 use cofide_dns::{Upstream, ZoneHandle};
 use k8s_openapi::api::core::v1;
-use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -112,6 +112,16 @@ impl Site {
     pub async fn second_agent(&self, lab: &Lab, plane: &Plane, pod: &str) -> Result<Agent> {
         let mut agent = Agent::create(lab, &self.cluster, &plane.zones[self.zone], &self.chart, pod).await?;
         agent.start()?;
+        Ok(agent)
+    }
+
+    /// An agent that has to join anew: neither on its disk nor in the cluster is anything remembered. It does not run yet.
+    pub async fn agent_without_memory(&self, lab: &Lab, plane: &Plane, pod: &str) -> Result<Agent> {
+        let maps: Api<v1::ConfigMap> = Api::namespaced(self.cluster.client()?, chart::NAMESPACE);
+        maps.patch("cofide-agent-state", &PatchParams::default(), &Patch::Merge(json!({ "data": null }))).await?;
+        let bootstrap = plane.bootstrap(self.zone, plane.join_token(self.zone).await?)?;
+        let agent = Agent::create(lab, &self.cluster, &plane.zones[self.zone], self.profile, &self.chart, pod).await?;
+        agent.replace_bootstrap(&bootstrap)?;
         Ok(agent)
     }
 

@@ -63,6 +63,9 @@ async fn istio_authority(plane: &Plane) -> Result<(DropGuard, PathBuf)> {
 async fn zone(plane: &mut Plane, name: &str, trust_domain: &str, profile: Profile) -> Result<usize> {
     let index = plane.create_zone_of(name, trust_domain, profile).await?;
     let zone = &mut plane.zones[index];
+    if name == SERVER {
+        zone.other_clusters = vec![format!("cluster-{SECOND}")];
+    }
     if profile != Profile::Host {
         zone.agent_program = program("cofide-agent")?;
     }
@@ -82,7 +85,7 @@ impl World {
         let _resolver = cofide_dns::serve(&[(lab.address(), 53).into()], names.clone(), Upstream::Nobody, stop.clone()).await?;
         let mut plane = Plane::start_at((lab.address(), 8443).into()).await?;
         let (istio_authority, istio_sds_socket) = istio_authority(&plane).await?;
-        let server = zone(&mut plane, "server", "local.domain", Profile::Istio).await?;
+        let server = zone(&mut plane, SERVER, "local.domain", Profile::Istio).await?;
         let client = zone(&mut plane, "client", "other1.domain", Profile::Istio).await?;
         let plain = zone(&mut plane, "plain", "other2.domain", Profile::Kubernetes).await?;
         let stranger = zone(&mut plane, "stranger", "third.domain", Profile::Host).await?;
@@ -153,6 +156,12 @@ impl World {
         ]
     }
 
+    /// One answer to each kind of client, now.
+    pub async fn is_answered_at_all(&self, server: &str) -> Result<()> {
+        self.ping_from_outside(server).await?;
+        self.ping_from_mesh(server).await.map(drop)
+    }
+
     pub async fn ping_from_outside(&self, server: &str) -> Result<String> {
         self.outside.ping_mtls(&self.plain, server, "local.domain").await
     }
@@ -186,6 +195,10 @@ impl World {
         }
     }
 }
+
+const SERVER: &str = "server";
+/// A second cluster of that zone, which one of the tests starts.
+pub const SECOND: &str = "second";
 
 pub const EXPORTED: [&str; 2] = ["other1.domain", "other2.domain"];
 
