@@ -61,7 +61,11 @@ struct Server {
 
 impl Server {
     async fn start(lab: &Lab, zones: &Zones) -> Self {
-        let cluster = lab.cluster("server").await.unwrap().with_istiod(&Mesh::new("a.test")).await.unwrap();
+        Self::start_in(lab, zones, &Mesh::new("a.test")).await
+    }
+
+    async fn start_in(lab: &Lab, zones: &Zones, mesh: &Mesh) -> Self {
+        let cluster = lab.cluster("server").await.unwrap().with_istiod(mesh).await.unwrap();
         let proxy = |kind: &str| {
             let name = format!("istio-{kind}");
             Proxy::new("istio-system", &name, &zones.a.socket).label("istio", kind)
@@ -164,6 +168,33 @@ async fn clients_without_a_mesh_reach_both_kinds_of_service_through_both_gateway
         let closed = async || call().await.or_else(|_| Ok("refused".to_owned()));
         server.hears("what is withdrawn is closed", "refused", closed).await;
     }
+}
+
+#[tokio::test]
+async fn an_istiod_that_validates_trust_domains_lets_mtls_through_and_keeps_everybody_of_another_one_from_istio_mtls() {
+    let lab = Lab::start().unwrap();
+    let zones = Zones::start().await;
+    let mesh = Mesh { validates_trust_domains: true, ..Mesh::new("a.test") };
+    let server = Server::start_in(&lab, &zones, &mesh).await;
+    let (declared, of_the_mesh) = (zones.client(&zones.b).await, zones.client(&zones.a).await);
+    let gateway = server.addresses()[1];
+    let connect = async || anyhow::Ok(TcpStream::connect(gateway).await?);
+    let own = async || declared.over_tls(connect().await?, MTLS_HOST, &[]).await;
+    server.hears("Mtls", "own to spiffe://b.test/ns/demo/sa/client", own).await;
+    let sni = istio_sni(ISTIO_HOST);
+    // The way is open, to the mesh's own trust domain alone.
+    let mesh = async || of_the_mesh.over_tls(connect().await?, &sni, &["istio"]).await;
+    server.hears("IstioMtls, of the mesh's own trust domain", "mesh to somebody", mesh).await;
+    let refusals = "listener.0.0.0.0_15006.ssl.fail_verify_san";
+    let before = server.sidecar.envoy.stat(refusals).await.unwrap();
+    let refused = declared.over_tls(connect().await.unwrap(), &sni, &["istio"]).await;
+    assert!(refused.is_err(), "b.test heard {refused:?}");
+    let is_counted = async || {
+        let refused = server.sidecar.envoy.stat(refusals).await?;
+        anyhow::ensure!(refused > before, "{refused} refusals");
+        Ok("at the handshake".to_owned())
+    };
+    server.hears("who is refused, and where", "at the handshake", is_counted).await;
 }
 
 /// The agent's xDS in a cluster without a mesh, and an Envoy that it programs.

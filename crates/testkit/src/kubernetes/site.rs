@@ -120,7 +120,7 @@ impl Site {
         let maps: Api<v1::ConfigMap> = Api::namespaced(self.cluster.client()?, chart::NAMESPACE);
         maps.patch("cofide-agent-state", &PatchParams::default(), &Patch::Merge(json!({ "data": null }))).await?;
         let bootstrap = plane.bootstrap(self.zone, plane.join_token(self.zone).await?)?;
-        let agent = Agent::create(lab, &self.cluster, &plane.zones[self.zone], self.profile, &self.chart, pod).await?;
+        let agent = Agent::create(lab, &self.cluster, &plane.zones[self.zone], &self.chart, pod).await?;
         agent.replace_bootstrap(&bootstrap)?;
         Ok(agent)
     }
