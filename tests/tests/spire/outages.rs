@@ -182,6 +182,7 @@ async fn on_spire_an_agent_before_the_server_of_another_trust_domain_touches_not
     assert!(report.trust.len() == 1 && report.trust.values().all(refused), "{report:?}");
     // What Connect asks for from now on is refused, with the reason.
     plane.unfederate(federation).await.unwrap();
+    eventually("the agent has heard of it", || async { agent.world().plan.get().trust().count() }, |count| *count == 0).await;
     plane.federate(A, B).await.unwrap();
     state_is(&plane, A, B, State::Unhealthy).await;
     assert_eq!(other.spire().read().await.unwrap(), before);

@@ -27,7 +27,8 @@ const PAGE: i32 = 500;
 /// Entries per call. Each is a transaction of its own in SPIRE's database, so a slow disk must get through as many within
 /// [`TIMEOUT`].
 const BATCH: usize = 50;
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that has much to do is better waited for than asked again.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpireError {
