@@ -58,7 +58,7 @@ lab-down: ## end what make lab has started
 	@$(SUDO) target/debug/examples/lab down
 
 lab-parts: ## build etcd, Kubernetes, Istio, Helm and SPIRE (less than half an hour, once for all checkouts)
-	@for part in etcd kubernetes istio helm spire go-spiffe; do lab/$$part/install > /dev/null || exit; done
+	@for part in etcd kubernetes istio helm spire go-spiffe spire-controller-manager; do lab/$$part/install > /dev/null || exit; done
 
 lint: $(TOOLS)/bin/cargo-deny ## formatting, clippy, dependency rules
 	cargo fmt --all --check

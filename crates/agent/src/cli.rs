@@ -153,9 +153,12 @@ pub struct Overrides {
     /// SPIFFE Workload API, as unix:///path [default: unix:///tmp/spire-agent/public/api.sock]
     #[arg(long, env = "SPIFFE_ENDPOINT_SOCKET", value_name = "URI")]
     pub spiffe_endpoint_socket: Option<String>,
-    /// Who keeps the SPIRE server in step with Connect [default: socket]
+    /// How the SPIRE server is kept in step with Connect [default: auto]
     #[arg(long, env = "AGENT_SPIRE", value_name = "HOW")]
     pub spire: Option<SpireAccess>,
+    /// Class of spire-controller-manager for the objects that it gets [default: none]
+    #[arg(long, env = "COFIDE_AGENT_SPIRE_CLASS_NAME", value_name = "NAME")]
+    pub spire_class_name: Option<String>,
     /// Unix socket of the SPIRE server API [default: /tmp/spire-server/private/api.sock]
     #[arg(long, env = "COFIDE_AGENT_SPIRE_SERVER_SOCKET", value_name = "PATH")]
     pub spire_server_socket: Option<PathBuf>,

@@ -18,6 +18,7 @@ use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::LoopbackPool;
+use crate::render::spire::SpireSettings;
 use crate::sources::kubernetes::decide::{CrossNamespace, SourceSettings};
 use crate::sources::kubernetes::gateways::GatewaySettings;
 use crate::spire::SpireAccess;
@@ -67,8 +68,11 @@ pub struct Config {
     pub connect_trust_domain: Option<String>,
     /// Where the SPIFFE Workload API is, as `unix:///path`.
     pub spiffe_endpoint_socket: String,
-    /// Who keeps the SPIRE server in step with Connect: the agent, over `spire_server_socket`, or somebody else.
+    /// How the SPIRE server is kept in step with Connect: by the agent over `spire_server_socket`, by objects for
+    /// spire-controller-manager, or by somebody else.
     pub spire: SpireAccess,
+    /// The class of spire-controller-manager that is to act on the objects; empty where it takes those without one.
+    pub spire_class_name: String,
     /// The Unix socket of the SPIRE server API.
     pub spire_server_socket: PathBuf,
     /// Where local Envoys and SDKs fetch their configuration (xDS, plain text). Port 0 takes a free port.
@@ -123,6 +127,7 @@ impl Default for Config {
             connect_trust_domain: None,
             spiffe_endpoint_socket: "unix:///tmp/spire-agent/public/api.sock".into(),
             spire: SpireAccess::default(),
+            spire_class_name: String::new(),
             spire_server_socket: "/tmp/spire-server/private/api.sock".into(),
             xds_address: local(18001),
             dns_address: local(10053),
@@ -149,6 +154,7 @@ pub struct Settings {
     pub join: JoinSettings,
     /// As `unix:///path`.
     pub spiffe_endpoint_socket: String,
+    /// Never `auto` on a host, nor `crd`.
     pub spire: SpireAccess,
     pub spire_server_socket: PathBuf,
     pub xds_address: SocketAddr,
@@ -173,6 +179,7 @@ pub struct KubernetesSettings {
     pub namespace: Option<String>,
     pub pod_name: Option<String>,
     pub source: SourceSettings,
+    pub spire: SpireSettings,
 }
 
 /// What the configuration says about joining; the bootstrap file says the rest.
@@ -219,6 +226,13 @@ impl Config {
             let reason = format!("{:?} is not of the form unix:///path/to/socket", self.spiffe_endpoint_socket);
             return refuse("spiffe_endpoint_socket", reason);
         }
+        let spire = match (profile, self.spire) {
+            (Profile::Host, SpireAccess::Auto) => SpireAccess::Socket,
+            (Profile::Host, SpireAccess::Crd) => {
+                return refuse("spire", "crd is for objects of a Kubernetes cluster; with profile host use socket or none".into());
+            }
+            (_, access) => access,
+        };
         let gateway_entries = self.gateway_entries(profile)?;
         Ok(Settings {
             kubernetes: (profile != Profile::Host).then(|| self.kubernetes(profile)).transpose()?,
@@ -235,7 +249,7 @@ impl Config {
                 connect_trust_domain: parsed("connect_trust_domain", self.connect_trust_domain.as_deref(), parse_trust_domain)?,
             },
             spiffe_endpoint_socket: self.spiffe_endpoint_socket,
-            spire: self.spire,
+            spire,
             spire_server_socket: self.spire_server_socket,
             xds_address: self.xds_address,
             dns_address: self.dns_address,
@@ -269,6 +283,7 @@ impl Config {
                 .transpose()?
                 .map(|label| label.to_string()),
             pod_name: given(self.pod_name.as_deref()).map(str::to_owned),
+            spire: SpireSettings { class_name: self.spire_class_name.clone() },
             source: SourceSettings {
                 gateways: GatewaySettings {
                     namespace: label("gateway_namespace", &self.gateway_namespace)?.to_string(),
@@ -394,7 +409,8 @@ mod tests {
     #[test]
     fn each_wrong_value_is_named_with_its_key() {
         type Change = fn(&mut Config);
-        let wrong: [(&str, Change); 15] = [
+        let wrong: [(&str, Change); 16] = [
+            ("spire", |config| config.spire = SpireAccess::Crd),
             ("cross_namespace_from", |config| {
                 (config.profile, config.cross_namespace_from) = ("istio".into(), vec!["Platform".into()]);
             }),

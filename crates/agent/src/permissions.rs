@@ -40,7 +40,7 @@ pub const STATE_CONFIG_MAP: &str = "cofide-agent-state";
 pub const LEASE: &str = "cofide-agent";
 
 /// Everything, each resource once for each scope.
-pub const PERMISSIONS: [Permission; 17] = [
+pub const PERMISSIONS: [Permission; 20] = [
     // Backends and gateways of exported services.
     cluster("", "services", WATCH),
     cluster("discovery.k8s.io", "endpointslices", WATCH),
@@ -59,6 +59,10 @@ pub const PERMISSIONS: [Permission; 17] = [
     // An owner reference that blocks deletion asks for this where OwnerReferencesPermissionEnforcement is on.
     cluster("registry.cofide.io", "federatedservices/finalizers", &["update"]),
     cluster("registry.cofide.io", "federatedservices/status", &["patch"]),
+    // What a SPIRE server should hold, for spire-controller-manager. Their status is read with the objects.
+    cluster("spire.spiffe.io", "clusterfederatedtrustdomains", KEEP),
+    cluster("spire.spiffe.io", "clusterspiffeids", KEEP),
+    cluster("spire.spiffe.io", "clusterstaticentries", KEEP),
     Permission { scope: Scope::OwnObject(STATE_CONFIG_MAP), group: "", resource: "configmaps", verbs: &["get", "patch"] },
     // A Lease that does not exist yet has no name that a rule could go by.
     Permission { scope: Scope::OwnNamespace, group: "coordination.k8s.io", resource: "leases", verbs: &["create"] },
@@ -68,16 +72,18 @@ pub const PERMISSIONS: [Permission; 17] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofide_k8s_api::istio;
+    use cofide_k8s_api::{istio, spire};
 
     #[test]
-    fn every_kind_of_istio_that_is_written_is_permitted() {
-        for kind in istio::kinds() {
+    fn every_kind_of_others_that_is_written_is_permitted() {
+        for kind in istio::kinds().into_iter().chain(spire::kinds()) {
             let permitted = |permission: &&Permission| permission.group == kind.group && permission.resource == kind.plural;
             assert_eq!(PERMISSIONS.iter().find(permitted).map(|permission| permission.verbs), Some(KEEP), "{}", kind.plural);
         }
         let of_istio = PERMISSIONS.iter().filter(|permission| permission.group.ends_with("istio.io"));
         assert_eq!(of_istio.count(), istio::kinds().len(), "and nothing else of Istio is");
+        let of_spire = PERMISSIONS.iter().filter(|permission| permission.group == "spire.spiffe.io");
+        assert_eq!(of_spire.count(), spire::kinds().len());
     }
 
     #[test]

@@ -23,8 +23,8 @@ use tonic::transport::Server;
 
 use crate::addresses::{Addresses, DEFAULT_HOLD};
 use crate::cluster_state::{ClusterState, Succession};
-use crate::config::{Config, Settings};
-use crate::executors::kubernetes::{IstioExecutor, MeshOfCluster};
+use crate::config::{Config, KubernetesSettings, Settings};
+use crate::executors::kubernetes::{IstioExecutor, MeshOfCluster, SpireObjects};
 use crate::identity::{self, OwnIdentity, Received};
 use crate::kubernetes::KubernetesCluster;
 use crate::leader::{Election, Leadership};
@@ -113,11 +113,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     world.plan.set(PlanStore(&data).load().context("data_dir")?);
     let addresses = Addresses::open(data.clone(), settings.import_addresses, DEFAULT_HOLD).context("data_dir")?;
     let (keeper, own_bundle) = match settings.spire {
-        SpireAccess::Socket => {
+        access @ (SpireAccess::Socket | SpireAccess::Auto | SpireAccess::Crd) => {
             let server = SpireClient::new(&settings.spire_server_socket);
             let (own, reread) = (cluster.trust_domain.clone(), settings.spire_reread);
             let keeper = SpireKeeper::open(own, server.clone(), reread, data.clone(), world.clone());
-            (Some(keeper.context("data_dir")?), OwnBundle::SpireServer(server))
+            let own_bundle = match access {
+                SpireAccess::Socket => OwnBundle::SpireServer(server),
+                _ => OwnBundle::Either(server, world.clone()),
+            };
+            (Some(keeper.context("data_dir")?), own_bundle)
         }
         SpireAccess::None => {
             tracing::info!(
@@ -187,6 +191,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let wake = Wake::default();
     world.plan.wakes(&wake);
     let succession = Succession::new(cluster_state.clone(), leadership.clone());
+    let keeper = keeper.map(|keeper| match (&kubernetes, &settings.kubernetes) {
+        (Some(at), Some(of)) => keeper.in_cluster(settings.spire, spawn.spire_objects(at, of, settings.spire, &cluster, &wake)),
+        _ => keeper,
+    });
     match keeper.map(Arc::new) {
         Some(keeper) => spawn.as_leader("spire", wake, &leadership, move || {
             let (keeper, succession) = (keeper.clone(), succession.clone());
@@ -336,6 +344,22 @@ impl Spawner {
             let executor = executor.clone();
             async move { executor.reconcile().await }
         });
+    }
+
+    /// The objects of spire-controller-manager, where they may be used.
+    fn spire_objects(
+        &self,
+        at: &KubernetesCluster,
+        of: &KubernetesSettings,
+        access: SpireAccess,
+        cluster: &OwnCluster,
+        wake: &Wake,
+    ) -> Option<SpireObjects> {
+        let start = || {
+            let (client, own) = (at.client.clone(), cluster.trust_domain.clone());
+            SpireObjects::start(client, own, of.spire.clone(), wake, &self.tasks, &self.shutdown)
+        };
+        matches!(access, SpireAccess::Auto | SpireAccess::Crd).then(start)
     }
 
     /// For what only the leader does: it ends in the middle where another one becomes leader.

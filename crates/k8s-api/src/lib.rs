@@ -1,4 +1,4 @@
-//! Our custom resources, the Istio kinds that we read and write, and manifests of them.
+//! Our custom resources, the kinds of Istio and of spire-controller-manager that we read and write, and manifests of them.
 //!
 //! ```text
 //!  manifest text ─ documents ─ read ──> Read<FederatedService> ─ check(own trust domain) ──> ServiceSpec
@@ -13,15 +13,17 @@
 //!
 //! The same reader takes objects from a cluster ([`FederatedServiceObject::read`]): their definition ([`federated_service::crd`], made
 //! from the same types) refuses most mistakes, but it can be older than the agent, so nothing is taken for checked. Of the
-//! [`istio`] kinds we hold the fields that we need. Nothing here talks to an API server.
+//! [`istio`] and [`spire`] kinds we hold the fields that we need. Nothing here talks to an API server.
 
 mod condition;
 pub mod federated_service;
 mod fields;
 pub mod istio;
+mod kinds;
 pub mod manifest;
 mod metadata;
 mod problem;
+pub mod spire;
 pub mod testdata;
 pub mod workload_entry;
 
@@ -30,6 +32,7 @@ pub use federated_service::{
     FederatedService, FederatedServiceObject, FederatedServiceSpec, FederatedServiceStatus, GatewaySpec, ServiceSpec,
 };
 pub use fields::Read;
+pub use kinds::is_applied;
 pub use manifest::{Document, Manifest, ManifestError, Object, documents, read_manifests};
 pub use metadata::ObjectMeta;
 pub use problem::Problem;

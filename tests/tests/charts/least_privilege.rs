@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cofide_k8s_api::{ConditionStatus, FederatedServiceObject};
+use cofide_agent::spire::SpireAccess;
+use cofide_k8s_api::{ConditionStatus, FederatedServiceObject, spire};
 use cofide_testkit::lab::{Cluster, Lab, install};
 use cofide_testkit::plane::{Agent, Plane};
 use cofide_testkit::wait::{eventually, works};
@@ -68,6 +69,11 @@ async fn refusals(cluster: &Cluster) -> BTreeMap<String, u64> {
 }
 
 async fn named(cluster: &Cluster, kind: &str, namespace: &str) -> Vec<String> {
+    if kind == "ClusterStaticEntry" {
+        let kind = spire::kinds().into_iter().find(|known| known.kind == kind).unwrap();
+        let api: Api<kube::core::DynamicObject> = Api::all_with(cluster.client().unwrap(), &kind);
+        return api.list(&ListParams::default()).await.unwrap().items.into_iter().filter_map(|object| object.metadata.name).collect();
+    }
     let group = if kind == "AuthorizationPolicy" || kind == "PeerAuthentication" { "security.istio.io" } else { "networking.istio.io" };
     let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, "v1", kind));
     let api: Api<kube::core::DynamicObject> = Api::namespaced_with(cluster.client().unwrap(), namespace, &resource);
@@ -90,11 +96,11 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
         cluster.create_namespace(namespace).await.unwrap();
     }
     cluster.apply_yaml(&std::fs::read_to_string(install("istio").await.unwrap().join("crds.yaml")).unwrap()).await.unwrap();
-    let rendered = Chart::Agent.render_with(&Chart::Agent.values("default"), &["--include-crds"]).await.unwrap();
+    let rendered = Chart::Agent.render_with(&Chart::Agent.values("crd"), &["--include-crds"]).await.unwrap();
     for object in objects(&rendered) {
         cluster.apply(&object).await.unwrap();
     }
-    cluster.wait_until_established().await.unwrap();
+    cluster.install_spire_kinds().await.unwrap();
     cluster.apply_yaml(CLUSTER).await.unwrap();
     cluster.set_load_balancer("istio-system", "istio-ingressgateway", &[json!({ "ip": "192.0.2.1" })]).await.unwrap();
     cluster.endpoint_slice("demo", "server", ("tls", 8443), &["10.1.2.3".parse().unwrap()]).await.unwrap();
@@ -123,6 +129,7 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
     config.profile = "istio".to_owned();
     config.kubeconfig = Some(kubeconfig);
     config.pod_namespace = Some("cofide".to_owned());
+    config.spire = SpireAccess::Crd;
     let agent = Agent::start(config, &lab.folder().join("agent.log")).await.unwrap();
 
     // Exported and imported, told to Connect and to the owner.
@@ -136,6 +143,12 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
     let events: Api<Event> = Api::namespaced(cluster.client().unwrap(), "demo");
     let told = || async { events.list(&ListParams::default()).await.unwrap().items.len() };
     eventually("there is an Event", told, |events| *events > 0).await;
+
+    // What the SPIRE server should hold, as an object and away again.
+    let binding = plane.bind(zone, "/ns/demo/sa/server", &[]).await.unwrap();
+    eventually("the entry is written", || named(&cluster, "ClusterStaticEntry", ""), |names| !names.is_empty()).await;
+    plane.unbind(binding).await.unwrap();
+    eventually("the entry is gone", || named(&cluster, "ClusterStaticEntry", ""), Vec::is_empty).await;
 
     // Taken back from somebody, and away when it is wanted no more.
     let entry = named(&cluster, "WorkloadEntry", "cofide").await.remove(0);

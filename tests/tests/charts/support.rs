@@ -33,6 +33,7 @@ pub(crate) const CASES: [(Chart, &str); 9] = [
     (Chart::Agent, "least"),
     (Chart::Agent, "gateway"),
     (Chart::Agent, "socket"),
+    (Chart::Agent, "crd"),
     (Chart::Connect, "default"),
     (Chart::Connect, "everything"),
     (Chart::Connect, "postgres"),

@@ -3,7 +3,7 @@
 use crate::support::Chart;
 
 /// Refused by the schema, or by a template that knows what goes together; named by its path or its remedy.
-const WRONG: [(Chart, &str, &str); 32] = [
+const WRONG: [(Chart, &str, &str); 33] = [
     (Chart::Agent, "replicas: 2", "replicas"),
     (Chart::Agent, "replicaCount: two", "/replicaCount"),
     (Chart::Agent, "replicaCount: -1", "/replicaCount"),
@@ -21,6 +21,7 @@ const WRONG: [(Chart, &str, &str); 32] = [
     (Chart::Agent, "listenAddress: localhost", "/listenAddress"),
     (Chart::Agent, "spiffeEndpointSocket: /spiffe-workload-api/spire-agent.sock", "/spiffeEndpointSocket"),
     (Chart::Agent, "spire: {mode: sometimes}", "/spire/mode"),
+    (Chart::Agent, "spire: {mode: crd, className: 'a b'}", "/spire/className"),
     (Chart::Agent, "spire: {socket: {hostPath: sockets}}", "/spire/socket/hostPath"),
     (Chart::Agent, "spire: {socket: {name: a/b}}", "/spire/socket/name"),
     (Chart::Agent, "gateway: {enable: true}", "enable"),

@@ -93,6 +93,11 @@ impl SpireClient {
         Self { socket: path, channel }
     }
 
+    /// Whether there is such a socket, whoever listens on it.
+    pub fn has_socket(&self) -> bool {
+        self.socket.exists()
+    }
+
     fn error(&self, what: &'static str) -> impl Fn(Status) -> SpireError {
         let socket = self.socket.to_path_buf();
         move |status| match status.code() {
@@ -172,7 +177,8 @@ impl SpireClient {
         }
     }
 
-    async fn bundles(&self) -> Result<BTreeMap<TrustDomain, Bundle>, SpireError> {
+    /// The bundles of other trust domains.
+    pub async fn bundles(&self) -> Result<BTreeMap<TrustDomain, Bundle>, SpireError> {
         let mut client = BundleClient::new(self.channel.clone());
         let mut bundles = BTreeMap::new();
         let mut page_token = String::new();

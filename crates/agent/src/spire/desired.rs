@@ -5,11 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use cofide_core::{FederatedTrust, PolicyKind, SpiffeId, SpiffeIdPath, StaticPolicy, TrustDomain, WorkloadRegistration};
 
 use super::model::{Desired, DesiredEntry, DesiredTrust, EntryContent, EntryKey, HINT_PREFIX, Relationship};
+use super::pods::pods;
+
+/// SPIRE has no attestor for TPMs of its own, and no call that tells which plugins a server has.
+const NO_TPM_ATTESTOR: &str =
+    "a TPM policy is about nodes that a TPM node attestor admits, which SPIRE does not have of its own; nothing is written for it";
 
 /// What the server of `own` should hold for these registrations and this trust.
 ///
-/// Only static policies become entries on a host: the others describe pods and machines that are attested by a
-/// controller or a node attestor of their own, so they are none of this agent's business and no failure either.
+/// A static policy is one entry. A kubernetes policy describes pods, of which a controller makes entries: whether there is
+/// one is the executor's matter.
 pub fn desired<'a>(
     own: &TrustDomain,
     registrations: impl IntoIterator<Item = &'a WorkloadRegistration>,
@@ -20,12 +25,16 @@ pub fn desired<'a>(
     let mut registrations: Vec<_> = registrations.into_iter().collect();
     registrations.sort_by(|a, b| a.binding_id.cmp(&b.binding_id));
     for registration in registrations {
-        let PolicyKind::Static(policy) = &registration.kind else { continue };
-        match key(own, policy) {
-            Ok(key) => merge(&mut entries, key, policy, registration),
-            Err(reason) => {
-                desired.refused.insert(registration.binding_id.clone(), reason);
+        let taken_in = match &registration.kind {
+            PolicyKind::Static(policy) => key(own, policy).map(|key| merge(&mut entries, key, policy, registration)),
+            PolicyKind::Kubernetes(policy) => pods(own, registration, policy).map(|pods| desired.pods.push(pods)),
+            PolicyKind::TpmNode(_) => {
+                desired.unsupported.insert(registration.binding_id.clone(), NO_TPM_ATTESTOR.to_owned());
+                Ok(())
             }
+        };
+        if let Err(reason) = taken_in {
+            desired.refused.insert(registration.binding_id.clone(), reason);
         }
     }
     desired.entries = entries.into_values().collect();
@@ -137,6 +146,22 @@ mod tests {
         let desired = desired(&domain("a.test"), [&bad, &open, &good], []);
         assert_eq!(desired.entries.len(), 1);
         assert_eq!(desired.refused.keys().map(|id| id.as_str()).collect::<Vec<_>>(), ["b1", "b2"]);
+    }
+
+    #[test]
+    fn each_kind_of_policy_goes_where_it_belongs() {
+        use cofide_core::{KubernetesPolicy, TpmNodePolicy};
+        let of = |binding: &str, kind| WorkloadRegistration { kind, ..registration(binding, "/x", &["unix:uid:7"], &["b.test"]) };
+        let good = of("b1", PolicyKind::Kubernetes(KubernetesPolicy::default()));
+        let template = Some("{{ .PodMeta.UID }}".to_owned());
+        let bad = of("b2", PolicyKind::Kubernetes(KubernetesPolicy { spiffe_id_path_template: template, ..KubernetesPolicy::default() }));
+        let tpm = of("b3", PolicyKind::TpmNode(TpmNodePolicy { ek_hash: None, selector_values: Vec::new() }));
+        let desired = desired(&domain("a.test"), [&good, &bad, &tpm], []);
+        assert_eq!(desired.pods.iter().map(|pods| pods.binding.as_str()).collect::<Vec<_>>(), ["b1"]);
+        assert_eq!(desired.pods[0].federates_with, BTreeSet::from([domain("b.test")]));
+        assert_eq!(desired.refused.keys().map(|id| id.as_str()).collect::<Vec<_>>(), ["b2"]);
+        assert_eq!(desired.unsupported.keys().map(|id| id.as_str()).collect::<Vec<_>>(), ["b3"]);
+        assert_eq!(desired.entries, []);
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Server {
 
 fn desired_of(entries: Vec<DesiredEntry>, trust: Vec<(&str, Option<Bundle>, Option<Relationship>)>) -> Desired {
     let trust = trust.into_iter().map(|(name, bundle, relationship)| (domain(name), DesiredTrust { bundle, relationship })).collect();
-    Desired { entries, trust, refused: BTreeMap::new() }
+    Desired { entries, trust, ..Desired::default() }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use cofide_core::{AttestationPolicyBindingId, TrustDomain};
 
 use super::client::{EntryResult, SpireClient, SpireError};
 use super::diff::{EntryChange, TrustChange, TrustRemoval, adopted, entry_changes, kept_bundles, strangers, trust_changes, trust_removals};
-use super::model::{BundleMark, Desired, OwnedTrust, State};
+use super::model::{BundleMark, Desired, DesiredTrust, OwnedTrust, State};
 use super::view::{EntryView, Reading};
 
 /// What became of one registration or one federated trust domain.
@@ -20,9 +20,32 @@ pub enum Outcome {
     Outdated(String),
     /// The server refused, or the agent saw that it would.
     Failed(String),
+    /// There is no means for it, and to try again would not bring one.
+    Unsupported(String),
     /// It is somebody else's to do, and this agent cannot know whether it is done.
     LeftAlone,
 }
+
+impl Outcome {
+    /// Takes the place of this one where it is the worse of two about one thing.
+    pub fn worsen(&mut self, other: &Self) {
+        let badness = |outcome: &Self| match outcome {
+            Self::Applied => 0,
+            Self::Waiting(_) => 1,
+            Self::LeftAlone => 2,
+            Self::Outdated(_) => 3,
+            Self::Unsupported(_) => 4,
+            Self::Failed(_) => 5,
+        };
+        if badness(other) > badness(self) {
+            self.clone_from(other);
+        }
+    }
+}
+
+/// What Connect is told of pods where nobody can see them.
+const NO_CONTROLLER: &str = "a kubernetes policy needs spire-controller-manager, which makes entries of pods: install it, and let the agent drive it \
+     (AGENT_SPIRE=crd, or auto)";
 
 /// What Connect is told of [`Outcome::LeftAlone`].
 pub const LEFT_ALONE: &str =
@@ -34,6 +57,8 @@ pub struct Report {
     pub trust: BTreeMap<TrustDomain, Outcome>,
     /// What the server trusts beside the plan, by nobody's wish that the agent knows of.
     pub strangers: BTreeSet<TrustDomain>,
+    /// When a controller that stands between the agent and the server last told something new: RFC 3339.
+    pub told_at: Option<String>,
 }
 
 impl Report {
@@ -51,15 +76,23 @@ impl Report {
     /// Nothing of it all could be done.
     pub fn all_failed(desired: &Desired, reason: &str) -> Self {
         let failed = || Outcome::Failed(reason.to_owned());
-        let bindings = desired.entries.iter().flat_map(|entry| &entry.bindings).chain(desired.refused.keys());
+        let pods = desired.pods.iter().map(|pods| &pods.binding);
+        let bindings = desired.entries.iter().flat_map(|entry| &entry.bindings).chain(pods).chain(desired.refused.keys());
         let registrations = bindings.map(|binding| (binding.clone(), failed())).collect();
         let trust = desired.trust.keys().map(|trust_domain| (trust_domain.clone(), failed())).collect();
-        Self { registrations, trust, strangers: BTreeSet::new() }
+        Self { registrations, trust, ..Self::default() }
     }
 
     /// Whether anything was left to somebody else.
     pub fn has_left_alone(&self) -> bool {
         self.registrations.values().chain(self.trust.values()).any(|outcome| *outcome == Outcome::LeftAlone)
+    }
+
+    /// For a binding whose identities are issued without the bundles of these domains.
+    pub fn wait_for(&mut self, binding: AttestationPolicyBindingId, domains: &BTreeSet<TrustDomain>) {
+        let names: Vec<_> = domains.iter().map(ToString::to_string).collect();
+        let reason = format!("the bundle of {} has not arrived; the identity is issued without it until then", names.join(", "));
+        self.registrations.entry(binding).or_insert(Outcome::Waiting(reason));
     }
 
     fn fail_trust(&mut self, trust_domain: &TrustDomain, reason: String) {
@@ -96,14 +129,53 @@ pub async fn reconcile<E: std::fmt::Display>(
     let state = State { entries: std::mem::take(&mut reading.entries), ..server.read_trust().await? };
     let mut report = first_report(desired);
 
+    let bundles = set_trust(server, desired, &state, owned, &mut keep, &mut report).await?;
+
+    let entries = entry_changes(desired, &state, &bundles);
+    report.registrations.extend(entries.conflicts.into_iter().map(|(binding, reason)| (binding, Outcome::Failed(reason))));
+    for (binding, domains) in entries.waiting {
+        report.wait_for(binding, &domains);
+    }
+    let results = server.change_entries(&entries.changes).await?;
+    for (change, result) in entries.changes.iter().zip(&results) {
+        report_entry(&mut report, change, result);
+    }
+
+    report.strangers = strangers(desired, &state, owned);
+
+    let removals = trust_removals(desired, &state, owned);
+    reading.entries = state.entries;
+    reading.follow(&entries.changes, &results);
+    remove_trust(server, desired, removals, owned, &mut keep, &mut report).await?;
+    for pods in &desired.pods {
+        report.registrations.insert(pods.binding.clone(), Outcome::Unsupported(NO_CONTROLLER.to_owned()));
+    }
+    view.put(reading);
+    // Everything that nothing was said about is as it should be.
+    let all = desired.entries.iter().flat_map(|entry| &entry.bindings);
+    for binding in all {
+        report.registrations.entry(binding.clone()).or_insert(Outcome::Applied);
+    }
+    Ok(report)
+}
+
+/// Sets bundles and relationships. Answers with the domains whose bundles the server holds then.
+async fn set_trust<E: std::fmt::Display>(
+    server: &SpireClient,
+    desired: &Desired,
+    state: &State,
+    owned: &mut OwnedTrust,
+    keep: &mut impl FnMut(&OwnedTrust) -> Result<(), E>,
+    report: &mut Report,
+) -> Result<BTreeSet<TrustDomain>, SpireError> {
     let mut bundles: BTreeSet<TrustDomain> = state.bundles.keys().cloned().collect();
-    for (trust_domain, reason) in kept_bundles(desired, &state, owned) {
+    for (trust_domain, reason) in kept_bundles(desired, state, owned) {
         report.trust.insert(trust_domain, Outcome::Outdated(reason.to_owned()));
     }
-    let changes = trust_changes(desired, &state, owned);
+    let changes = trust_changes(desired, state, owned);
     let known = owned.len();
     let touched = changes.iter().map(|change| change.trust_domain().clone());
-    for trust_domain in adopted(desired, &state, owned).into_iter().chain(touched) {
+    for trust_domain in adopted(desired, state, owned).into_iter().chain(touched) {
         owned.entry(trust_domain).or_default();
     }
     let kept = if changes.is_empty() && owned.len() == known { Ok(()) } else { keep(owned) };
@@ -127,25 +199,22 @@ pub async fn reconcile<E: std::fmt::Display>(
             Err(status) => report.fail_trust(trust_domain, format!("{}: {}", name(change), status.message())),
         }
     }
-
-    let entries = entry_changes(desired, &state, &bundles);
-    report.registrations.extend(entries.conflicts.into_iter().map(|(binding, reason)| (binding, Outcome::Failed(reason))));
-    for (binding, domains) in entries.waiting {
-        let names: Vec<_> = domains.iter().map(ToString::to_string).collect();
-        let reason = format!("the bundle of {} has not arrived; the identity is issued without it until then", names.join(", "));
-        report.registrations.entry(binding).or_insert(Outcome::Waiting(reason));
+    if !changes.is_empty() {
+        told(&keep(owned));
     }
-    let results = server.change_entries(&entries.changes).await?;
-    for (change, result) in entries.changes.iter().zip(&results) {
-        report_entry(&mut report, change, result);
-    }
+    Ok(bundles)
+}
 
-    report.strangers = strangers(desired, &state, owned);
-
+/// Takes down what is the agent's and nobody wants any more.
+async fn remove_trust<E: std::fmt::Display>(
+    server: &SpireClient,
+    desired: &Desired,
+    removals: Vec<TrustRemoval>,
+    owned: &mut OwnedTrust,
+    keep: &mut impl FnMut(&OwnedTrust) -> Result<(), E>,
+    report: &mut Report,
+) -> Result<(), SpireError> {
     let mut still_there = BTreeSet::new();
-    let removals = trust_removals(desired, &state, owned);
-    reading.entries = state.entries;
-    reading.follow(&entries.changes, &results);
     for removal in removals {
         let trust_domain = removal.trust_domain().clone();
         let (what, result) = match &removal {
@@ -162,16 +231,53 @@ pub async fn reconcile<E: std::fmt::Display>(
     }
     let before = owned.len();
     owned.retain(|trust_domain, _| desired.trust.contains_key(trust_domain) || still_there.contains(trust_domain));
-    if !changes.is_empty() || owned.len() != before {
+    if owned.len() != before {
         told(&keep(owned));
     }
-    view.put(reading);
-    // Everything that nothing was said about is as it should be.
-    let all = desired.entries.iter().flat_map(|entry| &entry.bindings);
-    for binding in all {
-        report.registrations.entry(binding.clone()).or_insert(Outcome::Applied);
+    Ok(())
+}
+
+/// The bundles of a server whose entries and relationships are a controller's. That one passes a bundle on when it makes a
+/// relationship, and never again; and it takes none down.
+#[derive(Debug)]
+pub struct Bundles {
+    desired: Desired,
+    state: State,
+    /// The domains whose bundles the server holds.
+    pub held: BTreeSet<TrustDomain>,
+}
+
+impl Bundles {
+    /// Sets those that differ in a server of the trust domain `own`; what became of it goes into `report`. See [`reconcile`] for
+    /// `keep` and errors.
+    pub async fn set<E: std::fmt::Display>(
+        server: &SpireClient,
+        own: &TrustDomain,
+        desired: &Desired,
+        owned: &mut OwnedTrust,
+        mut keep: impl FnMut(&OwnedTrust) -> Result<(), E>,
+        report: &mut Report,
+    ) -> Result<Self, SpireError> {
+        server.bundle_of(own).await?;
+        let only_bundle = |trust: &DesiredTrust| DesiredTrust { bundle: trust.bundle.clone(), relationship: None };
+        let trust = desired.trust.iter().map(|(domain, trust)| (domain.clone(), only_bundle(trust))).collect();
+        let desired = Desired { trust, ..Desired::default() };
+        let state = State { relationships: BTreeMap::new(), ..server.read_trust().await? };
+        let held = set_trust(server, &desired, &state, owned, &mut keep, report).await?;
+        Ok(Self { desired, state, held })
     }
-    Ok(report)
+
+    /// Removes those that nothing wants any more, once no entry names them: until then the server refuses, and that is told.
+    pub async fn remove<E: std::fmt::Display>(
+        self,
+        server: &SpireClient,
+        owned: &mut OwnedTrust,
+        mut keep: impl FnMut(&OwnedTrust) -> Result<(), E>,
+        report: &mut Report,
+    ) -> Result<(), SpireError> {
+        let removals = trust_removals(&self.desired, &self.state, owned);
+        remove_trust(server, &self.desired, removals, owned, &mut keep, report).await
+    }
 }
 
 fn told<E: std::fmt::Display>(kept: &Result<(), E>) {
@@ -180,8 +286,10 @@ fn told<E: std::fmt::Display>(kept: &Result<(), E>) {
     }
 }
 
-fn first_report(desired: &Desired) -> Report {
-    let refused = desired.refused.iter().map(|(binding, reason)| (binding.clone(), Outcome::Failed(reason.clone()))).collect();
+/// What is known before anything is done.
+pub(crate) fn first_report(desired: &Desired) -> Report {
+    let refused = desired.refused.iter().map(|(binding, reason)| (binding.clone(), Outcome::Failed(reason.clone())));
+    let unsupported = desired.unsupported.iter().map(|(binding, reason)| (binding.clone(), Outcome::Unsupported(reason.clone())));
     let trust = desired.trust.iter().map(|(trust_domain, trust)| {
         let outcome = match trust.bundle {
             Some(_) => Outcome::Applied,
@@ -189,7 +297,7 @@ fn first_report(desired: &Desired) -> Report {
         };
         (trust_domain.clone(), outcome)
     });
-    Report { registrations: refused, trust: trust.collect(), strangers: BTreeSet::new() }
+    Report { registrations: refused.chain(unsupported).collect(), trust: trust.collect(), ..Report::default() }
 }
 
 fn report_entry(report: &mut Report, change: &EntryChange, result: &EntryResult) {

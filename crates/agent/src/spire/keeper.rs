@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofide_api::convert::plan as wire;
-use cofide_core::TrustDomain;
+use cofide_core::{PolicyKind, TrustDomain};
 use cofide_runtime::files::FileError;
 use tokio::sync::Mutex;
 
+use super::access::{Availability, NoWay, SpireAccess, Way, choose};
 use super::client::{SpireClient, SpireError};
 use super::desired::desired;
-use super::executor::{self, Outcome, Report};
+use super::executor::{self, Bundles, Outcome, Report};
 use super::model::{BundleMark, Desired, OwnedTrust};
 use super::view::EntryView;
+use crate::executors::kubernetes::SpireObjects;
+use crate::plan::Plan;
 use crate::state::{DataFolder, TRUST};
 use crate::world::{SpireReport, World};
 
@@ -32,7 +35,17 @@ pub struct SpireKeeper {
     server: SpireClient,
     data: Arc<DataFolder>,
     world: Arc<World>,
+    /// Absent on a host.
+    cluster: Option<InCluster>,
     memory: Mutex<Memory>,
+}
+
+/// What an agent of a Kubernetes cluster can do beside.
+#[derive(Debug)]
+struct InCluster {
+    access: SpireAccess,
+    /// Absent where they are not to be used.
+    objects: Option<SpireObjects>,
 }
 
 /// What is known between two runs.
@@ -44,12 +57,16 @@ struct Memory {
     refused: Vec<String>,
     /// As they were named in the log last.
     strangers: BTreeSet<TrustDomain>,
+    /// As it was named in the log last.
+    way: Option<Way>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
     #[error(transparent)]
     Server(#[from] SpireError),
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
     #[error("{0}")]
     Refused(String),
 }
@@ -64,8 +81,13 @@ impl SpireKeeper {
         world: Arc<World>,
     ) -> Result<Self, FileError> {
         let (view, refused, strangers) = (EntryView::new(reread), Vec::new(), BTreeSet::new());
-        let memory = Memory { owned: kept(&data)?, view, refused, strangers };
-        Ok(Self { own, server, data, world, memory: Mutex::new(memory) })
+        let memory = Memory { owned: kept(&data)?, view, refused, strangers, way: None };
+        Ok(Self { own, server, data, world, cluster: None, memory: Mutex::new(memory) })
+    }
+
+    /// For an agent of a Kubernetes cluster: its plan may be about pods, and a controller may be there to act on it.
+    pub fn in_cluster(self, access: SpireAccess, objects: Option<SpireObjects>) -> Self {
+        Self { cluster: Some(InCluster { access, objects }), ..self }
     }
 
     /// Takes up again what is kept, which another agent of the cluster may have written, and reads what that one may have
@@ -88,14 +110,43 @@ impl SpireKeeper {
         if !plan.is_known(wire::WORKLOAD_REGISTRATION) || !plan.is_known(wire::FEDERATED_TRUST) {
             return Ok(());
         }
-        let desired = desired(&self.own, plan.registrations(), plan.trust());
+        let desired = self.desired(&plan);
         let mut memory = self.memory.lock().await;
-        let report = match self.apply(&desired, &mut memory).await {
+        match self.way(&mut memory)? {
+            (Way::Undecided, _) => Ok(()),
+            (Way::Objects, Some(objects)) => self.by_objects(plan.revision, &desired, &mut memory, objects).await,
+            (Way::Objects | Way::Socket, _) => self.by_socket(plan.revision, &desired, &mut memory).await,
+        }
+    }
+
+    /// There are no pods on a host, so what is about them concerns others.
+    fn desired(&self, plan: &Plan) -> Desired {
+        let concerns = |kind: &PolicyKind| self.cluster.is_some() || !matches!(kind, PolicyKind::Kubernetes(_));
+        desired(&self.own, plan.registrations().filter(|registration| concerns(&registration.kind)), plan.trust())
+    }
+
+    fn way(&self, memory: &mut Memory) -> Result<(Way, Option<&SpireObjects>), NoWay> {
+        let Some(InCluster { access, objects }) = &self.cluster else { return Ok((Way::Socket, None)) };
+        let objects = objects.as_ref();
+        let kinds = objects.map_or(Availability::Absent, SpireObjects::availability);
+        let way = choose(*access, &kinds, self.server.has_socket())?;
+        if memory.way.replace(way) != Some(way) {
+            match way {
+                Way::Objects => tracing::info!("the SPIRE server is driven by objects for spire-controller-manager"),
+                Way::Socket => tracing::info!("the SPIRE server is driven over its socket"),
+                Way::Undecided => {}
+            }
+        }
+        Ok((way, objects))
+    }
+
+    async fn by_socket(&self, plan_revision: u64, desired: &Desired, memory: &mut Memory) -> Result<(), KeeperError> {
+        let report = match self.apply(desired, memory).await {
             Ok(report) => report,
             Err(error) => {
                 if let SpireError::OtherTrustDomain { .. } = error {
-                    let report = Report::all_failed(&desired, &error.to_string());
-                    self.world.spire.set(Some(SpireReport { plan_revision: plan.revision, report }));
+                    let report = Report::all_failed(desired, &error.to_string());
+                    self.world.spire.set(Some(SpireReport { plan_revision, report }));
                 }
                 return Err(error.into());
             }
@@ -110,9 +161,42 @@ impl SpireKeeper {
         }
         memory.strangers.clone_from(&report.strangers);
         let failures = report.failures();
-        self.world.spire.set(Some(SpireReport { plan_revision: plan.revision, report }));
+        self.world.spire.set(Some(SpireReport { plan_revision, report }));
         memory.refused.clone_from(&failures);
         if failures.is_empty() { Ok(()) } else { Err(KeeperError::Refused(failures.join("; "))) }
+    }
+
+    /// Bundles go over the server's socket, where it is there; all else is in the objects.
+    async fn by_objects(
+        &self,
+        plan_revision: u64,
+        desired: &Desired,
+        memory: &mut Memory,
+        objects: &SpireObjects,
+    ) -> Result<(), KeeperError> {
+        // The entries are the controller's; what was read of them ages.
+        memory.view.forget();
+        let owned = &mut memory.owned;
+        let (mut of_bundles, mut unreachable, mut bundles) = (Report::default(), None, None);
+        if self.server.has_socket() {
+            match Bundles::set(&self.server, &self.own, desired, owned, |owned| self.keep(owned), &mut of_bundles).await {
+                Ok(set) => bundles = Some(set),
+                // The server may have moved to another node; that is no reason to keep the objects from its controller.
+                Err(error @ SpireError::Unreachable { .. }) => unreachable = Some(error.to_string()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let (mut report, mut retry) = objects.reconcile(desired, bundles.as_ref().map(|bundles| &bundles.held)).await;
+        if let Some(bundles) = bundles {
+            bundles.remove(&self.server, owned, |owned| self.keep(owned), &mut of_bundles).await?;
+        }
+        retry.extend(unreachable.into_iter().chain(of_bundles.failures()));
+        for (trust_domain, outcome) in of_bundles.trust {
+            report.trust.entry(trust_domain).and_modify(|held| held.worsen(&outcome)).or_insert(outcome);
+        }
+        // What the controller fails at is its own to try again, and it says when it has done it.
+        self.world.spire.set(Some(SpireReport { plan_revision, report }));
+        if retry.is_empty() { Ok(()) } else { Err(KeeperError::Refused(retry.join("; "))) }
     }
 
     async fn apply(&self, desired: &Desired, memory: &mut Memory) -> Result<Report, SpireError> {

@@ -3,9 +3,15 @@
 //! ```text
 //!  WorkloadRegistration ──┐                      ┌── bundles, relationships ──┐
 //!  FederatedTrust ────────┴─> desired ─> diff ──>┤   entries                  ├──> SPIRE server API
-//!                                         ^      └── removals ────────────────┘        │
-//!                                         └──────────────── state <───────────────────┘
+//!                               │         ^      └── removals ────────────────┘        │
+//!                               │         └──────────────── state <───────────────────┘
+//!                               │                                                     ^
+//!                               └─> render::spire ─> objects ─> spire-controller-manager
 //! ```
+//!
+//! What is desired is decided once; two executors apply it: [`executor`] over the server's socket, and
+//! [`crate::executors::kubernetes::spire`] by objects for spire-controller-manager. [`access`] says which one works, and
+//! [`keeper`] lets it.
 //!
 //! [`desired`] and [`diff`] are pure. [`executor`] reads, applies and reports. Between runs it keeps the entries that it has
 //! read ([`view`]), and relies on them for as long as nothing speaks against it; a restart, a manual change in the server or a
@@ -16,28 +22,19 @@
 //! for where Connect federates with a domain, its bundle and relationship follow Connect to the end. Nothing else in the
 //! server is changed or deleted; federated trust that the agent knows nothing of is named in the log ([`diff::strangers`]).
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
+pub mod access;
 pub mod client;
 pub mod desired;
 pub mod diff;
 pub mod executor;
 pub mod keeper;
 pub mod model;
+mod pods;
+pub mod template;
+pub mod told;
 pub mod view;
 
+pub use access::SpireAccess;
 pub use client::{SpireClient, SpireError};
 pub use executor::{Outcome, Report};
 pub use keeper::{SpireKeeper, leave_alone};
-
-/// Who keeps the SPIRE server in step with the plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum SpireAccess {
-    /// The agent, over the API socket of the server
-    #[default]
-    Socket,
-    /// Somebody else: the agent leaves the server alone, and knows of its trust zone what the Workload API says
-    None,
-}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cofide_core::{AttestationPolicyBindingId, Bundle, BundleEndpoint, BundleEndpointProfile, Selector, TrustDomain};
+use cofide_core::{AttestationPolicyBindingId, Bundle, BundleEndpoint, BundleEndpointProfile, LabelSelector, Name, Selector, TrustDomain};
 
 /// Entries of the agent carry a hint that begins with this and goes on with the id of the binding they come from.
 /// Everything else in the server belongs to somebody else and is never touched.
@@ -113,6 +113,22 @@ pub struct DesiredEntry {
     pub bindings: BTreeSet<AttestationPolicyBindingId>,
 }
 
+/// Pods that are to have an identity each. Only a controller that sees the pods can make entries of it. These carry no hint: they
+/// are the controller's, and over the server's own API this agent leaves them alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredPods {
+    pub binding: AttestationPolicyBindingId,
+    pub policy_name: Name,
+    /// One without a requirement selects everything.
+    pub namespace_selector: LabelSelector,
+    pub pod_selector: LabelSelector,
+    /// Of the whole SPIFFE ID, in the subset that [`super::template`] lets through.
+    pub spiffe_id_template: String,
+    pub dns_name_templates: Vec<String>,
+    /// Every domain asked for, whether its bundle is there or not.
+    pub federates_with: BTreeSet<TrustDomain>,
+}
+
 /// A trust domain to federate with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredTrust {
@@ -125,9 +141,13 @@ pub struct DesiredTrust {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     pub entries: Vec<DesiredEntry>,
+    /// By binding.
+    pub pods: Vec<DesiredPods>,
     pub trust: BTreeMap<TrustDomain, DesiredTrust>,
     /// Registrations that cannot become entries here, each with the reason.
     pub refused: BTreeMap<AttestationPolicyBindingId, String>,
+    /// Registrations that the server has no means for, each with the reason.
+    pub unsupported: BTreeMap<AttestationPolicyBindingId, String>,
 }
 
 /// The federated trust domains that the agent has set up in the server, with the version of the bundle that it last

@@ -50,6 +50,7 @@ fn summary(world: &World) -> String {
         if spire.report.has_left_alone() {
             parts.push("the SPIRE server is left to others (AGENT_SPIRE=none)".to_owned());
         }
+        parts.extend(spire.report.told_at.as_ref().map(|time| format!("spire-controller-manager last told something new at {time}")));
         parts.extend(spire.report.failures());
     }
     parts.join("; ")

@@ -275,7 +275,7 @@ fn verdict(owed: &Pending, reports: &Reports) -> Option<BTreeMap<String, String>
 /// Whether one resource of the plan, as of a revision, is in effect; `None` while that is not known.
 fn outcome(type_url: &str, name: &str, revision: u64, reports: &Reports) -> Option<Result<(), String>> {
     let of = |outcome: Option<&Outcome>| match outcome {
-        Some(Outcome::Failed(reason) | Outcome::Outdated(reason)) => Err(reason.clone()),
+        Some(Outcome::Failed(reason) | Outcome::Outdated(reason) | Outcome::Unsupported(reason)) => Err(reason.clone()),
         Some(Outcome::LeftAlone) => Err(LEFT_ALONE.to_owned()),
         // That the bundle is missing is the other zone's matter; this agent has done its part.
         Some(Outcome::Applied | Outcome::Waiting(_)) | None => Ok(()),
@@ -325,6 +325,7 @@ mod tests {
         assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Failed("no".into()))]))), Some(Err("no".into())));
         assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Outdated("newer".into()))]))), Some(Err("newer".into())));
         assert_eq!(at(3, Some(&spire(3, &[]))), Some(Ok(())), "it is removed");
+        assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Unsupported("no way".into()))]))), Some(Err("no way".into())));
         let left = at(3, Some(&spire(3, &[("b.test", Outcome::LeftAlone)])));
         assert!(matches!(left, Some(Err(reason)) if reason.contains("AGENT_SPIRE=none")), "nobody takes it for applied");
     }

@@ -14,6 +14,8 @@ pub enum OwnBundle {
     /// The X.509 authorities, as the SPIFFE Workload API gives them to every workload. Connect keeps the JWT authorities that it
     /// has.
     WorkloadApi(Arc<World>),
+    /// The server while its socket is there, else the Workload API.
+    Either(SpireClient, Arc<World>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,14 +32,19 @@ impl OwnBundle {
     /// The bundle of this trust domain and of no other.
     pub async fn read(&self, expected: &TrustDomain) -> Result<Bundle, OwnBundleError> {
         match self {
-            Self::SpireServer(server) => {
-                let bundle = server.own_bundle().await?;
-                if bundle.trust_domain == *expected {
-                    return Ok(bundle);
-                }
-                Err(OwnBundleError::OtherTrustDomain { expected: expected.clone(), found: bundle.trust_domain })
+            Self::SpireServer(server) => of_server(server, expected).await,
+            Self::Either(server, _) if server.has_socket() => of_server(server, expected).await,
+            Self::WorkloadApi(world) | Self::Either(_, world) => {
+                (*world.own_bundle.get()).clone().ok_or_else(|| OwnBundleError::NoIdentity(expected.clone()))
             }
-            Self::WorkloadApi(world) => (*world.own_bundle.get()).clone().ok_or_else(|| OwnBundleError::NoIdentity(expected.clone())),
         }
     }
+}
+
+async fn of_server(server: &SpireClient, expected: &TrustDomain) -> Result<Bundle, OwnBundleError> {
+    let bundle = server.own_bundle().await?;
+    if bundle.trust_domain == *expected {
+        return Ok(bundle);
+    }
+    Err(OwnBundleError::OtherTrustDomain { expected: expected.clone(), found: bundle.trust_domain })
 }

@@ -2,6 +2,7 @@ use kube_core::{ObjectMeta, Resource};
 use serde_json::json;
 
 use super::*;
+use crate::is_applied;
 
 #[test]
 fn an_object_is_written_with_its_kind_and_without_what_was_not_said() {

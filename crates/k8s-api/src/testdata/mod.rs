@@ -1,12 +1,14 @@
 //! Objects on both sides of every rule, for the tests of this crate and for those against real API servers.
 
 mod istio;
+mod spire;
 
 use serde_json::{Value, json};
 
 use crate::federated_service::{API_VERSION, KIND};
 
 pub use istio::istio_objects;
+pub use spire::spire_objects;
 
 /// The definition of FederatedService as some clusters still have it: fewer rules, fewer fields, and SPIFFE ID paths required.
 pub const OLDER_CRD: &str = include_str!("older-crd.yaml");

@@ -33,6 +33,7 @@ mod network;
 mod objects;
 mod parts;
 pub(crate) mod process;
+mod spire_controller_manager;
 mod trust_zone;
 
 use std::path::Path;
@@ -49,6 +50,7 @@ pub use network::Host;
 pub use objects::Pod;
 pub use parts::install;
 pub use process::Process;
+pub use spire_controller_manager::SpireControllerManager;
 pub use trust_zone::{TrustZone, merged_kubeconfig};
 
 use claim::Claim;

@@ -47,7 +47,7 @@ fn desired(entries: Vec<DesiredEntry>, trust: Vec<(&str, Option<&Bundle>)>) -> D
         };
         (domain(name), DesiredTrust { bundle: bundle.cloned(), relationship: Some(relationship) })
     });
-    Desired { entries, trust: trust.collect(), refused: BTreeMap::new() }
+    Desired { entries, trust: trust.collect(), ..Desired::default() }
 }
 
 /// A run that has no earlier reading to rely on.

@@ -4,36 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::live::{Live, Name, Ours};
-use crate::render::istio::{IstioObject, KINDS, ObjectName, Side};
+use crate::render::object::{ObjectName, RenderedObject};
 
 /// Everything that should be there, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Wanted {
-    pub(super) objects: BTreeMap<ObjectName, Arc<IstioObject>>,
-    pub(super) known: Known,
-    /// Of the plan whose imports these are; absent while they are not known.
-    pub(super) plan_revision: Option<u64>,
-    /// FederatedServices, by namespace and name, whose objects stay although none is wanted.
-    pub(super) kept: BTreeSet<Name>,
-}
+pub(super) type Objects<O> = BTreeMap<ObjectName, Arc<O>>;
 
-/// Of which side it is known what is not wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) exports: bool,
-    pub(super) imports: bool,
-}
+/// Whether it is known that nobody wants an object of ours that is not among the wanted ones.
+pub(super) type IsUnwanted<'a> = &'a (dyn Fn(&Ours) -> bool + Sync);
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Action {
+pub(super) enum Action<O> {
     Apply {
-        object: Arc<IstioObject>,
+        object: Arc<O>,
         /// Whether it is there, and ours.
         ours: bool,
     },
     /// There is an object of somebody else in its place.
     Foreign {
-        object: Arc<IstioObject>,
+        object: Arc<O>,
     },
     Delete {
         name: ObjectName,
@@ -42,10 +30,15 @@ pub(super) enum Action {
 }
 
 /// What is to be done about one kind, of which `live` is everything that there is.
-pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Arc<Live>>) -> Vec<Action> {
+pub(super) fn decide<O: RenderedObject>(
+    kind: &'static str,
+    wanted: &Objects<O>,
+    is_unwanted: IsUnwanted<'_>,
+    live: &BTreeMap<Name, Arc<Live>>,
+) -> Vec<Action<O>> {
     let mut actions = Vec::new();
     let mut places = BTreeSet::new();
-    for (name, object) in wanted.objects.iter().filter(|(name, _)| name.kind == kind) {
+    for (name, object) in wanted.iter().filter(|(name, _)| name.kind == kind) {
         let place = (name.namespace.clone(), name.name.clone());
         let object = object.clone();
         match live.get(&place).map(|live| live.ours()) {
@@ -53,17 +46,15 @@ pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Arc<Live
             Some(None) => actions.push(Action::Foreign { object }),
             // It goes already; what replaces it comes after it has gone.
             Some(Some(there)) if there.is_going => {}
-            Some(Some(there)) if !there.says(&object) => actions.push(Action::Apply { object, ours: true }),
+            Some(Some(there)) if !there.says(&*object) => actions.push(Action::Apply { object, ours: true }),
             Some(Some(_)) => {}
         }
         places.insert(place);
     }
-    // The same text, which lives as long as names do.
-    let Some(kind) = KINDS.into_iter().find(|known| *known == kind) else { return actions };
     for ((namespace, name), object) in live {
         let Some(there) = object.ours() else { continue };
         let place = (namespace.clone(), name.clone());
-        if places.contains(&place) || there.is_going || !is_unwanted(there, wanted) {
+        if places.contains(&place) || there.is_going || !is_unwanted(there) {
             continue;
         }
         let name = ObjectName { kind, namespace: namespace.clone(), name: name.clone() };
@@ -72,75 +63,71 @@ pub(super) fn decide(kind: &str, wanted: &Wanted, live: &BTreeMap<Name, Arc<Live
     actions
 }
 
-/// Whether it is known that nobody wants it. Of what has lost its labels nothing is known.
-fn is_unwanted(there: &Ours, wanted: &Wanted) -> bool {
-    let is_of = |side: Side| there.source.as_deref() == Some(side.as_str());
-    if is_of(Side::Import) {
-        return wanted.known.imports;
-    }
-    // One of a FederatedService that cannot be read now stays.
-    is_of(Side::Export) && wanted.known.exports && there.owner.as_ref().is_none_or(|owner| !wanted.kept.contains(owner))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::executors::kubernetes::live::Whose;
-    use crate::render::istio::{OWNER_ANNOTATION, SOURCE_LABEL};
     use serde_json::{Value, json};
 
-    fn object(name: &str, side: Side) -> (ObjectName, IstioObject) {
-        let name = ObjectName { kind: "ServiceEntry", namespace: "demo".into(), name: name.into() };
-        let labels = json!({ SOURCE_LABEL: side.as_str() });
-        let json = json!({ "metadata": { "labels": labels }, "spec": { "hosts": [name.name] } });
-        (name.clone(), IstioObject::of_json(name, side, "server.demo.a.test".parse().unwrap(), &json))
+    #[derive(Debug)]
+    struct Object(ObjectName, Arc<str>);
+
+    impl RenderedObject for Object {
+        fn name(&self) -> &ObjectName {
+            &self.0
+        }
+        fn text(&self) -> &Arc<str> {
+            &self.1
+        }
+    }
+
+    fn object(name: &str) -> Object {
+        let labels = json!({ "mark": "us" });
+        let json = json!({ "metadata": { "labels": labels }, "spec": { "hosts": [name] } });
+        of_json(name, &json)
+    }
+
+    fn of_json(name: &str, json: &Value) -> Object {
+        Object(ObjectName { kind: "ServiceEntry", namespace: "demo".into(), name: name.into() }, json.to_string().into())
     }
 
     fn live(json: &Value) -> Live {
-        Live { uid: "uid".into(), created: 0, whose: Whose::Ours(Ours::new(json)), hosts: vec![] }
-    }
-
-    fn wanted(objects: &[(ObjectName, IstioObject)]) -> Wanted {
-        Wanted {
-            objects: objects.iter().cloned().map(|(name, object)| (name, Arc::new(object))).collect(),
-            known: Known { exports: true, imports: true },
-            ..Wanted::default()
-        }
+        Live { uid: "uid".into(), created: 0, whose: Whose::Ours(Ours::new(json)), claims: vec![], status: Value::Null, status_time: None }
     }
 
     fn cluster(objects: &[(&str, Live)]) -> BTreeMap<Name, Arc<Live>> {
         objects.iter().map(|(name, live)| (("demo".to_owned(), (*name).to_owned()), Arc::new(live.clone()))).collect()
     }
 
-    fn words(actions: &[Action]) -> Vec<String> {
-        let word = |action: &Action| match action {
-            Action::Apply { object, ours } => format!("apply {} {ours}", object.name.name),
-            Action::Foreign { object } => format!("foreign {}", object.name.name),
+    fn decided(wanted: Vec<Object>, is_unwanted: IsUnwanted<'_>, live: &BTreeMap<Name, Arc<Live>>) -> Vec<String> {
+        let wanted = wanted.into_iter().map(|object| (object.0.clone(), Arc::new(object))).collect();
+        let word = |action: &Action<Object>| match action {
+            Action::Apply { object, ours } => format!("apply {} {ours}", object.0.name),
+            Action::Foreign { object } => format!("foreign {}", object.0.name),
             Action::Delete { name, uid } => format!("delete {} {uid}", name.name),
         };
-        actions.iter().map(word).collect()
+        decide("ServiceEntry", &wanted, is_unwanted, live).iter().map(word).collect()
     }
+
+    const YES: IsUnwanted<'static> = &|_| true;
 
     #[test]
     fn only_a_difference_is_written() {
-        let (same, changed, new) = (object("same", Side::Import), object("changed", Side::Import), object("new", Side::Import));
-        let mut edited = changed.1.json();
+        let mut edited = object("changed").json();
         edited["spec"]["hosts"] = json!(["evil"]);
-        let live = cluster(&[("same", live(&same.1.json())), ("changed", live(&edited))]);
-        assert_eq!(words(&decide("ServiceEntry", &wanted(&[same, changed, new]), &live)), ["apply changed true", "apply new false"]);
+        let live = cluster(&[("same", live(&object("same").json())), ("changed", live(&edited))]);
+        let wanted = vec![object("same"), object("changed"), object("new")];
+        assert_eq!(decided(wanted, YES, &live), ["apply changed true", "apply new false"]);
     }
 
     #[test]
     fn what_was_as_it_should_be_is_written_once_something_else_is_wanted() {
-        let (name, before) = object("a", Side::Import);
-        let (hostname, mut json) = (before.hostname.clone(), before.json());
+        let mut json = object("a").json();
         let live = cluster(&[("a", live(&json))]);
         json["spec"]["hosts"] = json!(["b"]);
-        let after = IstioObject::of_json(name.clone(), Side::Import, hostname, &json);
-        let (before, after) = (wanted(&[(name.clone(), before)]), wanted(&[(name, after)]));
         for _ in 0..2 {
-            assert_eq!(words(&decide("ServiceEntry", &before, &live)), [""; 0]);
-            assert_eq!(words(&decide("ServiceEntry", &after, &live)), ["apply a true"]);
+            assert_eq!(decided(vec![object("a")], YES, &live), [""; 0]);
+            assert_eq!(decided(vec![of_json("a", &json)], YES, &live), ["apply a true"]);
         }
     }
 
@@ -148,48 +135,28 @@ mod tests {
     fn what_is_not_ours_is_neither_written_nor_deleted() {
         let theirs = Live { whose: Whose::Others, ..live(&json!({})) };
         let live = cluster(&[("a", theirs.clone()), ("b", theirs)]);
-        assert_eq!(words(&decide("ServiceEntry", &wanted(&[object("a", Side::Import)]), &live)), ["foreign a"]);
+        assert_eq!(decided(vec![object("a")], YES, &live), ["foreign a"]);
     }
 
     #[test]
     fn what_is_not_wanted_is_deleted_where_that_is_known() {
-        let live = cluster(&[
-            ("export", live(&object("export", Side::Export).1.json())),
-            ("import", live(&object("import", Side::Import).1.json())),
-        ]);
-        let with = |exports, imports| Wanted { known: Known { exports, imports }, ..Wanted::default() };
-        assert_eq!(words(&decide("ServiceEntry", &with(false, false), &live)), [""; 0]);
-        assert_eq!(words(&decide("ServiceEntry", &with(true, false), &live)), ["delete export uid"]);
-        assert_eq!(words(&decide("ServiceEntry", &with(false, true), &live)), ["delete import uid"]);
-        // Of another kind, this says nothing.
-        assert_eq!(words(&decide("Gateway", &with(true, true), &BTreeMap::new())), [""; 0]);
-    }
-
-    #[test]
-    fn objects_of_a_service_that_cannot_be_read_now_stay() {
-        let mut json = object("export", Side::Export).1.json();
-        json["metadata"]["annotations"] = json!({ OWNER_ANNOTATION: "team/service" });
-        let live = cluster(&[("export", live(&json))]);
-        let kept = Wanted { kept: [("team".to_owned(), "service".to_owned())].into(), ..wanted(&[]) };
-        assert_eq!(words(&decide("ServiceEntry", &kept, &live)), [""; 0]);
-        assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), ["delete export uid"]);
+        let live = cluster(&[("a", live(&object("a").json())), ("b", live(&object("b").json()))]);
+        assert_eq!(decided(vec![], &|_| false, &live), [""; 0]);
+        assert_eq!(decided(vec![], &|there| there.json()["spec"]["hosts"] == json!(["b"]), &live), ["delete b uid"]);
     }
 
     #[test]
     fn what_goes_already_is_left_to_go() {
-        let (name, object) = object("a", Side::Import);
-        let mut json = object.json();
+        let mut json = object("a").json();
         json["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         let live = cluster(&[("a", live(&json))]);
-        assert_eq!(words(&decide("ServiceEntry", &wanted(&[(name, object)]), &live)), [""; 0]);
-        assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), [""; 0]);
+        assert_eq!(decided(vec![object("a")], YES, &live), [""; 0]);
+        assert_eq!(decided(vec![], YES, &live), [""; 0]);
     }
 
     #[test]
-    fn what_has_lost_its_labels_is_mended_while_it_is_wanted_and_left_afterwards() {
-        let (name, object) = object("a", Side::Import);
-        let live = cluster(&[("a", live(&json!({ "metadata": {}, "spec": object.json()["spec"] })))]);
-        assert_eq!(words(&decide("ServiceEntry", &wanted(&[(name, object)]), &live)), ["apply a true"]);
-        assert_eq!(words(&decide("ServiceEntry", &wanted(&[]), &live)), [""; 0]);
+    fn what_has_lost_its_labels_is_mended_while_it_is_wanted() {
+        let live = cluster(&[("a", live(&json!({ "metadata": {}, "spec": object("a").json()["spec"] })))]);
+        assert_eq!(decided(vec![object("a")], YES, &live), ["apply a true"]);
     }
 }

@@ -3,7 +3,10 @@
 use kube::Error;
 use kube::core::ApiResource;
 
-use crate::render::istio::ObjectName;
+use crate::render::object::ObjectName;
+
+/// What every refusal of an admission webhook says, whatever its code is.
+const DENIED_BY_WEBHOOK: &str = "denied the request";
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Verb {
@@ -26,7 +29,7 @@ impl Verb {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// Trying again helps nothing until the object or another one of the cluster changes, which wakes.
-    OfService(String),
+    OfObject(String),
     /// All objects of the kind would meet it.
     OfKind(String),
     /// It goes by itself.
@@ -40,17 +43,19 @@ impl Failure {
         let is_ending = causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating");
         match status.code {
             // The one refusal by rights that is about nobody's rights.
-            403 if is_ending => Self::OfService(format!("the namespace {} is being deleted", name.namespace)),
+            403 if is_ending => Self::OfObject(format!("the namespace {} is being deleted", name.namespace)),
+            // Nor is this: a webhook has looked at what is in the object.
+            _ if status.message.contains(DENIED_BY_WEBHOOK) => Self::OfObject(format!("the API server refuses {name}: {}", status.message)),
             401 | 403 => Self::OfKind(forbidden(verb.as_str(), kind, &status.message)),
             409 if matches!(verb, Verb::Create) => Self::foreign(name),
-            // An API server that is older or stricter than Istio's definitions at the time of writing.
-            400 | 404 | 422 => Self::OfService(format!("the API server refuses {name}: {}", status.message)),
+            // An API server whose definitions are older or stricter than those at the time of writing.
+            400 | 404 | 422 => Self::OfObject(format!("the API server refuses {name}: {}", status.message)),
             _ => Self::Passing(format!("cannot {} {name}: {}", verb.as_str(), status.message)),
         }
     }
 
     pub(super) fn foreign(name: &ObjectName) -> Self {
-        Self::OfService(format!("{name} exists and is not the agent's, so it is left as it is. Delete or rename it"))
+        Self::OfObject(format!("{name} exists and is not the agent's, so it is left as it is. Delete or rename it"))
     }
 }
 
@@ -64,7 +69,8 @@ pub(super) fn forbidden(verb: &str, kind: &ApiResource, message: &str) -> String
 
 pub(super) fn absent(kind: &ApiResource) -> String {
     let ApiResource { kind, group, .. } = kind;
-    format!("the cluster does not have the kind {kind} ({group}); what needs it waits until Istio is installed")
+    let part = if group.ends_with("istio.io") { "Istio" } else { "spire-controller-manager" };
+    format!("the cluster does not have the kind {kind} ({group}); what needs it waits until {part} is installed")
 }
 
 #[cfg(test)]
@@ -81,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_conflict_over_a_new_object_is_somebody_elses_and_one_over_ours_passes() {
-        assert!(matches!(of(json!({ "code": 409 }), Verb::Create), Failure::OfService(text) if text.contains("is not the agent's")));
+        assert!(matches!(of(json!({ "code": 409 }), Verb::Create), Failure::OfObject(text) if text.contains("is not the agent's")));
         assert!(matches!(of(json!({ "code": 409 }), Verb::Update), Failure::Passing(_)));
     }
 
@@ -91,7 +97,13 @@ mod tests {
             matches!(of(json!({ "code": 403, "message": "no" }), Verb::Create), Failure::OfKind(text) if text.contains("may not patch authorizationpolicies.security.istio.io"))
         );
         let ending = json!({ "code": 403, "details": { "causes": [{ "reason": "NamespaceTerminating", "message": "", "field": "" }] } });
-        assert!(matches!(of(ending, Verb::Create), Failure::OfService(text) if text.contains("demo")));
+        assert!(matches!(of(ending, Verb::Create), Failure::OfObject(text) if text.contains("demo")));
+    }
+
+    #[test]
+    fn what_a_webhook_says_about_an_object_is_about_that_object() {
+        let denied = json!({ "code": 403, "message": "admission webhook \"v.kb.io\" denied the request: invalid template" });
+        assert!(matches!(of(denied, Verb::Update), Failure::OfObject(text) if text.contains("invalid template")));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::mirror::{Mirror, Presence};
-use crate::render::istio::{IstioObject, MANAGED_BY, MANAGER, OWNER_ANNOTATION, SERVICE_LABEL, SOURCE_LABEL};
+use crate::render::istio::OWNER_ANNOTATION;
+use crate::render::object::{MANAGED_BY, MANAGER, RenderedObject, SOURCE_LABEL};
 
 /// Namespace and name.
 pub(super) type Name = (String, String);
@@ -21,8 +22,12 @@ pub(super) struct Live {
     /// Seconds since 1970.
     pub(super) created: i64,
     pub(super) whose: Whose,
-    /// Of a ServiceEntry.
-    pub(super) hosts: Vec<String>,
+    /// What it is about where two cannot be: the hosts of a ServiceEntry, the domain of a ClusterFederatedTrustDomain.
+    pub(super) claims: Vec<String>,
+    /// Of a kind of spire-controller-manager; Istio's change often, and nobody asks for them.
+    pub(super) status: Value,
+    /// When the status was last changed, as the API server has it: RFC 3339.
+    pub(super) status_time: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +43,7 @@ pub(super) struct Ours {
     text: Box<str>,
     /// Somebody has deleted it. A finalizer may keep it nevertheless.
     pub(super) is_going: bool,
-    /// The label that tells of which side it is; of what has lost its labels nothing is known.
+    /// The label that tells why it is there; of what has lost its labels nothing is known.
     pub(super) source: Option<String>,
     /// The FederatedService that it is for.
     pub(super) owner: Option<Name>,
@@ -68,7 +73,7 @@ impl Ours {
     }
 
     /// Whether it says all that is wanted. That is read once for each version of either, for most objects stay as they are.
-    pub(super) fn says(&self, wanted: &IstioObject) -> bool {
+    pub(super) fn says(&self, wanted: &impl RenderedObject) -> bool {
         let mut says = self.says.lock().unwrap_or_else(PoisonError::into_inner);
         if says.as_ref() == Some(wanted.text()) {
             return true;
@@ -79,10 +84,16 @@ impl Ours {
         }
         is_said
     }
+
+    /// Metadata and spec.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
 }
 
 impl Live {
-    pub(super) fn new(object: &DynamicObject) -> Self {
+    /// `keeps_status` where somebody asks for it.
+    pub(super) fn new(object: &DynamicObject, keeps_status: bool) -> Self {
         let whose = if is_ours(object) {
             let metadata = json!({
                 "labels": object.metadata.labels,
@@ -95,15 +106,18 @@ impl Live {
         } else {
             Whose::Others
         };
-        let hosts = match object.types.as_ref().map(|types| types.kind.as_str()) {
+        let claims = match object.types.as_ref().map(|types| types.kind.as_str()) {
             Some("ServiceEntry") | None => strings(&object.data["spec"]["hosts"]),
+            Some("ClusterFederatedTrustDomain") => object.data["spec"]["trustDomain"].as_str().map(str::to_owned).into_iter().collect(),
             Some(_) => Vec::new(),
         };
         Self {
             uid: object.uid().unwrap_or_default(),
             created: object.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second()),
             whose,
-            hosts,
+            claims,
+            status: if keeps_status { object.data["status"].clone() } else { Value::Null },
+            status_time: keeps_status.then(|| status_time(object)).flatten(),
         }
     }
 
@@ -115,6 +129,11 @@ impl Live {
     }
 }
 
+fn status_time(object: &DynamicObject) -> Option<String> {
+    let of_status = object.managed_fields().iter().filter(|fields| fields.subresource.as_deref() == Some("status"));
+    of_status.filter_map(|fields| fields.time.as_ref()).max().map(|time| time.0.to_string())
+}
+
 fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
@@ -122,7 +141,7 @@ fn strings(list: &Value) -> Vec<String> {
 /// By the labels; where somebody took those away, by who has written the object.
 fn is_ours(object: &DynamicObject) -> bool {
     let labels = object.labels();
-    if labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER) && labels.contains_key(SERVICE_LABEL) {
+    if labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER) && labels.contains_key(SOURCE_LABEL) {
         return true;
     }
     let is_us = |manager: Option<&str>, operation: Option<&str>| manager == Some(MANAGER) && operation == Some("Apply");
@@ -137,7 +156,7 @@ pub(super) fn taken(mirrors: &[Mirror]) -> BTreeMap<Hostname, String> {
     let mut claims: BTreeMap<&str, (bool, i64, String)> = BTreeMap::new();
     for ((namespace, name), object) in live.iter() {
         let theirs = object.ours().is_none();
-        for host in &object.hosts {
+        for host in &object.claims {
             // Of two of the same second, ours has it: false is less than true.
             let claim = (theirs, object.created, format!("ServiceEntry {namespace}/{name}"));
             let older = |held: &(bool, i64, String)| (claim.1, claim.0) < (held.1, held.0);

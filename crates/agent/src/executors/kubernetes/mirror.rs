@@ -16,6 +16,7 @@ use super::failure;
 use super::live::{Live, Name};
 use crate::published::Wake;
 
+const SPIRE_GROUP: &str = "spire.spiffe.io";
 const RETRY: Duration = Duration::from_millis(200);
 /// A definition that appears, or rights that are given, take effect within this time.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
@@ -24,7 +25,10 @@ const WATCH_TIMEOUT: u32 = 120;
 
 #[derive(Debug)]
 pub(super) struct Mirror {
+    name: &'static str,
     kind: ApiResource,
+    /// What the controller behind it says is asked for; Istio's changes often, and nobody asks.
+    keeps_status: bool,
     state: Mutex<State>,
 }
 
@@ -50,8 +54,14 @@ pub(super) enum Presence {
 }
 
 impl Mirror {
-    pub(super) fn new(kind: ApiResource) -> Self {
-        Self { kind, state: Mutex::default() }
+    /// `name` is the kind's own.
+    pub(super) fn new(name: &'static str, kind: ApiResource) -> Self {
+        let keeps_status = kind.group == SPIRE_GROUP;
+        Self { name, kind, keeps_status, state: Mutex::default() }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
     }
 
     pub(super) fn kind(&self) -> &ApiResource {
@@ -68,7 +78,7 @@ impl Mirror {
 
     /// Takes in what the API server answered to a write, which the watch may tell later.
     pub(super) fn saw(&self, object: &DynamicObject) -> bool {
-        self.lock().put(object)
+        self.lock().put(Record::new(object, self.keeps_status))
     }
 
     /// Watches until `shutdown`.
@@ -90,14 +100,14 @@ impl Mirror {
                 }
                 // Not the object itself: with all that the API server knows of it, it is many times as large.
                 Ok(Some(Event::InitApply(object))) => {
-                    listed.push(Record::new(&object));
+                    listed.push(Record::new(&object, self.keeps_status));
                     false
                 }
                 Ok(Some(Event::InitDone)) => {
                     backoff.reset();
                     self.lock().replace(std::mem::take(&mut listed))
                 }
-                Ok(Some(Event::Apply(object))) => self.lock().put(&object),
+                Ok(Some(Event::Apply(object))) => self.lock().put(Record::new(&object, self.keeps_status)),
                 Ok(Some(Event::Delete(object))) => self.lock().remove(&object),
                 Err(error) => {
                     let changed = self.failed(&error);
@@ -142,7 +152,7 @@ impl Mirror {
             return false;
         }
         match &presence {
-            // A cluster without Istio is no failure of anybody.
+            // A cluster without Istio, or without spire-controller-manager, is no failure of anybody.
             Presence::Absent => tracing::info!(kind = %self.kind.kind, "the cluster does not have this kind; it is looked for again"),
             _ => tracing::warn!(kind = %self.kind.kind, %error, "cannot watch"),
         }
@@ -169,8 +179,8 @@ struct Record {
 }
 
 impl Record {
-    fn new(object: &DynamicObject) -> Self {
-        Self { name: name(object), version: version(object), live: Arc::new(Live::new(object)) }
+    fn new(object: &DynamicObject, keeps_status: bool) -> Self {
+        Self { name: name(object), version: version(object), live: Arc::new(Live::new(object, keeps_status)) }
     }
 }
 
@@ -185,9 +195,8 @@ impl State {
         changed
     }
 
-    fn put(&mut self, object: &DynamicObject) -> bool {
+    fn put(&mut self, Record { name, version, live: record }: Record) -> bool {
         let Presence::Listed(live) = &mut self.presence else { return false };
-        let Record { name, version, live: record } = Record::new(object);
         if self.versions.get(&name).is_some_and(|known| *known > version) {
             return false;
         }

@@ -1,18 +1,28 @@
 //! The executor before an API server that answers when the test lets it.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cofide_api::convert::plan as wire;
 use cofide_connect_client::{PlanChanges, PlanReceipt, ReceivedPlanResource};
 use cofide_core::{Gateway, GatewayAddress, GatewayKind, ImportedGateway, ImportedService, Port, TlsMode, TrustDomain};
 use cofide_plan::PlanResource;
 use http::{Method, Request, Response};
+use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::*;
+use super::mirror::Presence;
+use super::{IstioExecutor, MeshOfCluster};
+use crate::leader::Leadership;
+use crate::own_cluster::OwnCluster;
+use crate::published::Wake;
+use crate::render::istio::MeshSettings;
+use crate::world::World;
 
 /// Far beyond what anything takes here.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -116,7 +126,7 @@ async fn a_change_waits_for_two_answers_however_many_kinds_it_has_trust_first() 
     };
     let (wake, tasks, shutdown) = (Wake::default(), TaskTracker::new(), CancellationToken::new());
     let executor = IstioExecutor::start(mesh, &wake, &tasks, &shutdown);
-    while executor.mirrors.iter().any(|mirror| mirror.presence() == Presence::Unknown) {
+    while executor.writer.mirrors().iter().any(|mirror| mirror.presence() == Presence::Unknown) {
         tokio::time::timeout(PATIENCE, wake.woken()).await.expect("each kind is listed");
     }
     let waves = async {

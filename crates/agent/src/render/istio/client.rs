@@ -14,7 +14,8 @@ use kube::api::ObjectMeta;
 use serde_json::json;
 
 use super::object::{IstioObject, Marks};
-use super::{MeshSettings, Rendered, SERVICE_LABEL, Side, names};
+use super::{MeshSettings, Rendered, SERVICE_LABEL, Side};
+use crate::render::names;
 
 /// The way on which the sidecar speaks mTLS for its application.
 const MTLS: &str = "mtls";

@@ -25,7 +25,6 @@
 //! Each object has one value for one input, so what is equal is written once.
 
 pub mod client;
-mod names;
 mod object;
 pub mod server;
 
@@ -36,9 +35,9 @@ use std::collections::BTreeMap;
 
 use cofide_core::Hostname;
 
-pub use object::{
-    IstioObject, KINDS, MANAGED_BY, MANAGER, OWNER_ANNOTATION, ObjectName, SERVICE_LABEL, SOURCE_LABEL, Side, decides_about_trust,
-};
+use super::object::ObjectName;
+
+pub use object::{IstioObject, OWNER_ANNOTATION, SERVICE_LABEL, Side, WAVES};
 
 /// What the objects should be, and what their owner should know beside them.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,23 +1,18 @@
 //! One object as it should be.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use cofide_core::Hostname;
-use cofide_k8s_api::istio::is_applied;
 use kube::Resource;
 use kube::api::ObjectMeta;
 use kube::core::ApiResource;
 use serde::Serialize;
-use serde_json::Value;
 
-/// As whom the agent writes.
-pub const MANAGER: &str = "cofide-agent";
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+use crate::render::object::{MANAGED_BY, MANAGER, ObjectName, RenderedObject, SOURCE_LABEL};
+
 /// The id of the exported service, or the name of the imported one.
 pub const SERVICE_LABEL: &str = "registry.cofide.io/service";
-pub const SOURCE_LABEL: &str = "registry.cofide.io/source";
 const HOSTNAME_ANNOTATION: &str = "registry.cofide.io/hostname";
 /// Namespace and name of the FederatedService that an export is of.
 pub const OWNER_ANNOTATION: &str = "registry.cofide.io/federated-service";
@@ -40,20 +35,6 @@ impl Side {
     }
 }
 
-/// Names an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName {
-    pub kind: &'static str,
-    pub namespace: String,
-    pub name: String,
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
-    }
-}
-
 /// An object of Istio with every field that the agent answers for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IstioObject {
@@ -61,7 +42,6 @@ pub struct IstioObject {
     pub side: Side,
     /// For whom it is.
     pub hostname: Hostname,
-    /// In JSON, as it is applied. A tree of values would be many times as large, and thousands of objects are held.
     text: Arc<str>,
 }
 
@@ -74,56 +54,31 @@ impl IstioObject {
         let mut object = make(marks.on(metadata), spec);
         let kind = ApiResource::erase::<K>(&()).kind;
         // The kinds are known at compile time; this gives the name that lives as long.
-        let kind = KINDS.into_iter().find(|known| **known == *kind).expect("only Istio's kinds are rendered");
+        let kind = WAVES.into_iter().flatten().copied().find(|known| **known == *kind).expect("only Istio's kinds are rendered");
         let metadata = object.meta_mut();
         let name =
             ObjectName { kind, namespace: metadata.namespace.clone().unwrap_or_default(), name: metadata.name.clone().unwrap_or_default() };
         let text = serde_json::to_string(&object).expect("Istio's types have string keys and no fallible serialisers");
         Self { name, side: marks.side, hostname: marks.hostname.clone(), text: text.into() }
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn of_json(name: ObjectName, side: Side, hostname: Hostname, json: &Value) -> Self {
-        Self { name, side, hostname, text: json.to_string().into() }
+impl RenderedObject for IstioObject {
+    fn name(&self) -> &ObjectName {
+        &self.name
     }
 
-    /// The object as it is applied.
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).expect("it was made from JSON")
-    }
-
-    /// Equal objects have equal texts.
-    pub fn text(&self) -> &Arc<str> {
+    fn text(&self) -> &Arc<str> {
         &self.text
     }
-
-    /// Whether an object of the cluster says all that this one does.
-    pub fn is_in(&self, live: &Value) -> bool {
-        let json = self.json();
-        let metadata = ["labels", "annotations", "ownerReferences"].into_iter().all(|field| match json["metadata"].get(field) {
-            Some(wanted) => live["metadata"].get(field).is_some_and(|live| is_applied(live, wanted)),
-            None => true,
-        });
-        metadata && live.get("spec").is_some_and(|live| is_applied(live, &json["spec"]))
-    }
 }
 
-/// All of them, those that decide about trust first.
-pub const KINDS: [&str; 8] = [
-    "PeerAuthentication",
-    "AuthorizationPolicy",
-    "EnvoyFilter",
-    "DestinationRule",
-    "WorkloadEntry",
-    "VirtualService",
-    "ServiceEntry",
-    "Gateway",
+/// All of them: those that decide about trust, and then those that let traffic in. What is of one wave is written at a time; when
+/// they go, it is the other way round.
+pub const WAVES: [&[&str]; 2] = [
+    &["PeerAuthentication", "AuthorizationPolicy", "EnvoyFilter", "DestinationRule"],
+    &["WorkloadEntry", "VirtualService", "ServiceEntry", "Gateway"],
 ];
-
-/// Whether objects of a kind decide about trust. They are written before those that let traffic in, and deleted after them.
-pub fn decides_about_trust(kind: &str) -> bool {
-    matches!(kind, "PeerAuthentication" | "AuthorizationPolicy" | "EnvoyFilter" | "DestinationRule")
-}
 
 /// What all objects of one service carry.
 #[derive(Clone, Debug)]

@@ -13,8 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 
 use super::object::{IstioObject, Marks};
-use super::{MeshSettings, Rendered, Side, names};
+use super::{MeshSettings, Rendered, Side};
 use crate::export::{Export, Offer};
+use crate::render::names;
 use crate::view::{GatewayService, ObjectKey, Origin};
 
 /// What [`exports`] looks at.

@@ -14,6 +14,7 @@ use super::*;
 use crate::export::export;
 use crate::own_cluster::OwnCluster;
 use crate::own_cluster::testing::own_cluster;
+use crate::render::object::RenderedObject;
 use crate::view::{Backing, ClusterView, GatewayService, Kind, ObjectKey, Origin, ServiceObject};
 
 fn cluster() -> OwnCluster {

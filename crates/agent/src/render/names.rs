@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// Both are at most this long: a name so that it fits wherever Istio puts it into a label.
+/// Both are at most this long: a name so that it fits wherever it is put into a label.
 const MAX_LENGTH: usize = 63;
 const DIGEST_LENGTH: usize = 10;
 
@@ -10,9 +10,12 @@ const DIGEST_LENGTH: usize = 10;
 pub(super) fn object(readable: &str, identity: &[&str]) -> String {
     let digest = digest(identity);
     let room = MAX_LENGTH - "cofide-".len() - 1 - DIGEST_LENGTH;
-    let readable = readable.replace('.', "-");
-    let readable = readable.get(..room).unwrap_or(&readable).trim_end_matches('-');
-    format!("cofide-{readable}-{digest}")
+    let readable = readable.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let readable = readable.trim_matches('-');
+    match readable.get(..room).unwrap_or(readable).trim_end_matches('-') {
+        "" => format!("cofide-{digest}"),
+        readable => format!("cofide-{readable}-{digest}"),
+    }
 }
 
 /// The text itself where a label can hold it.
@@ -25,7 +28,8 @@ pub(super) fn label(text: &str) -> String {
     format!("{readable}-{}", digest(&[text])).trim_start_matches('-').to_owned()
 }
 
-fn is_label_value(text: &str) -> bool {
+/// Apart from its length.
+pub(crate) fn is_label_value(text: &str) -> bool {
     let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     is_edge(text.chars().next())
         && is_edge(text.chars().last())
@@ -52,6 +56,7 @@ mod tests {
     #[test]
     fn a_name_says_what_it_is_for() {
         assert_eq!(object("server.demo.a.test", &["server.demo.a.test"]), "cofide-server-demo-a-test-1e35421c3e");
+        assert!(object("/Team_A/server", &["x"]).starts_with("cofide-team-a-server-"));
         assert_eq!(label("0198c5a2-7b3f-7e55-9c41-0b2f7d6d9a10"), "0198c5a2-7b3f-7e55-9c41-0b2f7d6d9a10");
     }
 
@@ -66,7 +71,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_and_label_is_one_that_kubernetes_takes(text in "[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?", id in "[A-Za-z0-9._:-]{1,128}") {
+        fn every_name_and_label_is_one_that_kubernetes_takes(text in "[a-zA-Z0-9._/-]{0,253}", id in "[A-Za-z0-9._:-]{1,128}") {
             let name = object(&text, &[&text]);
             prop_assert!(name.len() <= 63 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{}", name);
             prop_assert!(!name.starts_with('-') && !name.ends_with('-'));
