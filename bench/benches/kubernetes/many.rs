@@ -138,13 +138,16 @@ async fn until_quiet(cluster: &Cluster, before: usize) -> Result<()> {
 
 fn report_writes(what: &str, cluster: &Cluster, before: usize, minimum: usize) -> Result<()> {
     let writes = writes_since(cluster, before)?;
-    let refused = writes.iter().filter(|write| write.status >= 400).count();
+    let refused: Vec<_> = writes.iter().filter(|write| write.status >= 400).cloned().collect();
     println!(
-        "  agent, {what:<15}: writes {:>6}, of which are needed {minimum}: {:+.1} %; refused {refused}; {}",
+        "  agent, {what:<15}: writes {:>6}, of which are needed {minimum}: {:+.1} %; {}",
         writes.len(),
         (writes.len() as f64 / minimum as f64 - 1.0) * 100.0,
         by_resource(&writes)
     );
+    if let Some(first) = refused.first() {
+        println!("    refused, the first with {}: {}", first.status, by_resource(&refused));
+    }
     Ok(())
 }
 
