@@ -124,7 +124,7 @@ async fn an_api_server_that_asks_for_patience_gets_it_and_everything_is_there_wh
     let names: Vec<_> = (0..MANY).map(|number| format!("during-{number}")).collect();
     for name in &names {
         // It is the agent's writes too that are in the way of this one.
-        works("it is applied", || world.cluster.apply(&named(name))).await;
+        works("it is applied", async || world.cluster.apply(&named(name)).await).await;
     }
     let refused = || answered(&world.cluster, 429, &["istio.io\""]);
     eventually("the agent is asked for patience", refused, |refused| *refused > 0).await;
