@@ -26,7 +26,7 @@ impl fmt::Display for Chart {
 }
 
 /// Each chart with each of its values files.
-pub(crate) const CASES: [(Chart, &str); 9] = [
+pub(crate) const CASES: [(Chart, &str); 10] = [
     (Chart::Agent, "default"),
     (Chart::Agent, "joining"),
     (Chart::Agent, "everything"),
