@@ -87,14 +87,14 @@ mod tests {
     use super::*;
     use cofide_core::PolicyKind;
 
-    fn made(policy: KubernetesPolicy) -> Result<DesiredPods, String> {
+    fn made(policy: &KubernetesPolicy) -> Result<DesiredPods, String> {
         let registration = WorkloadRegistration {
             binding_id: "b1".parse().unwrap(),
             policy_name: "pods".parse().unwrap(),
             kind: PolicyKind::Kubernetes(policy.clone()),
             federates_with: vec![TrustDomain::new("b.test").unwrap()],
         };
-        pods(&TrustDomain::new("a.test").unwrap(), &registration, &policy)
+        pods(&TrustDomain::new("a.test").unwrap(), &registration, policy)
     }
 
     fn expression(key: &str, operator: &str, values: &[&str]) -> KubernetesPolicy {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_policy_without_a_template_gives_the_usual_identities() {
-        let pods = made(KubernetesPolicy::default()).unwrap();
+        let pods = made(&KubernetesPolicy::default()).unwrap();
         assert_eq!(pods.spiffe_id_template, "spiffe://a.test/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}");
         assert_eq!((pods.namespace_selector, pods.pod_selector), (LabelSelector::default(), LabelSelector::default()));
     }
@@ -121,11 +121,11 @@ mod tests {
             (expression("Example.com/app", "Exists", &[]), "is not a label key"),
             (expression("app", "In", &["-x"]), "\"-x\" is not a label value"),
         ] {
-            let error = made(policy).unwrap_err();
+            let error = made(&policy).unwrap_err();
             assert!(error.starts_with("the pod selector: ") && error.contains(expected), "{error}");
         }
-        assert!(made(expression("example.com/app", "NotIn", &["", "x_y.z"])).is_ok());
+        assert!(made(&expression("example.com/app", "NotIn", &["", "x_y.z"])).is_ok());
         let bad = KubernetesPolicy { dns_name_templates: vec!["{{ .NodeMeta.Name }}".to_owned()], ..KubernetesPolicy::default() };
-        assert!(made(bad).unwrap_err().starts_with("the DNS name template \"{{ .NodeMeta.Name }}\": "));
+        assert!(made(&bad).unwrap_err().starts_with("the DNS name template \"{{ .NodeMeta.Name }}\": "));
     }
 }
