@@ -49,6 +49,7 @@ use crate::uplink::agent_status::StatusPush;
 use crate::uplink::bundle::BundlePush;
 use crate::uplink::connect::Connect;
 use crate::uplink::follow::Follower;
+use crate::uplink::held_bundles::HeldBundlesPush;
 use crate::uplink::join::Join;
 use crate::uplink::membership::Membership;
 use crate::uplink::own_bundle::OwnBundle;
@@ -58,7 +59,7 @@ use crate::xds_service::XdsService;
 
 /// How long streams and calls in flight may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How often Connect hears that the agent is alive.
+/// How often Connect hears that the agent is alive, and what the SPIRE server holds.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(500);
@@ -363,7 +364,16 @@ impl Spawner {
     }
 
     /// For what only the leader does: it ends in the middle where another one becomes leader.
-    fn as_leader<F, Fut, E>(&self, name: &'static str, wake: Wake, leadership: &Leadership, mut once: F)
+    fn as_leader<F, Fut, E>(&self, name: &'static str, wake: Wake, leadership: &Leadership, once: F)
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        self.as_leader_at(name, Pace { interval: self.interval, retry: RETRY }, wake, leadership, once);
+    }
+
+    fn as_leader_at<F, Fut, E>(&self, name: &'static str, pace: Pace, wake: Wake, leadership: &Leadership, mut once: F)
     where
         F: FnMut() -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
@@ -371,10 +381,10 @@ impl Spawner {
     {
         leadership.wakes(&wake);
         let leadership = leadership.clone();
-        self.each(name, wake, move || {
+        self.tasks.spawn(reconciler::run(name, pace, wake, self.shutdown.clone(), move || {
             let (leadership, work) = (leadership.clone(), once());
             async move { leadership.fenced(work).await.unwrap_or(Ok(())) }
-        });
+        }));
     }
 
     fn each<F, Fut, E>(&self, name: &'static str, wake: Wake, once: F)
@@ -475,6 +485,10 @@ impl Uplink {
 
         // The zone's bundle, the services of the cluster, and a sign of life.
         world.link.wakes(&bundle_wake);
+        let spire = match &own_bundle {
+            OwnBundle::SpireServer(server) => Some(server.clone()),
+            OwnBundle::WorkloadApi(_) => None,
+        };
         let push = Arc::new(BundlePush::new(cluster.clone(), own_bundle, connect.clone(), world.clone()));
         spawn.as_leader("bundle", bundle_wake, &leadership, move || {
             let push = push.clone();
@@ -509,6 +523,17 @@ impl Uplink {
             spawn.as_leader("state", wake, &leadership, move || {
                 let (state, leading) = (state.clone(), leading.clone());
                 async move { state.keep(leading.term()).await }
+            });
+        }
+        if let Some(server) = spire {
+            let wake = Wake::default();
+            world.spire.wakes(&wake);
+            world.link.wakes(&wake);
+            let pace = Pace { interval: STATUS_INTERVAL, retry: RETRY };
+            let push = Arc::new(HeldBundlesPush::new(server, connect.clone()));
+            spawn.as_leader_at("held bundles", pace, wake, &leadership, move || {
+                let push = push.clone();
+                async move { push.reconcile().await }
             });
         }
         let status = Arc::new(StatusPush::new(connect, world.clone()));

@@ -7,11 +7,11 @@
 //!  exports                local                   registrar, istio, status, agent status, observer
 //!  service_registrations  registrar               status, agent status, cluster state
 //!  local                  local                   plan stream (receipts)
-//!  spire                  spire                   plan stream (receipts), agent status, cluster state, observer
+//!  spire                  spire                   plan stream (receipts), agent status, cluster state, observer; its changes also wake held bundles
 //!  mesh                   istio                   status, plan stream (receipts)
 //!  unmet_conditions       status                  agent status
 //!  own_bundle             identity                join, bundle; where the SPIRE server is left alone
-//!  link                   uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar and agent status
+//!  link                   uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar, held bundles and agent status
 //! ```
 //!
 //! Beside these, status and observer read which proxies are connected, from [`crate::xds_service::XdsService::proxies`].

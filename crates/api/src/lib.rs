@@ -30,6 +30,7 @@ pub mod connect {
     pub use crate::generated::proto::connect::ap_binding_service::v1alpha1 as ap_binding_service;
     pub use crate::generated::proto::connect::attestation_policy_service::v1alpha1 as attestation_policy_service;
     pub use crate::generated::proto::connect::audit_service::v1alpha1 as audit_service;
+    pub use crate::generated::proto::connect::bundle_package_service::v1alpha1 as bundle_package_service;
     pub use crate::generated::proto::connect::cluster_service::v1alpha1 as cluster_service;
     pub use crate::generated::proto::connect::datastore_service::v1alpha1 as datastore_service;
     pub use crate::generated::proto::connect::exchange_policy_service::v1alpha1 as exchange_policy_service;

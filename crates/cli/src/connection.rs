@@ -9,6 +9,7 @@ use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient
 use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_client::AttestationPolicyServiceClient;
 use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
+use cofide_api::connect::bundle_package_service::bundle_package_service_client::BundlePackageServiceClient;
 use cofide_api::connect::cluster_service::cluster_service_client::ClusterServiceClient;
 use cofide_api::connect::explain_service::explain_service_client::ExplainServiceClient;
 use cofide_api::connect::federation_service::federation_service_client::FederationServiceClient;
@@ -52,6 +53,7 @@ impl Connection {
         ap_bindings: ApBindingServiceClient,
         agents: AgentServiceClient,
         audit: AuditServiceClient,
+        bundle_packages: BundlePackageServiceClient,
         receipts: ReceiptServiceClient,
         explanations: ExplainServiceClient,
     }

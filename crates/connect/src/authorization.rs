@@ -79,9 +79,17 @@ pub const TABLE: &[(&str, &[(&str, Access)])] = &[
     ("proto.connect.audit_service.v1alpha1.AuditService", &[("ListEvents", User), ("RecordExchange", User)]),
     (
         "proto.connect.receipt_service.v1alpha1.ReceiptService",
-        &[("ListReceipts", User), ("ListFederationStatuses", User), ("ListAgentStatuses", User)],
+        &[
+            ("ListReceipts", User),
+            ("ListFederationStatuses", User),
+            ("GetFederationStatus", User),
+            ("ListBindingStatuses", User),
+            ("ReportHeldBundles", Agent),
+            ("ListAgentStatuses", User),
+        ],
     ),
     ("proto.connect.explain_service.v1alpha1.ExplainService", &[("Explain", User)]),
+    ("proto.connect.bundle_package_service.v1alpha1.BundlePackageService", &[("ExportBundlePackage", User), ("ImportBundlePackage", User)]),
     ("envoy.service.discovery.v3.AggregatedDiscoveryService", &[("StreamAggregatedResources", Agent), ("DeltaAggregatedResources", Agent)]),
     ("grpc.health.v1.Health", &[("Check", Anyone), ("Watch", Anyone)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", User)]),

@@ -112,6 +112,27 @@ pub struct Overrides {
     /// Health, readiness and metrics over HTTP [default: nowhere]
     #[arg(long, env = "COFIDE_CONNECT_ADMIN_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
     pub admin_address: Option<SocketAddr>,
+    /// Where the bundles of all trust zones are served over HTTPS [default: nowhere]
+    #[arg(long, env = "COFIDE_CONNECT_BUNDLE_ENDPOINT_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
+    pub bundle_endpoint_address: Option<SocketAddr>,
+    /// Certificate chain of the bundle endpoint in PEM, of the public web [default: none]
+    #[arg(long, env = "COFIDE_CONNECT_BUNDLE_ENDPOINT_CERTIFICATE_FILE", value_name = "FILE")]
+    pub bundle_endpoint_certificate_file: Option<PathBuf>,
+    /// Private key of that certificate in PEM [default: none]
+    #[arg(long, env = "COFIDE_CONNECT_BUNDLE_ENDPOINT_KEY_FILE", value_name = "FILE")]
+    pub bundle_endpoint_key_file: Option<PathBuf>,
+    /// URL below which partners find <trust zone>/bundle; new trust zones have it as their bundle endpoint [default: none]
+    #[arg(long, env = "COFIDE_CONNECT_BUNDLE_ENDPOINT_URL", value_name = "URL")]
+    pub bundle_endpoint_url: Option<String>,
+    /// Folder in which the bundle of each trust zone is kept as <trust zone>/bundle [default: none]
+    #[arg(long, env = "COFIDE_CONNECT_BUNDLE_FOLDER", value_name = "FOLDER")]
+    pub bundle_folder: Option<PathBuf>,
+    /// Shortest time between two fetches from the bundle endpoint of a partner [default: 1m]
+    #[arg(long, env = "COFIDE_CONNECT_BUNDLE_POLL_INTERVAL", value_name = "DURATION", value_parser = duration::argument)]
+    pub bundle_poll_interval: Option<String>,
+    /// Authorities that verify https_web bundle endpoints of partners, in PEM [default: this machine's]
+    #[arg(long, env = "COFIDE_CONNECT_WEB_ROOTS_FILE", value_name = "FILE")]
+    pub web_roots_file: Option<PathBuf>,
     /// Address at which clients reach the TLS listener [default: derived]
     #[arg(long, env = "COFIDE_CONNECT_CONNECT_URL", value_name = "HOST:PORT")]
     pub connect_url: Option<String>,

@@ -33,6 +33,22 @@ pub struct Config {
     pub plaintext_address: Option<SocketAddr>,
     /// Health, readiness and metrics over HTTP; unset for nowhere.
     pub admin_address: Option<SocketAddr>,
+    /// Where the bundles of all trust zones are served over HTTPS, `https_web`; unset for nowhere.
+    pub bundle_endpoint_address: Option<SocketAddr>,
+    /// The certificate chain of `bundle_endpoint_address` in PEM, the leaf first. Read again when it is renewed.
+    pub bundle_endpoint_certificate_file: Option<PathBuf>,
+    /// The private key of that certificate in PEM.
+    pub bundle_endpoint_key_file: Option<PathBuf>,
+    /// The URL below which partners find the bundles. Where set, a trust zone that is created without a bundle endpoint has
+    /// `<url>/<trust zone>/bundle`.
+    pub bundle_endpoint_url: Option<String>,
+    /// A folder in which the bundle of each trust zone is kept as `<trust zone>/bundle`; unset for none.
+    pub bundle_folder: Option<PathBuf>,
+    /// The shortest time between two fetches from the bundle endpoint of a partner.
+    #[serde(with = "duration")]
+    pub bundle_poll_interval: Duration,
+    /// The authorities with which `https_web` bundle endpoints of partners are verified, in PEM; unset for the machine's own.
+    pub web_roots_file: Option<PathBuf>,
     /// `host:port` at which clients reach `listen_address`; written into the admin credential. Derived where unset.
     pub connect_url: Option<String>,
     /// Where set, `connect.`, `connect-agent.` and `xds.` before this name are names of this server.
@@ -87,6 +103,13 @@ impl Default for Config {
             listen_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
             plaintext_address: None,
             admin_address: None,
+            bundle_endpoint_address: None,
+            bundle_endpoint_certificate_file: None,
+            bundle_endpoint_key_file: None,
+            bundle_endpoint_url: None,
+            bundle_folder: None,
+            bundle_poll_interval: Duration::from_secs(60),
+            web_roots_file: None,
             connect_url: None,
             url_base: None,
             dns_names: Vec::new(),
@@ -133,6 +156,20 @@ impl Config {
                 ),
             );
         }
+        for (key, file) in [
+            ("bundle_endpoint_certificate_file", &self.bundle_endpoint_certificate_file),
+            ("bundle_endpoint_key_file", &self.bundle_endpoint_key_file),
+        ] {
+            if self.bundle_endpoint_address.is_some() && file.is_none() {
+                let reason = "is needed with bundle_endpoint_address: partners verify the endpoint by a certificate of the web";
+                return refuse(key, reason.into());
+            }
+        }
+        if let Some(url) = &self.bundle_endpoint_url
+            && let Err(reason) = check_bundle_endpoint_url(url)
+        {
+            return refuse("bundle_endpoint_url", format!("{url:?} {reason}; as in https://bundles.example.com"));
+        }
         let trust_domain = match parse_trust_domain(&self.connect_trust_domain) {
             Ok(trust_domain) => trust_domain,
             Err(error) => return refuse("connect_trust_domain", format!("{:?} is no trust domain: {error}", self.connect_trust_domain)),
@@ -159,6 +196,7 @@ impl Config {
             ("join_token_ttl", self.join_token_ttl, Duration::from_secs(1), 30 * DAY),
             ("svid_ttl", self.svid_ttl, Duration::from_secs(60), 365 * DAY),
             ("ca_ttl", self.ca_ttl, self.svid_ttl.saturating_mul(2), 36_500 * DAY),
+            ("bundle_poll_interval", self.bundle_poll_interval, Duration::from_secs(1), DAY),
             ("handshake_timeout", self.handshake_timeout, Duration::from_secs(1), Duration::from_secs(300)),
             ("audit_retention", self.audit_retention, DAY, 3650 * DAY),
         ] {
@@ -197,6 +235,15 @@ impl Config {
     /// What an agent may change at once, as after it has joined: each of its services, and as much again.
     pub fn agent_change_burst(&self) -> u32 {
         u32::try_from(self.max_federated_services_per_cluster.saturating_mul(2).saturating_add(100)).unwrap_or(u32::MAX)
+    }
+}
+
+fn check_bundle_endpoint_url(url: &str) -> Result<(), String> {
+    let uri: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| format!("is no URL: {error}"))?;
+    match (uri.scheme_str(), uri.host(), uri.query()) {
+        (Some("https"), Some(host), None) if !host.is_empty() && !url.ends_with("//") => Ok(()),
+        (Some("https"), ..) => Err("must name a host and have no query".into()),
+        _ => Err("must begin with https://".into()),
     }
 }
 
@@ -293,12 +340,20 @@ mod tests {
     #[test]
     fn each_wrong_value_is_named_with_its_key() {
         type Change = fn(&mut Config);
-        let wrong: [(&str, Change); 18] = [
+        let wrong: [(&str, Change); 23] = [
             ("sql_connection_string", |config| config.sql_connection_string = Some("sqlite://connect.db".into())),
             ("sql_connection_string_file", |config| {
                 config.sql_connection_string = Some("postgres://connect@db.test/cofide".into());
                 config.sql_connection_string_file = Some("database".into());
             }),
+            ("bundle_poll_interval", |config| config.bundle_poll_interval = Duration::ZERO),
+            ("bundle_endpoint_certificate_file", |config| config.bundle_endpoint_address = Some(([127, 0, 0, 1], 0).into())),
+            ("bundle_endpoint_key_file", |config| {
+                config.bundle_endpoint_address = Some(([127, 0, 0, 1], 0).into());
+                config.bundle_endpoint_certificate_file = Some("tls.crt".into());
+            }),
+            ("bundle_endpoint_url", |config| config.bundle_endpoint_url = Some("http://bundles.example.com".into())),
+            ("bundle_endpoint_url", |config| config.bundle_endpoint_url = Some("https://bundles.example.com?x".into())),
             ("max_federated_services_per_cluster", |config| config.max_federated_services_per_cluster = 0),
             ("max_agent_changes_per_minute", |config| config.max_agent_changes_per_minute = 0),
             ("audit_retention", |config| config.audit_retention = Duration::ZERO),

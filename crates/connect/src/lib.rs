@@ -17,6 +17,8 @@
 //! - [`grpc`]: messages to nouns and back, one file per service; no rule lives there
 //! - [`app`]: the rules, each once, with the audit event of every change
 //! - [`hub`]: the state in memory, the plan of each connected cluster, receipts
+//! - [`bundle_endpoint`]: every zone's bundle for partners, over HTTPS and in files
+//! - [`partners`]: the bundles of trust zones that have no cluster here, fetched from where they are published
 //! - [`presence`]: which agents are there, without which a receipt says nothing about the present
 //! - [`management`]: the control plane's own trust domain; [`keeping`]: where its keys are
 //! - [`housekeeping`]: what goes with time
@@ -25,6 +27,7 @@
 pub mod app;
 pub mod authentication;
 pub mod authorization;
+pub mod bundle_endpoint;
 pub mod caller;
 pub mod cli;
 pub mod config;
@@ -41,6 +44,7 @@ pub mod keeping;
 pub mod listener;
 pub mod management;
 pub mod metrics;
+pub mod partners;
 pub mod peer;
 pub mod presence;
 pub mod rate;

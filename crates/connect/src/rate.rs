@@ -22,19 +22,25 @@ const REMEMBERED: usize = 4096;
 /// which is compared with the database.
 const STREAMS: Allowance = Allowance { per_minute: 60, burst: 60 };
 
+/// An agent tells what it has read twice a minute, and whenever it has changed something: that is not to use up what it needs
+/// for its services.
+const READINGS: Allowance = Allowance { per_minute: 120, burst: 120 };
+
 /// What an allowance is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Change,
     Stream,
+    Reading,
 }
 
-const LIMITED: [(&str, Kind); 7] = [
+const LIMITED: [(&str, Kind); 8] = [
     ("/proto.connect.agent_service.v1alpha1.AgentService/RegisterFederatedService", Kind::Change),
     ("/proto.connect.agent_service.v1alpha1.AgentService/UpdateFederatedService", Kind::Change),
     ("/proto.connect.agent_service.v1alpha1.AgentService/DeregisterFederatedService", Kind::Change),
     ("/proto.connect.agent_service.v1alpha1.AgentService/UpdateAgentStatus", Kind::Change),
     ("/proto.connect.trust_zone_service.v1alpha1.TrustZoneService/UpdateTrustZoneBundle", Kind::Change),
+    ("/proto.connect.receipt_service.v1alpha1.ReceiptService/ReportHeldBundles", Kind::Reading),
     ("/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources", Kind::Stream),
     ("/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources", Kind::Stream),
 ];
@@ -74,6 +80,7 @@ impl AgentRate {
         let allowance = match kind {
             Kind::Change => self.changes,
             Kind::Stream => STREAMS,
+            Kind::Reading => READINGS,
         };
         let Err(wait) = self.take((agent.cluster_id.clone(), *kind), allowance, now) else { return Ok(()) };
         // In whole seconds, and never too early.
@@ -87,6 +94,9 @@ impl AgentRate {
             Kind::Stream => {
                 format!("the agent of cluster {name} opens more than {per_minute} streams a minute; try again in {seconds}s")
             }
+            Kind::Reading => {
+                format!("the agent of cluster {name} tells what it holds more than {per_minute} times a minute; try again in {seconds}s")
+            }
         };
         Err(Error::ResourceExhausted { reason, retry_after: Duration::from_secs(seconds) })
     }
@@ -99,8 +109,8 @@ impl AgentRate {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= REMEMBERED && !buckets.contains_key(&key) {
             // By the smallest rate there is, so that none of another kind is forgotten too early.
-            let slowest = f64::from(self.changes.per_minute.min(STREAMS.per_minute)) / 60.0;
-            let most = f64::from(self.changes.burst.max(STREAMS.burst));
+            let slowest = f64::from(self.changes.per_minute.min(STREAMS.per_minute).min(READINGS.per_minute)) / 60.0;
+            let most = f64::from(self.changes.burst.max(STREAMS.burst).max(READINGS.burst));
             buckets.retain(|_, bucket| bucket.tokens + now.duration_since(bucket.filled).as_secs_f64() * slowest < most);
         }
         let bucket = buckets.entry(key).or_insert(Bucket { tokens: most, filled: now });
@@ -122,6 +132,7 @@ mod tests {
     use crate::presence::tests::joined;
 
     const REGISTER: &str = "/proto.connect.agent_service.v1alpha1.AgentService/RegisterFederatedService";
+    const READING: &str = "/proto.connect.receipt_service.v1alpha1.ReceiptService/ReportHeldBundles";
     const STREAM: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
     #[test]
@@ -135,6 +146,7 @@ mod tests {
         assert_eq!(admitted("one", REGISTER, 0), 10);
         assert_eq!(admitted("two", REGISTER, 0), 10, "another agent has its own");
         assert_eq!(admitted("one", STREAM, 0), 60, "and streams are not changes");
+        assert_eq!(admitted("one", READING, 0), 120, "nor are readings");
         assert_eq!([admitted("one", REGISTER, 1), admitted("one", REGISTER, 4), admitted("one", REGISTER, 3600)], [1, 3, 10]);
         assert_eq!(admitted("one", "/proto.connect.agent_service.v1alpha1.AgentService/ListFederatedServices", 3600), 1000);
     }

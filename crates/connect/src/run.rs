@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use cofide_bundle_endpoint::{BundleClient, WebRoots};
 use cofide_connect_client::ConnectUrl;
 use cofide_core::ControlPlaneTrust;
 use cofide_runtime::files::FolderLock;
@@ -26,6 +27,8 @@ use crate::app::{App, Settings, organization};
 use crate::authentication::agent::AgentAuthenticator;
 use crate::authentication::bearer::AdminToken;
 use crate::authentication::{Authentication, Rejection};
+use crate::bundle_endpoint::certificate::WebCertificate;
+use crate::bundle_endpoint::{self, folder};
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::credential::{self, AdminCredential};
@@ -38,6 +41,7 @@ use crate::keeping::Keeping;
 use crate::listener::{self, Limits};
 use crate::management::{self, Management};
 use crate::metrics;
+use crate::partners::{Partners, Troubles};
 use crate::presence::Presence;
 use crate::rate::AgentRate;
 
@@ -45,6 +49,8 @@ use crate::rate::AgentRate;
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often the connections of agents are looked at again when nothing has happened.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// For one fetch from the bundle endpoint of a partner.
+const FETCH: Duration = Duration::from_secs(10);
 /// HTTP/2 pings, so that a peer that is gone without a word is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -54,6 +60,7 @@ pub struct Bound {
     pub address: SocketAddr,
     pub plaintext_address: Option<SocketAddr>,
     pub admin_address: Option<SocketAddr>,
+    pub bundle_endpoint_address: Option<SocketAddr>,
     pub credential: AdminCredential,
     /// The PostgreSQL database, where it is not the SQLite file of the data folder.
     pub database: Option<ConnectionString>,
@@ -86,6 +93,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let plaintext = bind::tcp_if_any(configuration.config.plaintext_address, "users in plain text", "plaintext_address").await?;
     let admin_port = bind::tcp_if_any(configuration.config.admin_address, "health and metrics", "admin_address").await?;
 
+    let bundle_endpoint = match &configuration.config {
+        Config { bundle_endpoint_certificate_file: Some(certificate), bundle_endpoint_key_file: Some(key), .. } => {
+            let listener = bind::tcp_if_any(configuration.config.bundle_endpoint_address, "bundles", "bundle_endpoint_address").await?;
+            let certificate = WebCertificate::open(certificate, key).context("configuration keys bundle_endpoint_*")?;
+            listener.map(|listener| (listener, Arc::new(certificate)))
+        }
+        _ => None,
+    };
+
     let (store, keeping) = open(&data_dir, database.clone()).await?;
     let organization = organization::ensure(&store, &configuration.organization).await.context("cannot prepare the database")?;
     let hub = Hub::load(store.clone(), configuration.spiffe_id.clone()).await.context("cannot read the database")?;
@@ -108,12 +124,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         background.spawn(presence.clone().share(store.clone(), stop.clone()));
     }
 
+    let (package_signer, is_first) = keeping.package_signer(&data_dir).await?;
+    if is_first {
+        made.push("key that signs bundle packages".to_owned());
+    }
     let settings = Settings {
         organization_id: organization.id,
         join_token_ttl: configuration.config.join_token_ttl,
         max_federated_services_per_cluster: configuration.config.max_federated_services_per_cluster,
+        bundle_endpoint_url: configuration.config.bundle_endpoint_url.clone(),
+        package_signer: Arc::new(package_signer),
     };
-    let app = App::new(store.clone(), hub.clone(), presence.clone(), settings);
+    let troubles = Troubles::default();
+    let app = App::new(store.clone(), hub.clone(), presence.clone(), troubles.clone(), settings);
     let (management, is_first) = Management::open(configuration.clone(), keeping.clone(), SystemTime::now()).await?;
     if is_first {
         made.push(format!("certificate authority of the management trust domain {}", configuration.trust_domain));
@@ -137,6 +160,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     background.spawn(keep_fresh(management.clone(), app.clone(), credential.clone(), url, stop.clone()));
 
     let bundles = Arc::new(ZoneBundles(hub.clone()));
+    let client = BundleClient {
+        bundles: bundles.clone(),
+        timeout: FETCH,
+        web_roots: WebRoots::new(configuration.config.web_roots_file.clone(), "web_roots_file"),
+    };
+    let partners = Partners {
+        app: app.clone(),
+        hub: hub.clone(),
+        client: Arc::new(client),
+        troubles,
+        poll_interval: configuration.config.bundle_poll_interval,
+    };
+    background.spawn(partners.run(stop.clone()));
     let agents = AgentAuthenticator::new(app.clone(), bundles.clone());
     let authentication = Authentication::new(Arc::new(AdminToken::new(credential.token.expose())), agents.clone());
     let connections = Connections::default();
@@ -145,6 +181,16 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     let rate = AgentRate::new(configuration.config.max_agent_changes_per_minute, configuration.config.agent_change_burst());
     let gate = Gate::new(authentication, denials, calls, presence.clone(), rate);
     background.spawn(look_again(connections.clone(), agents, hub.clone(), stop.clone()));
+
+    if let Some(folder) = configuration.config.bundle_folder.clone() {
+        background.spawn(folder::run(folder, data_dir.clone(), hub.clone(), stop.clone()));
+    }
+    let bundle_endpoint_address = bundle_endpoint
+        .map(|(listener, certificate)| {
+            background.spawn(certificate.clone().keep_fresh(stop.clone()));
+            bundle_endpoint::serve(listener, &certificate, hub.clone(), shutdown.clone())
+        })
+        .transpose()?;
 
     let discovery = XdsServer::with(PlanRouter::new(hub, receipts, presence), shutdown.clone(), cofide_xds::Limits::default(), DRAIN);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -207,7 +253,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         tracing::info!("stopped");
         result
     });
-    Ok(Bound { address, plaintext_address, admin_address, credential, database, made, task })
+    Ok(Bound { address, plaintext_address, admin_address, bundle_endpoint_address, credential, database, made, task })
 }
 
 /// The database, and where beside it the control plane's own secrets are.
@@ -317,6 +363,9 @@ fn greeting(bound: &Bound) -> String {
     }
     if let Some(database) = &bound.database {
         text += &format!("  database    {database} (PostgreSQL)\n");
+    }
+    if let Some(address) = bound.bundle_endpoint_address {
+        text += &format!("  bundles     https://{address}/<trust zone>/bundle\n");
     }
     text += &format!("  credential  {credential}\n");
     if !bound.made.is_empty() {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{TrustDomain, X509Authority};
+use sha2::{Digest, Sha256};
+
+use crate::{BundleDigest, TrustDomain, X509Authority};
 
 /// The authorities of one trust domain (SPIFFE Trust Domain and Bundle, section 4).
 ///
@@ -55,6 +57,33 @@ impl Bundle {
         self.trust_domain == other.trust_domain
             && sorted(&self.x509_authorities) == sorted(&other.x509_authorities)
             && sorted(&self.jwt_authorities) == sorted(&other.jwt_authorities)
+    }
+
+    /// A hash over the keys that verify identities: the X.509 authorities and the JWT keys with their ids, each in a fixed
+    /// order. Two bundles of one trust domain with the same digest verify the same identities.
+    ///
+    /// Taint, expiry, hint and sequence number are left out: not every way on which a bundle travels can carry them (the
+    /// SPIFFE bundle format has no word for the first two), and they do not change who is believed.
+    pub fn digest(&self) -> BundleDigest {
+        let mut x509: Vec<_> = self.x509_authorities.iter().map(|authority| authority.der.as_slice()).collect();
+        x509.sort_unstable();
+        x509.dedup();
+        let mut jwt: Vec<_> = self.jwt_authorities.iter().map(|key| (key.key_id.as_bytes(), key.public_key.as_slice())).collect();
+        jwt.sort_unstable();
+        jwt.dedup();
+        let mut hash = Sha256::new();
+        let mut field = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        field(self.trust_domain.as_str().as_bytes());
+        field(&(x509.len() as u64).to_be_bytes());
+        x509.into_iter().for_each(&mut field);
+        for (key_id, public_key) in jwt {
+            field(key_id);
+            field(public_key);
+        }
+        BundleDigest::from_sha256(hash.finalize().into())
     }
 
     /// Whether this bundle may take the place of `held`: same trust domain, not emptied, not older. An issuer that has
@@ -116,6 +145,21 @@ mod tests {
         assert!(matches!(bundle("a.test", &[2], 4).may_replace(&held), Err(BundleError::OlderSequence { .. })));
         assert!(matches!(bundle("a.test", &[], 6).may_replace(&held), Err(BundleError::NoX509Authority { .. })));
         assert!(matches!(bundle("b.test", &[2], 6).may_replace(&held), Err(BundleError::OtherTrustDomain { .. })));
+    }
+
+    #[test]
+    fn a_digest_stands_for_the_keys_and_nothing_else() {
+        let one = bundle("a.test", &[1, 2], 5);
+        let mut tainted = bundle("a.test", &[2, 1, 1], 9);
+        tainted.x509_authorities[0].tainted = true;
+        assert_eq!(one.digest(), tainted.digest());
+        let key = |id: &str| JwtAuthority { key_id: id.into(), public_key: vec![2], expires_at: 0, tainted: false };
+        let with_key = |id: &str| Bundle { jwt_authorities: vec![key(id)], ..one.clone() };
+        let others = [bundle("a.test", &[1], 5), bundle("b.test", &[1, 2], 5), with_key("k"), with_key("l")];
+        for (index, other) in others.iter().enumerate() {
+            assert_ne!(one.digest(), other.digest());
+            assert!(others[..index].iter().all(|before| before.digest() != other.digest()));
+        }
     }
 
     #[test]

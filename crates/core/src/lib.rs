@@ -19,6 +19,8 @@ mod attestation_policy;
 mod attestation_policy_binding;
 mod audit;
 mod bundle;
+mod bundle_package;
+mod bundle_reading;
 mod change;
 mod closest;
 mod cluster;
@@ -31,6 +33,7 @@ mod id;
 mod import;
 mod join_token;
 mod name;
+mod name_pattern;
 mod one_line;
 mod organization;
 mod receipt;
@@ -45,9 +48,11 @@ pub use agent::{Agent, AgentState, AgentStatus};
 pub use attestation_policy::{
     AttestationPolicy, KubernetesPolicy, LabelSelector, MatchExpression, PolicyKind, Selector, SelectorError, StaticPolicy, TpmNodePolicy,
 };
-pub use attestation_policy_binding::AttestationPolicyBinding;
+pub use attestation_policy_binding::{AttestationPolicyBinding, MAX_FEDERATES_WITH_PATTERNS, MAX_MATCHED_TRUST_ZONES};
 pub use audit::{Actor, AuditEvent, EntityKind, EventKind, Outcome};
 pub use bundle::{Bundle, BundleError, JwtAuthority};
+pub use bundle_package::{BundlePackageRecord, PinnedSigner};
+pub use bundle_reading::{BundleDigest, BundleDigestError, BundleReading, FoundBundle, HeldBundle};
 pub use change::{Change, Noun, NounChange, NounId};
 pub use closest::closest;
 pub use cluster::{Cluster, Profile, UnknownProfile};
@@ -65,6 +70,7 @@ pub use id::{
 pub use import::{ImportedGateway, ImportedService};
 pub use join_token::{JoinToken, JoinTokenHash, JoinTokenSecret};
 pub use name::{DnsLabel, Hostname, Name, NameError};
+pub use name_pattern::{NamePattern, NamePatternError};
 pub use one_line::one_line;
 pub use organization::Organization;
 pub use receipt::{Receipt, ReceiptOutcome};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Bundle, Name, OrganizationId, Timestamp, TrustDomain, TrustZoneId};
+use crate::{Bundle, Name, OrganizationId, SpiffeId, Timestamp, TrustDomain, TrustZoneId};
 
 /// The id, the name and the trust domain of a zone are three things: the id is Connect's, the name is what people type,
 /// the trust domain is what certificates carry.
@@ -28,6 +28,16 @@ pub struct TrustZone {
 pub struct BundleEndpoint {
     pub url: String,
     pub profile: BundleEndpointProfile,
+    /// With `https_spiffe`: who the endpoint's server is, where it is not `/spire/server` of the trust domain.
+    pub spiffe_id: Option<SpiffeId>,
+}
+
+impl BundleEndpoint {
+    /// With `https_spiffe`: who the server of the endpoint of this trust domain has to be.
+    pub fn server(&self, trust_domain: &TrustDomain) -> SpiffeId {
+        let of_spire = || SpiffeId::new(format!("spiffe://{trust_domain}/spire/server")).expect("a trust domain and a valid path are one");
+        self.spiffe_id.clone().unwrap_or_else(of_spire)
+    }
 }
 
 /// How the bundle endpoint's server is authenticated (SPIFFE Federation, section 5.2).

@@ -130,7 +130,8 @@ impl Found {
         if let Some(zone) = to_zone {
             self.in_zone(snapshot, from, &Key::Trust(zone.trust_domain.clone()));
         }
-        for binding in snapshot.bindings_between(from, to) {
+        let by_pattern = snapshot.bindings_with_patterns(from).filter(|binding| to_zone.is_some_and(|zone| binding.matches(&zone.name)));
+        for binding in snapshot.bindings_between(from, to).chain(by_pattern) {
             self.in_zone(snapshot, from, &Key::Registration(binding.id.clone()));
         }
         for (server, client) in [(from, to_zone), (to, from_zone)] {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use cofide_core::{AttestationPolicyBinding, FederatedService, Finding, Hostname, Name, Severity, TrustZone, TrustZoneId};
+use cofide_core::{AttestationPolicyBinding, FederatedService, Finding, Hostname, Severity, TrustZone, TrustZoneId};
 
 use crate::Snapshot;
 use crate::exports::direction;
 use crate::imports::{Merged, visible_services};
+use crate::partners::partners;
 
 /// What stands between the workloads of one trust zone and one hostname, as far as the control plane can know it.
 ///
@@ -123,8 +124,8 @@ fn bundle(zone: &TrustZone, reader: &TrustZone) -> Finding {
 /// Whether any workload of `zone` receives the bundle of `other`: a federation alone gives it to none.
 fn bindings(snapshot: &Snapshot, zone: &TrustZone, other: &TrustZone) -> Finding {
     let check = format!("bindings in {}", zone.name);
-    let naming: BTreeSet<_> = snapshot.bindings_between(&zone.id, &other.id).map(|binding| &binding.id).collect();
-    let (with, without): (Vec<_>, Vec<_>) = snapshot.bindings_of(&zone.id).partition(|binding| naming.contains(&binding.id));
+    let gives = |binding: &&AttestationPolicyBinding| partners(snapshot, binding).all().any(|partner| partner.id == other.id);
+    let (with, without): (Vec<_>, Vec<_>) = snapshot.bindings_of(&zone.id).partition(gives);
     let policies = |bindings: &[&AttestationPolicyBinding]| {
         let names: BTreeSet<_> = bindings.iter().map(|binding| policy_name(snapshot, binding)).collect();
         listed(&names.iter().map(String::as_str).collect::<Vec<_>>())
@@ -136,12 +137,14 @@ fn bindings(snapshot: &Snapshot, zone: &TrustZone, other: &TrustZone) -> Finding
                 "trust zone {} has no attestation policy binding: none of its workloads receives the bundle of {}",
                 zone.name, other.name
             ),
-            binding_command("add", zone, "<policy>", &[&other.name]),
+            binding_command("add", zone, "<policy>", &[other.name.as_str()]),
         ),
         ([], [binding, ..]) => {
             // An update replaces the list, so what is there has to be said again.
-            let kept = binding.federates_with.iter().filter_map(|id| snapshot.trust_zone(id));
-            let zones: Vec<_> = kept.chain([other]).map(|zone| &zone.name).collect();
+            let named =
+                binding.federates_with.iter().filter_map(|id| snapshot.trust_zone(id)).chain([other]).map(|zone| zone.name.as_str());
+            let quoted: Vec<_> = binding.federates_with_patterns.iter().map(|pattern| format!("'{pattern}'")).collect();
+            let zones: Vec<_> = named.chain(quoted.iter().map(String::as_str)).collect();
             broken(
                 &check,
                 format!("no binding in trust zone {} federates with {}: its workloads do not receive that bundle", zone.name, other.name),
@@ -169,7 +172,7 @@ fn policy_name(snapshot: &Snapshot, binding: &AttestationPolicyBinding) -> Strin
     policy.map_or_else(|| binding.policy_id.to_string(), |policy| policy.name.to_string())
 }
 
-fn binding_command(verb: &str, zone: &TrustZone, policy: &str, federates_with: &[&Name]) -> String {
+fn binding_command(verb: &str, zone: &TrustZone, policy: &str, federates_with: &[&str]) -> String {
     let flags: String = federates_with.iter().map(|zone| format!(" --federates-with {zone}")).collect();
     format!("cofidectl attestation-policy-binding {verb} --trust-zone {} --attestation-policy {policy}{flags}", zone.name)
 }

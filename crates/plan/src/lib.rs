@@ -24,7 +24,7 @@
 //! |---|---|
 //! | [`Key::Import`] | exported to the cluster's trust domain from another zone, with federations both ways between the zones, and at least one gateway to enter by |
 //! | [`Key::Trust`] | one for each federation *from* the cluster's zone: its own workloads are to trust the other domain |
-//! | [`Key::Registration`] | one for each binding in the cluster's zone; it names only domains with which a federation exists |
+//! | [`Key::Registration`] | one for each binding in the cluster's zone, with its [`partners`]; it names only domains with which a federation exists |
 //! | [`Key::Export`] | one for each service of the cluster: what became of each exported domain |
 //! | [`Key::ControlPlaneTrust`] | the same for all |
 
@@ -34,6 +34,7 @@ mod explain;
 mod exports;
 mod imports;
 mod index;
+mod partners;
 mod registrations;
 mod snapshot;
 mod trust;
@@ -41,4 +42,5 @@ mod trust;
 pub use affected::affected;
 pub use cluster_plan::{ClusterPlan, Key, PlanResource, keys, plan, resource};
 pub use explain::{explain, home};
+pub use partners::{Partners, partners};
 pub use snapshot::Snapshot;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use cofide_core::{AttestationPolicyBindingId, TrustZone, WorkloadRegistration};
 
 use crate::Snapshot;
+use crate::partners::partners;
 
 /// A binding, resolved.
 ///
@@ -16,9 +17,9 @@ use crate::Snapshot;
 pub(crate) fn registration(snapshot: &Snapshot, zone: &TrustZone, binding: &AttestationPolicyBindingId) -> Option<WorkloadRegistration> {
     let binding = snapshot.binding(binding).filter(|binding| binding.trust_zone_id == zone.id)?;
     let policy = snapshot.attestation_policy(&binding.policy_id)?;
-    let federated = binding.federates_with.iter().filter(|remote| snapshot.federates(&zone.id, remote));
-    let domains: BTreeSet<_> =
-        federated.filter_map(|remote| snapshot.trust_zone(remote)).map(|remote| remote.trust_domain.clone()).collect();
+    let partners = partners(snapshot, binding);
+    let federated = partners.all().filter(|remote| snapshot.federates(&zone.id, &remote.id));
+    let domains: BTreeSet<_> = federated.map(|remote| remote.trust_domain.clone()).collect();
     Some(WorkloadRegistration {
         binding_id: binding.id.clone(),
         policy_name: policy.name.clone(),

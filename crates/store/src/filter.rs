@@ -68,3 +68,9 @@ pub struct ReceiptFilter {
     pub type_url: Option<String>,
     pub resource_name: Option<String>,
 }
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BundleReadingFilter {
+    pub trust_zone_id: Option<TrustZoneId>,
+    pub cluster_id: Option<ClusterId>,
+}

@@ -36,8 +36,8 @@ mod traits;
 pub use audit::{AuditEntity, AuditExclude, AuditFilter, AuditPage, PageRequest};
 pub use error::{NounName, Result, StoreError};
 pub use filter::{
-    AgentFilter, AttestationPolicyBindingFilter, AttestationPolicyFilter, ClusterFilter, FederatedServiceFilter, FederationFilter,
-    OrganizationFilter, ReceiptFilter, TrustZoneFilter,
+    AgentFilter, AttestationPolicyBindingFilter, AttestationPolicyFilter, BundleReadingFilter, ClusterFilter, FederatedServiceFilter,
+    FederationFilter, OrganizationFilter, ReceiptFilter, TrustZoneFilter,
 };
 pub use postgres::{ConnectionString, ConnectionStringError};
 pub use sql::{ReadTransaction, WriteTransaction};

@@ -164,6 +164,7 @@ fn migrator() -> Migrator {
         (4, "audit by actor", include_str!("../migrations/sqlite/0004_audit_by_actor.sql")),
         (5, "unmet conditions", include_str!("../migrations/sqlite/0005_unmet_conditions.sql")),
         (6, "replicas", include_str!("../migrations/sqlite/0006_replicas.sql")),
+        (7, "trust", include_str!("../migrations/sqlite/0007_trust.sql")),
     ])
 }
 

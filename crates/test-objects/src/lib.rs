@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use cofide_core::{
     AttestationPolicy, AttestationPolicyBinding, Bundle, BundleEndpoint, BundleEndpointProfile, Cluster, FederatedService, Federation,
-    Gateway, GatewayAddress, GatewayKind, ImportedGateway, ImportedService, PolicyKind, Port, Profile, Selector, ServiceName, StaticPolicy,
-    Timestamp, TlsMode, TrustDomain, TrustZone, X509Authority,
+    Gateway, GatewayAddress, GatewayKind, ImportedGateway, ImportedService, NamePattern, PolicyKind, Port, Profile, Selector, ServiceName,
+    StaticPolicy, Timestamp, TlsMode, TrustDomain, TrustZone, X509Authority,
 };
 
 /// Parses what is known to be valid.
@@ -28,7 +28,11 @@ pub fn zone(name: &str) -> TrustZone {
         name: id(name),
         trust_domain: domain(&format!("{name}.test")),
         bundle: Some(bundle(&format!("{name}.test"), 1)),
-        bundle_endpoint: Some(BundleEndpoint { url: format!("https://{name}.example:8443"), profile: BundleEndpointProfile::HttpsSpiffe }),
+        bundle_endpoint: Some(BundleEndpoint {
+            url: format!("https://{name}.example:8443"),
+            profile: BundleEndpointProfile::HttpsSpiffe,
+            spiffe_id: None,
+        }),
         jwt_issuer: None,
         is_management_zone: false,
         created_at: Timestamp(0),
@@ -90,13 +94,15 @@ pub fn policy(name: &str) -> AttestationPolicy {
     }
 }
 
+/// `federates_with` are names and patterns.
 pub fn binding(zone: &str, policy: &str, federates_with: &[&str]) -> AttestationPolicyBinding {
     AttestationPolicyBinding {
         id: id(&format!("{zone}-{policy}")),
         organization_id: id("org"),
         trust_zone_id: id(zone),
         policy_id: id(policy),
-        federates_with: federates_with.iter().map(|zone| id(zone)).collect(),
+        federates_with: federates_with.iter().filter(|name| !NamePattern::is_meant(name)).map(|zone| id(zone)).collect(),
+        federates_with_patterns: federates_with.iter().filter(|name| NamePattern::is_meant(name)).map(|pattern| id(pattern)).collect(),
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
     }

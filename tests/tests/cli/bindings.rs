@@ -85,3 +85,39 @@ async fn a_binding_that_cannot_be_is_refused_with_the_reason() {
         .await;
     assert_transcript!(transcript);
 }
+
+#[tokio::test]
+async fn a_pattern_stands_for_the_zones_that_it_matches_and_is_shown_with_them() {
+    let connect = federated().await;
+    let bound = connect.json(&format!("apbinding add {OF_MY_POLICY} --federates-with 'trust-zone-*'")).await;
+    assert_eq!(bound["federates_with"], json!(["trust-zone-b", "trust-zone-c"]));
+    assert_eq!(bound["federates_with_patterns"], json!(["trust-zone-*"]));
+    connect
+        .given(&[
+            "trust-zone add trust-zone-d --trust-domain d.test",
+            "federation add --trust-zone trust-zone-a --remote-trust-zone trust-zone-d",
+            "federation del --trust-zone trust-zone-a --remote-trust-zone trust-zone-b",
+        ])
+        .await;
+    let mut transcript = connect.transcript();
+    transcript.note("As federations are now, and for which bundles the workloads wait.");
+    transcript.run("apbinding list").await;
+    transcript.note("By name and by pattern, and no pattern that matches nothing yet.");
+    transcript.run(&format!("apbinding update {OF_MY_POLICY} --federates-with trust-zone-c,'prod-*'")).await.done();
+    transcript.run("apbinding list").await;
+    transcript.note("What can match no name.");
+    transcript.run(&format!("apbinding update {OF_MY_POLICY} --federates-with 'trust zone-*'")).await.refused(2, &["cannot match"]);
+    assert_transcript!(transcript);
+
+    let one = connect.json(&format!("apbinding get {OF_MY_POLICY}")).await;
+    assert_eq!((&one["status"], &one["partners"][0]["trust_zone"]), (&json!("Waiting"), &json!("trust-zone-c")));
+    assert!(
+        one["partners"][0]["since"].is_string() && one["partners"][0]["reason"].as_str().unwrap().contains("has not delivered"),
+        "{one}"
+    );
+    let get = connect.cofidectl(&format!("apbinding get {OF_MY_POLICY}")).await.done();
+    assert!(get.stdout.contains("Waiting for trust-zone-c since 20") && get.stdout.contains("has not delivered its bundle yet"), "{get}");
+    let events = connect.json("audit list --type attestation_policy_binding_update").await.to_string();
+    assert!(events.contains("federates with trust-zone-d by its pattern trust-zone-*"), "{events}");
+    assert!(events.contains("no longer federates with trust-zone-b by its pattern trust-zone-*"), "{events}");
+}

@@ -61,5 +61,23 @@ async fn each_direction_is_judged_by_what_the_agents_of_the_trusting_zone_hold()
     a.start_agent().await;
     stand(&connect, &[[A, B, "Healthy", ""], [B, A, "Healthy", ""]]).await;
     let healthy = connect.json("federation list --trust-zone trust-zone-a").await;
-    assert!(healthy[0]["observed_at"].is_string(), "{healthy}");
+    assert!(healthy[0]["observed_at"].is_string() && healthy[0]["since"].is_string(), "{healthy}");
+
+    // In detail: what b has delivered is what the SPIRE server of a holds.
+    let status = connect.json("federation status trust-zone-a trust-zone-b").await;
+    let [there, back] = [&status["directions"][0], &status["directions"][1]];
+    assert_eq!((&there["trust_zone"], &back["trust_zone"]), (&A.into(), &B.into()));
+    assert_eq!((&there["status"], &back["status"]), (&"Healthy".into(), &"Healthy".into()));
+    let held = &there["clusters"][0];
+    assert_eq!(held["digest"], there["delivered"]["digest"]);
+    assert_eq!(held["sequence_number"], there["delivered"]["sequence_number"]);
+    assert!(held["since"].is_string() && held["read_at"].is_string(), "{status}");
+    let shown = connect.cofidectl("federation status trust-zone-b trust-zone-a").await.done();
+    assert!(shown.stdout.contains("Delivered to Connect") && shown.stdout.contains("Held by SPIRE servers"), "{shown}");
+
+    // A direction that is not there, although the bundle was until a moment ago.
+    connect.given(&["federation del --trust-zone trust-zone-a --remote-trust-zone trust-zone-b"]).await;
+    let status = connect.json("federation status trust-zone-a trust-zone-b").await;
+    assert_eq!(status["directions"][0]["status"], "None", "{status}");
+    connect.cofidectl("federation status trust-zone-a trust-zone-a").await.refused(1, &["name two trust zones"]);
 }

@@ -26,6 +26,7 @@ mod getting_started;
 mod helm_values;
 mod join_tokens;
 mod output;
+mod partners;
 mod postgres_server;
 mod reaching_connect;
 mod support;

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod cluster_made_anew;
+mod directions;
 mod identities;
 mod left_alone;
 mod lost_memory;

@@ -61,12 +61,13 @@ pub enum RelationshipProfile {
 }
 
 impl Relationship {
-    /// The relationship toward `trust_domain`. With `https_spiffe` the endpoint is the SPIRE server of that domain.
+    /// The relationship toward `trust_domain`. With `https_spiffe` the endpoint is the SPIRE server of that
+    /// domain, unless another one is named.
     pub fn new(trust_domain: TrustDomain, endpoint: &BundleEndpoint) -> Self {
         let profile = match endpoint.profile {
             BundleEndpointProfile::HttpsWeb => RelationshipProfile::HttpsWeb,
             BundleEndpointProfile::HttpsSpiffe => {
-                RelationshipProfile::HttpsSpiffe { endpoint_spiffe_id: format!("spiffe://{trust_domain}/spire/server") }
+                RelationshipProfile::HttpsSpiffe { endpoint_spiffe_id: endpoint.server(&trust_domain).to_string() }
             }
         };
         Self { trust_domain, endpoint_url: endpoint.url.clone(), profile }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient;
+use cofide_api::connect::receipt_service::receipt_service_client::ReceiptServiceClient;
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
-use cofide_api::connect::{agent_service, trust_zone_service};
+use cofide_api::connect::{agent_service, receipt_service, trust_zone_service};
 use cofide_api::types::{agent, federated_service};
 use cofide_connect_client::{REFUSED_IDENTITY_REMEDY, explain, patiently, refused_identity};
 use cofide_core::{Bundle, FederatedService, FederatedServiceId, TrustZoneId};
@@ -115,6 +116,12 @@ impl Connect {
     pub async fn update_status(&self, status: agent::AgentStatus) -> Result<(), CallError> {
         let request = agent_service::UpdateAgentStatusRequest { status: Some(status) };
         self.agents().update_agent_status(timed(request)).await?;
+        Ok(())
+    }
+
+    /// Once: what is told again a little later is another reading.
+    pub async fn report_held_bundles(&self, request: receipt_service::ReportHeldBundlesRequest) -> Result<(), CallError> {
+        ReceiptServiceClient::new(self.channel.clone()).report_held_bundles(timed(request)).await?;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //!  join ───────────────> identity kept in the data folder, once
 //!  bundle ─────────────> UpdateTrustZoneBundle, when the zone's authorities change
 //!  registrations ──────> Register, Update, DeregisterFederatedService: the difference to what Connect lists
+//!  held_bundles ───────> ReportHeldBundles: what the SPIRE server holds of other trust domains
 //!  agent_status ───────> UpdateAgentStatus
 //! ```
 //!
@@ -14,6 +15,7 @@ pub mod agent_status;
 pub mod bundle;
 pub mod connect;
 pub mod follow;
+pub mod held_bundles;
 pub mod join;
 pub mod membership;
 pub mod own_bundle;

@@ -11,6 +11,7 @@ pub mod attestation_policy;
 pub mod attestation_policy_binding;
 pub mod audit;
 pub mod bundle;
+pub mod bundle_reading;
 pub mod cluster;
 pub mod explain;
 pub mod federated_service;

@@ -8,7 +8,7 @@ use cofide_core::{
 
 use super::bundle::bundle_of;
 use super::federated_service::{port, sorted, tls_mode};
-use super::trust_zone::{bundle_endpoint, profile};
+use super::trust_zone::{bundle_endpoint, profile, spiffe_id};
 use super::{At, FieldError, also_owned, attestation_policy, each, parse, trust_domain};
 use crate::plan as proto;
 use crate::types::federated_service::TlsMode;
@@ -80,7 +80,11 @@ fn federated_trust(message: &proto::FederatedTrust) -> Result<FederatedTrust, Fi
     Ok(FederatedTrust {
         trust_zone_name: parse("trust_zone_name", &message.trust_zone_name)?,
         bundle: message.bundle.as_ref().map(|bundle| bundle_of(&trust_domain, bundle).at("bundle")).transpose()?,
-        bundle_endpoint: bundle_endpoint(Some(&message.bundle_endpoint_url), message.bundle_endpoint_profile)?,
+        bundle_endpoint: bundle_endpoint(
+            Some(&message.bundle_endpoint_url),
+            message.bundle_endpoint_profile,
+            Some(&message.bundle_endpoint_spiffe_id),
+        )?,
         trust_domain,
     })
 }
@@ -94,6 +98,7 @@ impl From<&FederatedTrust> for proto::FederatedTrust {
             bundle: trust.bundle.as_ref().map(Into::into),
             bundle_endpoint_url: endpoint.map(|endpoint| endpoint.url.clone()).unwrap_or_default(),
             bundle_endpoint_profile: endpoint.map(|endpoint| profile(endpoint.profile).into()).unwrap_or_default(),
+            bundle_endpoint_spiffe_id: spiffe_id(endpoint).unwrap_or_default(),
         }
     }
 }

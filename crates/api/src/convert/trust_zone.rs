@@ -1,6 +1,6 @@
 //! `proto.trust_zone.v1alpha1`
 
-use cofide_core::{Bundle, BundleEndpoint, BundleEndpointProfile, Name, OrganizationId, TrustDomain, TrustZone, TrustZoneId};
+use cofide_core::{Bundle, BundleEndpoint, BundleEndpointProfile, Name, OrganizationId, SpiffeId, TrustDomain, TrustZone, TrustZoneId};
 
 use super::bundle::bundle_of;
 use super::{
@@ -38,16 +38,16 @@ fn draft(message: &proto::TrustZone) -> Result<Draft, FieldError> {
         organization_id: optional("org_id", message.org_id.as_deref())?,
         name: parse("name", &message.name)?,
         bundle: message.bundle.as_ref().map(|bundle| bundle_of(&trust_domain, bundle).at("bundle")).transpose()?,
-        bundle_endpoint: bundle_endpoint(message.bundle_endpoint_url.as_deref(), profile)?,
+        bundle_endpoint: bundle_endpoint(message.bundle_endpoint_url.as_deref(), profile, message.bundle_endpoint_spiffe_id.as_deref())?,
         jwt_issuer: optional_text(message.jwt_issuer.as_deref()).map(str::to_owned),
         is_management_zone: message.is_management_zone,
         trust_domain,
     })
 }
 
-/// The two fields `bundle_endpoint_url` and `bundle_endpoint_profile`. A profile alone, which clients send before there
-/// is an endpoint, is no endpoint.
-pub(super) fn bundle_endpoint(url: Option<&str>, profile: i32) -> Result<Option<BundleEndpoint>, FieldError> {
+/// The fields `bundle_endpoint_url`, `bundle_endpoint_profile` and `bundle_endpoint_spiffe_id`. A profile alone, which clients
+/// send before there is an endpoint, is no endpoint.
+pub(super) fn bundle_endpoint(url: Option<&str>, profile: i32, spiffe_id: Option<&str>) -> Result<Option<BundleEndpoint>, FieldError> {
     let profile = enumeration::<proto::BundleEndpointProfile>("bundle_endpoint_profile", profile)?;
     let Some(url) = optional_text(url) else { return Ok(None) };
     let url = https_url("bundle_endpoint_url", url)?;
@@ -56,7 +56,16 @@ pub(super) fn bundle_endpoint(url: Option<&str>, profile: i32) -> Result<Option<
         Some(proto::BundleEndpointProfile::HttpsWeb) => BundleEndpointProfile::HttpsWeb,
         Some(proto::BundleEndpointProfile::Unspecified) | None => return Err(FieldError::missing("bundle_endpoint_profile")),
     };
-    Ok(Some(BundleEndpoint { url, profile }))
+    let spiffe_id: Option<SpiffeId> = optional("bundle_endpoint_spiffe_id", spiffe_id)?;
+    if spiffe_id.is_some() && profile == BundleEndpointProfile::HttpsWeb {
+        let reason = "is for the profile https_spiffe; with https_web the server proves itself by its host name";
+        return Err(FieldError::new("bundle_endpoint_spiffe_id", reason));
+    }
+    Ok(Some(BundleEndpoint { url, profile, spiffe_id }))
+}
+
+pub(super) fn spiffe_id(endpoint: Option<&BundleEndpoint>) -> Option<String> {
+    endpoint.and_then(|endpoint| endpoint.spiffe_id.as_ref()).map(ToString::to_string)
 }
 
 pub(super) fn profile(profile: BundleEndpointProfile) -> proto::BundleEndpointProfile {
@@ -99,6 +108,7 @@ impl From<&TrustZone> for proto::TrustZone {
             bundle: zone.bundle.as_ref().map(Into::into),
             bundle_endpoint_url: endpoint.map(|endpoint| endpoint.url.clone()),
             bundle_endpoint_profile: endpoint.map(|endpoint| profile(endpoint.profile).into()),
+            bundle_endpoint_spiffe_id: spiffe_id(endpoint),
             jwt_issuer: zone.jwt_issuer.clone(),
             is_management_zone: zone.is_management_zone,
             created_at: Some(timestamp(zone.created_at)),

@@ -6,11 +6,17 @@ use clap::{Args, Subcommand};
 pub enum BindingCommand {
     /// Bind a policy to a trust zone; without --federates-with its workloads trust their own trust domain alone
     #[command(after_help = "Example:\n  cofidectl attestation-policy-binding add --trust-zone trust-zone-a \\\n      \
-                            --attestation-policy my-policy --federates-with trust-zone-b")]
+                            --attestation-policy my-policy --federates-with trust-zone-b\n  \
+                            cofidectl attestation-policy-binding add --trust-zone trust-zone-a \\\n      \
+                            --attestation-policy my-policy --federates-with 'trust-zone-*'")]
     Add(AddArgs),
-    /// List the bindings
+    /// List the bindings, and for which bundles their workloads still wait
     #[command(after_help = "Example:\n  cofidectl attestation-policy-binding list --trust-zone trust-zone-a")]
     List(ListArgs),
+    /// Show one binding, and how it stands with each bundle that its workloads are to hold
+    #[command(after_help = "Example:\n  cofidectl attestation-policy-binding get --trust-zone trust-zone-a \\\n      \
+                            --attestation-policy my-policy")]
+    Get(WhichArgs),
     /// Replace the trust zones that a binding federates with
     #[command(after_help = "Example:\n  cofidectl attestation-policy-binding update --trust-zone trust-zone-a \\\n      \
                             --attestation-policy my-policy --federates-with trust-zone-b,trust-zone-c")]
@@ -36,7 +42,8 @@ pub struct WhichArgs {
 pub struct AddArgs {
     #[command(flatten)]
     pub which: WhichArgs,
-    /// Trust zones whose bundles the workloads receive, comma-separated or repeated
+    /// Trust zones whose bundles the workloads receive, comma-separated or repeated; * stands for any characters, as in
+    /// 'trust-zone-*': all those, also later ones, with which the trust zone federates
     #[arg(long, value_name = "ZONE", value_delimiter = ',')]
     pub federates_with: Vec<String>,
 }
@@ -45,7 +52,8 @@ pub struct AddArgs {
 pub struct UpdateArgs {
     #[command(flatten)]
     pub which: WhichArgs,
-    /// Trust zones whose bundles the workloads receive from now on, comma-separated or repeated
+    /// Trust zones whose bundles the workloads receive from now on, comma-separated or repeated; * stands for any characters,
+    /// as in 'trust-zone-*': all those, also later ones, with which the trust zone federates
     #[arg(long, value_name = "ZONE", value_delimiter = ',')]
     pub federates_with: Vec<String>,
     /// The workloads receive no foreign bundle any more

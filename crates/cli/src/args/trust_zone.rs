@@ -1,10 +1,12 @@
 //! `cofidectl trust-zone`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use cofide_core::{BundleEndpointProfile, Name, TrustDomain, parse_trust_domain};
+use cofide_runtime::duration;
 
 #[derive(Subcommand, Debug)]
 pub enum TrustZoneCommand {
@@ -26,6 +28,14 @@ pub enum TrustZoneCommand {
     #[command(after_help = "Examples:\n  cofidectl trust-zone set-bundle trust-zone-a --bundle-file bundle.json\n  \
                       spire-server bundle show -format spiffe |\n      cofidectl trust-zone set-bundle trust-zone-a --bundle-file - --force")]
     SetBundle(SetBundleArgs),
+    /// Write the bundle of a trust zone as partners need it, in the SPIFFE format (JWKS)
+    ///
+    /// With --package it is signed by this Connect, expires, and is counted: for partners whom no connection reaches. The
+    /// partner needs the signer's public key too, on another way than the package: compare the fingerprint by telephone.
+    #[command(after_help = "Examples:\n  cofidectl trust-zone export-bundle trust-zone-a > bundle.json\n  \
+                      cofidectl trust-zone export-bundle trust-zone-a --package --ttl 14d \\\n      \
+                      --output-file a.jws --signer-key-file a.pem")]
+    ExportBundle(ExportBundleArgs),
     /// Remove a trust zone, with its bindings and its federations on either side
     #[command(after_help = "Example:\n  cofidectl trust-zone del trust-zone-a")]
     Del(DelArgs),
@@ -69,6 +79,24 @@ pub struct SetBundleArgs {
     /// Also if no X.509 authority of the zone stays, which ends every identity that the zone has now
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct ExportBundleArgs {
+    /// Name or id
+    pub name: String,
+    /// The file that is written; stdout where it is not given
+    #[arg(long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// Signed, for federation import --package-file of another Connect
+    #[arg(long)]
+    pub package: bool,
+    /// For how long the package can be imported, at most 365 days
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "30d", requires = "package")]
+    pub ttl: Duration,
+    /// Also write the public key of the signer, in PEM
+    #[arg(long, value_name = "FILE", requires = "package")]
+    pub signer_key_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

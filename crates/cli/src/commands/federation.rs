@@ -1,23 +1,29 @@
 //! `cofidectl federation`
 
+use std::time::SystemTime;
+
 use cofide_api::connect::federation_service::{
     CreateFederationRequest, DestroyFederationRequest, ListFederationsRequest, list_federations_request,
 };
-use cofide_api::connect::receipt_service::{ListFederationStatusesRequest, list_federation_statuses_request};
+use cofide_api::connect::receipt_service::{GetFederationStatusRequest, ListFederationStatusesRequest, list_federation_statuses_request};
 use cofide_api::types::federation::Federation;
 use cofide_api::types::trust_zone::TrustZone;
 
-use crate::args::federation::{Direction, FederationCommand, ListArgs};
+use super::partner;
+use crate::args::federation::{Direction, FederationCommand, ListArgs, StatusArgs};
 use crate::connection::{Connection, call};
 use crate::error::{Error, Result};
 use crate::printer::Printer;
-use crate::resolve::{Directory, trust_zones};
+use crate::resolve::{Directory, clusters, trust_zones};
 use crate::view::federation::{FederationView, FederationsView, NewFederationView};
+use crate::view::federation_status::FederationStatusView;
 
 pub(super) async fn run(command: FederationCommand, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
     match command {
         FederationCommand::Add(args) => add(args, connection, printer).await,
         FederationCommand::List(args) => list(args, connection, printer).await,
+        FederationCommand::Import(args) => partner::import(args, connection, printer).await,
+        FederationCommand::Status(args) => status(args, connection, printer).await,
         FederationCommand::Del(args) => del(args, connection, printer).await,
     }
 }
@@ -53,6 +59,18 @@ async fn list(args: ListArgs, connection: &Connection, printer: &mut Printer<'_>
     let mut views: Vec<_> = federations.iter().map(|federation| FederationView::new(federation, &statuses, &zones)).collect();
     views.sort_by(|a, b| (&a.trust_zone, &a.remote_trust_zone).cmp(&(&b.trust_zone, &b.remote_trust_zone)));
     printer.show(&FederationsView(views))
+}
+
+async fn status(args: StatusArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
+    let zones = trust_zones(connection).await?;
+    let (zone, remote) = (zones.find(&args.trust_zone)?, zones.find(&args.remote_trust_zone)?);
+    let request = GetFederationStatusRequest {
+        trust_zone_id: zone.id.clone().unwrap_or_default(),
+        remote_trust_zone_id: remote.id.clone().unwrap_or_default(),
+    };
+    let answer = call(connection.receipts().get_federation_status(request)).await?;
+    let clusters = clusters(connection, None).await?;
+    printer.show(&FederationStatusView::new(&answer, &zones, &clusters, SystemTime::now().into()))
 }
 
 async fn del(args: Direction, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {

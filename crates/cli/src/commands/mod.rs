@@ -4,17 +4,20 @@ mod agent;
 mod attestation_policy;
 mod attestation_policy_binding;
 mod audit;
+mod bundle_file;
 mod cluster;
 mod explain;
 mod federated_service;
 mod federation;
 mod manifest;
+mod partner;
 mod trust_zone;
 
 use clap::CommandFactory;
 
 use crate::args::attestation_policy_binding::BindingCommand;
 use crate::args::federated_service::FederatedServiceCommand;
+use crate::args::federation::FederationCommand;
 use crate::args::{Cli, Command, VersionArgs};
 use crate::config::Config;
 use crate::connection::Connection;
@@ -35,6 +38,7 @@ pub async fn run(command: Command, config: &Config, printer: &mut Printer<'_>) -
             return printer.say("No changes specified");
         }
         Command::Agent(command) => agent::check(command)?,
+        Command::Federation(FederationCommand::Import(args)) => partner::check(args)?,
         // Manifests are for Kubernetes; Connect hears of them from the agent.
         Command::FederatedService(FederatedServiceCommand::Create(args)) => return manifest::create(args, printer),
         Command::FederatedService(FederatedServiceCommand::Export(args)) => return manifest::export(args, printer),

@@ -19,18 +19,17 @@ pub struct FederationView {
     /// `Healthy`, `Unhealthy`, `Waiting` or `Unknown`.
     pub status: &'static str,
     pub reason: String,
-    /// When the agent said so.
+    /// The age of the proof: when the agents have last read their SPIRE servers, the longest ago of them.
     pub observed_at: Option<String>,
+    /// Since when it stands so.
+    pub since: Option<String>,
 }
 
 impl FederationView {
     pub fn new(federation: &Federation, statuses: &[FederationStatus], zones: &Directory<TrustZone>) -> Self {
         let status = statuses.iter().find(|status| status.federation_id == federation.id());
-        let (text, reason) = match status.map(|status| (status.state(), status.reason.clone())) {
-            Some((State::Healthy, reason)) => ("Healthy", reason),
-            Some((State::Unhealthy, reason)) => ("Unhealthy", reason),
-            Some((State::Waiting, reason)) => ("Waiting", reason),
-            Some((State::Unknown | State::Unspecified, reason)) => ("Unknown", reason),
+        let (text, reason) = match status {
+            Some(status) => (word(status.state()), status.reason.clone()),
             None => ("Unknown", "Connect says nothing about it".to_owned()),
         };
         Self {
@@ -40,7 +39,18 @@ impl FederationView {
             status: text,
             reason,
             observed_at: status.and_then(|status| moment!(status.observed_at)),
+            since: status.and_then(|status| moment!(status.since)),
         }
+    }
+}
+
+/// A state as people and scripts know it.
+pub(super) fn word(state: State) -> &'static str {
+    match state {
+        State::Healthy => "Healthy",
+        State::Unhealthy => "Unhealthy",
+        State::Waiting => "Waiting",
+        State::Unknown | State::Unspecified => "Unknown",
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod explain;
 pub mod federated_service;
 pub mod federation;
+pub mod federation_status;
 pub mod trust_zone;
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use cofide_api::connect::receipt_service::{AgentStatus, FederationStatus, federation_status::State};
+use cofide_api::connect::receipt_service::{
+    AgentStatus, BindingStatus, ClusterStatus, DirectionStatus, FederationStatus, FoundBundle, GetFederationStatusResponse, binding_status,
+    federation_status::State,
+};
 use cofide_api::spire::types::{Bundle, X509Certificate};
 use cofide_api::types::agent::{Agent, AgentStatus as Said};
 use cofide_api::types::ap_binding::{ApBinding, ApBindingFederation};
@@ -15,7 +18,7 @@ use cofide_core::{Finding, KubernetesPolicy, PolicyKind, Selector, Severity, Sta
 
 use super::agent::{AgentView, AgentsView};
 use super::attestation_policy::{PoliciesView, PolicyView};
-use super::attestation_policy_binding::{BindingView, BindingsView};
+use super::attestation_policy_binding::{BindingStatusView, BindingView, BindingsView};
 use super::audit::{EventView, EventsView};
 use super::cluster::{ClusterView, ClustersView};
 use super::explain::ExplanationView;
@@ -23,6 +26,7 @@ use super::federated_service::{
     ConditionView, FederatedServiceDetail, FederatedServiceDetailsView, FederatedServiceView, FederatedServicesView,
 };
 use super::federation::{FederationView, FederationsView};
+use super::federation_status::FederationStatusView;
 use super::trust_zone::{TrustZoneView, TrustZonesView};
 use crate::label_selector;
 use crate::printer::{Format, Printer, View};
@@ -155,6 +159,7 @@ fn federations_with_status_and_reason() {
         state: state.into(),
         reason: reason.into(),
         observed_at: moment(1_767_225_600),
+        since: moment(1_767_225_000),
         ..FederationStatus::default()
     };
     let statuses = [status("f-1", State::Healthy, ""), status("f-2", State::Unhealthy, "No bundle found")];
@@ -242,9 +247,62 @@ fn bindings() {
     };
     let bindings = [binding("apb-1", vec![partner("tz-2"), partner("tz-gone")]), binding("apb-2", vec![])];
     let policies = Directory::new(policies());
-    insta::assert_snapshot!(both(&BindingsView(
-        bindings.iter().map(|binding| BindingView::new(binding, &directory(), &policies)).collect()
-    )));
+    let by_pattern = ApBinding { federates_with_patterns: vec!["trust-*".into(), "*-c".into()], ..binding("apb-3", vec![partner("tz-2")]) };
+    let hoping = ApBinding { federates_with_patterns: vec!["none-*".into()], ..binding("apb-4", vec![]) };
+    let bindings: Vec<_> = bindings.into_iter().chain([by_pattern, hoping]).collect();
+    let partner = |zone: &str, state: State, reason: &str| binding_status::Partner {
+        trust_zone_id: zone.into(),
+        state: state.into(),
+        reason: reason.into(),
+        since: moment(1_767_225_600),
+    };
+    let waiting = partner("tz-gone", State::Waiting, "trust zone c has not delivered its bundle yet");
+    let statuses = [
+        BindingStatus { binding_id: "apb-1".into(), partners: vec![partner("tz-2", State::Healthy, ""), waiting], left_out: 0 },
+        BindingStatus { binding_id: "apb-3".into(), partners: vec![partner("tz-2", State::Healthy, "")], left_out: 2 },
+    ];
+    let now = Timestamp::from_seconds(1_767_225_600 + 180);
+    let view = |binding| BindingStatusView::new(BindingView::new(binding, &directory(), &policies), &statuses, &directory(), now);
+    let views: Vec<_> = bindings.iter().map(view).collect();
+    insta::assert_snapshot!(format!("{}\n{}", shown(Format::Table, &views[0]), both(&BindingsView(views.clone()))));
+}
+
+#[test]
+fn both_directions_of_a_federation_in_detail() {
+    let found = |digit: &str, sequence_number| FoundBundle { digest: digit.repeat(64), sequence_number };
+    let cluster = |id: &str, state: State, reason: &str, held| ClusterStatus {
+        cluster_id: id.into(),
+        state: state.into(),
+        reason: reason.into(),
+        held,
+        since: moment(1_767_225_600),
+        read_at: moment(1_767_225_600 + 170),
+    };
+    let federation = FederationStatus {
+        state: State::Unhealthy.into(),
+        reason: "Bundles do not match".into(),
+        observed_at: moment(1_767_225_600 + 170),
+        since: moment(1_767_225_600 + 60),
+        ..FederationStatus::default()
+    };
+    let silent = ClusterStatus { cluster_id: "cl-2".into(), state: State::Unknown.into(), ..ClusterStatus::default() };
+    let clusters = vec![
+        cluster("cl-1", State::Unhealthy, "Bundles do not match", Some(found("a", 3))),
+        ClusterStatus { reason: "the agent of cluster cluster-b has not reported yet".into(), ..silent },
+    ];
+    let answer = GetFederationStatusResponse {
+        direction: Some(DirectionStatus {
+            trust_zone_id: "tz-1".into(),
+            remote_trust_zone_id: "tz-2".into(),
+            federation: Some(federation),
+            delivered: Some(found("b", 4)),
+            delivered_at: moment(1_767_225_600 + 60),
+            clusters,
+        }),
+        reverse: Some(DirectionStatus { trust_zone_id: "tz-2".into(), remote_trust_zone_id: "tz-1".into(), ..DirectionStatus::default() }),
+    };
+    let now = Timestamp::from_seconds(1_767_225_600 + 180);
+    insta::assert_snapshot!(both(&FederationStatusView::new(&answer, &directory(), &Directory::new(self::clusters()), now)));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Bindings: a policy, applied in a zone, with the zones whose bundles its workloads get.
 
 use cofide_api::convert::attestation_policy_binding::Draft;
-use cofide_core::{AttestationPolicyBinding, AttestationPolicyBindingId, Change, EntityKind, EventKind, TrustZone};
+use cofide_core::{
+    AttestationPolicy, AttestationPolicyBinding, AttestationPolicyBindingId, AuditEvent, Change, EntityKind, EventKind, TrustZone,
+    TrustZoneId,
+};
 use cofide_store::{
     AttestationPolicies, AttestationPolicyBindingFilter, AttestationPolicyBindings, AttestationPolicyBindingsMut, TrustZones,
     WriteTransaction,
@@ -27,6 +30,13 @@ impl App {
         Ok(self.read().await?.attestation_policy_bindings(filter).await?)
     }
 
+    /// The zones that a binding federates with at this moment, those that its patterns stand for after those that it names.
+    pub fn federates_with(&self, binding: &AttestationPolicyBinding) -> Vec<TrustZoneId> {
+        let snapshot = self.hub.snapshot();
+        let partners = cofide_plan::partners(&snapshot, binding);
+        binding.federates_with.iter().chain(partners.matched.iter().map(|zone| &zone.id)).cloned().collect()
+    }
+
     pub async fn create_attestation_policy_binding(&self, context: &CallContext, draft: Draft) -> Result<AttestationPolicyBinding> {
         assigned_by_connect("ap_binding.id", draft.id.as_ref())?;
         let mut transaction = self.write().await?;
@@ -45,13 +55,14 @@ impl App {
         if !transaction.attestation_policy_bindings(&same).await?.is_empty() {
             return Err(Error::AlreadyExists(format!("attestation policy {} is bound in trust zone {} already", policy.name, zone.name)));
         }
-        check_partners(&mut transaction, &zone, &draft).await?;
+        let federates_with = named_partners(&mut transaction, &zone, &draft).await?;
         let binding = AttestationPolicyBinding {
             id: id::attestation_policy_binding(),
             organization_id: zone.organization_id.clone(),
             trust_zone_id: zone.id.clone(),
             policy_id: policy.id.clone(),
-            federates_with: draft.federates_with,
+            federates_with,
+            federates_with_patterns: draft.federates_with_patterns,
             created_at: now(),
             updated_at: now(),
         };
@@ -63,7 +74,7 @@ impl App {
         Ok(binding)
     }
 
-    /// Replaces the zones that the binding federates with; zone and policy may be repeated and cannot change.
+    /// Replaces the zones and the patterns that the binding federates with; zone and policy may be repeated and cannot change.
     pub async fn update_attestation_policy_binding(&self, context: &CallContext, draft: Draft) -> Result<AttestationPolicyBinding> {
         let id = required("ap_binding.id", draft.id.clone())?;
         let mut transaction = self.write().await?;
@@ -74,8 +85,9 @@ impl App {
         let Some(zone) = transaction.trust_zone(&held.trust_zone_id).await? else {
             return Err(Error::not_found(trust_zone::NOUN, &held.trust_zone_id));
         };
-        check_partners(&mut transaction, &zone, &draft).await?;
-        let binding = AttestationPolicyBinding { federates_with: draft.federates_with, updated_at: now(), ..held };
+        let federates_with = named_partners(&mut transaction, &zone, &draft).await?;
+        let federates_with_patterns = draft.federates_with_patterns;
+        let binding = AttestationPolicyBinding { federates_with, federates_with_patterns, updated_at: now(), ..held };
         transaction.update_attestation_policy_binding(&binding).await?;
         let message = format!("attestation policy binding in trust zone {} updated", zone.name);
         let event = event(context, EventKind::AttestationPolicyBindingUpdate, message, links(&binding), &snapshot(&binding));
@@ -93,8 +105,10 @@ impl App {
     }
 }
 
-/// Each zone that a binding federates with is another one, exists, and is trusted by the binding's zone already.
-async fn check_partners(transaction: &mut WriteTransaction, zone: &TrustZone, draft: &Draft) -> Result<()> {
+/// Each zone that a binding names is another one, exists, and is trusted by the binding's zone already. One that a pattern of
+/// the binding matches is left to the pattern: whoever sends a binding back as it was shown names no more than before.
+async fn named_partners(transaction: &mut WriteTransaction, zone: &TrustZone, draft: &Draft) -> Result<Vec<TrustZoneId>> {
+    let mut named = Vec::with_capacity(draft.federates_with.len());
     for (index, id) in draft.federates_with.iter().enumerate() {
         let path = format!("ap_binding.federations[{index}].trust_zone_id");
         if *id == zone.id {
@@ -106,12 +120,41 @@ async fn check_partners(transaction: &mut WriteTransaction, zone: &TrustZone, dr
         let Some(partner) = transaction.trust_zone(id).await? else {
             return Err(Error::unknown_reference(path, trust_zone::NOUN, id.as_str()));
         };
+        if draft.federates_with_patterns.iter().any(|pattern| pattern.matches(&partner.name)) {
+            continue;
+        }
         if !federation::exists(transaction, &zone.id, id).await? {
             let missing = federation::direction(zone, &partner);
             return Err(Error::FailedPrecondition(format!("{path}: there is no federation {missing}; add it first: {}", missing.remedy())));
         }
+        named.push(id.clone());
     }
-    Ok(())
+    Ok(named)
+}
+
+/// The events about those bindings of `zone` that gain or lose `remote` by a pattern, where a federation comes or goes.
+pub(super) async fn matched_by_patterns(
+    transaction: &mut WriteTransaction,
+    context: &CallContext,
+    zone: &TrustZone,
+    remote: &TrustZone,
+    verb: &str,
+) -> Result<Vec<AuditEvent>> {
+    let of_zone = AttestationPolicyBindingFilter { trust_zone_id: Some(zone.id.clone()), ..AttestationPolicyBindingFilter::default() };
+    let mut events = Vec::new();
+    for binding in transaction.attestation_policy_bindings(&of_zone).await? {
+        let Some(pattern) = binding.federates_with_patterns.iter().find(|pattern| pattern.matches(&remote.name)) else { continue };
+        if binding.federates_with.contains(&remote.id) {
+            continue;
+        }
+        let policy = transaction.attestation_policy(&binding.policy_id).await?;
+        let policy = policy.map_or_else(|| binding.policy_id.to_string(), |policy: AttestationPolicy| policy.name.to_string());
+        let message =
+            format!("binding of attestation policy {policy} in trust zone {} {verb} {} by its pattern {pattern}", zone.name, remote.name);
+        let links = links(&binding).into_iter().chain([trust_zone::link(remote)]);
+        events.push(event(context, EventKind::AttestationPolicyBindingUpdate, message, links, &snapshot(&binding)));
+    }
+    Ok(events)
 }
 
 fn links(binding: &AttestationPolicyBinding) -> [(EntityKind, String); 3] {
@@ -129,5 +172,6 @@ fn snapshot(binding: &AttestationPolicyBinding) -> Value {
         "trust_zone_id": binding.trust_zone_id,
         "policy_id": binding.policy_id,
         "federates_with": binding.federates_with,
+        "federates_with_patterns": binding.federates_with_patterns,
     })
 }

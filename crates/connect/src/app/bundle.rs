@@ -1,6 +1,6 @@
 //! The bundles that trust zones deliver: who may replace one by which, and what the audit log keeps of it.
 
-use cofide_core::{AuditEvent, Bundle, BundleError, Change, EventKind, TrustDomain, TrustZone, TrustZoneId};
+use cofide_core::{AuditEvent, Bundle, BundleEndpoint, BundleError, Change, EventKind, TrustDomain, TrustZone, TrustZoneId};
 use cofide_store::{TrustZoneFilter, TrustZones, TrustZonesMut, WriteTransaction};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -42,6 +42,16 @@ impl App {
         self.store_bundle(context, transaction, held, bundle).await
     }
 
+    /// The bundle that Connect itself has fetched from a zone's bundle endpoint, unless the zone has another one by now.
+    pub async fn take_fetched_bundle(&self, id: &TrustZoneId, from: &BundleEndpoint, bundle: Bundle) -> Result<()> {
+        let mut transaction = self.write().await?;
+        let Some(held) = transaction.trust_zone(id).await?.filter(|zone| zone.bundle_endpoint.as_ref() == Some(from)) else {
+            return Ok(());
+        };
+        let bundle = accept(&held, bundle, "bundle", Origin::Endpoint)?;
+        self.store_bundle(&CallContext::system(), transaction, held, bundle).await
+    }
+
     /// Stores a bundle that has been accepted; one that is the same already is no change.
     pub(super) async fn store_bundle(
         &self,
@@ -80,6 +90,9 @@ pub(super) enum Origin {
     /// One that has joined, or is about to. A join token is a secret that travels, and it is for one cluster; it must not
     /// be enough to put the whole zone under other authorities. So whatever an agent brings follows on the held bundle.
     Agent,
+    /// The bundle endpoint of the zone, whose server was verified. It may change all authorities at once, as the zone itself
+    /// may, but never goes back.
+    Endpoint,
 }
 
 /// The bundle that a zone has after it was sent this one: an absent list of authorities leaves the one that is held;
@@ -98,6 +111,7 @@ pub(super) fn accept(zone: &TrustZone, mut bundle: Bundle, path: &str, origin: O
         // Whoever has the bundle from the Workload API knows no number. What says nothing new needs none.
         (Some(held), Origin::Agent) if bundle.sequence_number == 0 && bundle.same_authorities(held) => return Ok(held.clone()),
         (Some(held), Origin::Agent) => check_succession(path, zone, held, &bundle)?,
+        (Some(held), Origin::Endpoint) => check_not_older(path, zone, held, &bundle)?,
         (Some(_), Origin::User) | (None, _) => {}
     }
     Ok(bundle)
@@ -106,18 +120,7 @@ pub(super) fn accept(zone: &TrustZone, mut bundle: Bundle, path: &str, origin: O
 /// That an agent's bundle is a later one of the same SPIFFE server: not older, and with an authority in common, as a
 /// rotation leaves one.
 fn check_succession(path: &str, zone: &TrustZone, held: &Bundle, bundle: &Bundle) -> Result<()> {
-    let remedy = || {
-        format!(
-            "if the SPIFFE server of the zone was rebuilt, an administrator replaces the bundle: cofidectl trust-zone set-bundle {} \
-             --bundle-file FILE",
-            zone.name
-        )
-    };
-    bundle.may_replace(held).map_err(|error| match error {
-        BundleError::OlderSequence { .. } => Error::FailedPrecondition(format!("{path}.sequence_number: {error}; {}", remedy())),
-        BundleError::OtherTrustDomain { .. } => Error::invalid(format!("{path}.trust_domain"), error),
-        BundleError::NoX509Authority { .. } => Error::invalid(format!("{path}.x509_authorities"), error),
-    })?;
+    check_not_older(path, zone, held, bundle)?;
     let is_held = |der: &[u8]| held.x509_authorities.iter().any(|authority| authority.der == der);
     if bundle.x509_authorities.iter().any(|authority| is_held(&authority.der)) {
         return Ok(());
@@ -125,8 +128,25 @@ fn check_succession(path: &str, zone: &TrustZone, held: &Bundle, bundle: &Bundle
     Err(Error::FailedPrecondition(format!(
         "{path}.x509_authorities: none is an authority that trust zone {} has already; {}",
         zone.name,
-        remedy()
+        replacement(zone)
     )))
+}
+
+/// The way out for a zone whose issuer began anew.
+fn replacement(zone: &TrustZone) -> String {
+    format!(
+        "if the SPIFFE server of the zone was rebuilt, an administrator replaces the bundle: cofidectl trust-zone set-bundle {} --bundle-file \
+         FILE",
+        zone.name
+    )
+}
+
+fn check_not_older(path: &str, zone: &TrustZone, held: &Bundle, bundle: &Bundle) -> Result<()> {
+    bundle.may_replace(held).map_err(|error| match error {
+        BundleError::OlderSequence { .. } => Error::FailedPrecondition(format!("{path}.sequence_number: {error}; {}", replacement(zone))),
+        BundleError::OtherTrustDomain { .. } => Error::invalid(format!("{path}.trust_domain"), error),
+        BundleError::NoX509Authority { .. } => Error::invalid(format!("{path}.x509_authorities"), error),
+    })
 }
 
 /// That no new authority of a user's bundle is one of another zone, as it is when the file of that zone was taken.
@@ -279,6 +299,19 @@ mod tests {
         let held = bundle("a.test", &[1, 2], &["k"], 5);
         let accepted = accept(&zone(Some(held.clone())), bundle("a.test", &[2, 1], &[], 0), "bundle", Origin::Agent).unwrap();
         assert_eq!(accepted, held);
+    }
+
+    #[test]
+    fn an_endpoint_may_change_all_authorities_and_never_goes_back() {
+        let held = zone(Some(bundle("a.test", &[1, 2], &[], 5)));
+        let anew = bundle("a.test", &[3], &[], 6);
+        assert_eq!(accept(&held, anew.clone(), "bundle", Origin::Endpoint).unwrap(), anew);
+        for older in [4, 0] {
+            let error = accept(&held, bundle("a.test", &[1], &[], older), "bundle", Origin::Endpoint).unwrap_err();
+            assert!(error.to_string().starts_with("bundle.sequence_number: "), "{error}");
+        }
+        let error = accept(&held, bundle("b.test", &[3], &[], 6), "bundle", Origin::Endpoint).unwrap_err();
+        assert!(error.to_string().starts_with("bundle.trust_domain: "), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use cofide_store::{FederationFilter, Federations, FederationsMut, TrustZones, Wr
 use serde_json::{Value, json};
 
 use super::App;
+use super::attestation_policy_binding::matched_by_patterns;
 use super::audit::{event, now};
 use super::trust_zone::{self, assigned_by_connect, immutable};
 use crate::caller::CallContext;
@@ -13,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::id;
 
 const NOUN: &str = "federation";
+/// What a binding does with a zone that its pattern matches, when the federation comes and when it goes.
+pub(super) const GAINS: &str = "federates with";
+pub(super) const LOSES: &str = "no longer federates with";
 
 impl App {
     pub async fn federation(&self, id: &FederationId) -> Result<Federation> {
@@ -49,28 +53,24 @@ impl App {
         transaction.insert_federation(&federation).await?;
         let message = format!("federation {} created", direction(&local, &remote));
         let links = [link(&federation), trust_zone::link(&local), trust_zone::link(&remote)];
-        let event = event(context, EventKind::FederationCreation, message, links, &snapshot(&federation));
-        self.commit(transaction, Some(Change::of_federation(&federation)), event).await?;
+        let mut events = vec![event(context, EventKind::FederationCreation, message, links, &snapshot(&federation))];
+        events.extend(matched_by_patterns(&mut transaction, context, &local, &remote, GAINS).await?);
+        self.commit_with(transaction, Some(Change::of_federation(&federation)), events).await?;
         Ok(federation)
     }
 
-    /// Bindings that name the remote zone stay; their workloads no longer get its bundle.
+    /// Bindings that name the remote zone, itself or by a pattern, stay; their workloads no longer get its bundle.
     pub async fn destroy_federation(&self, context: &CallContext, id: &FederationId) -> Result<()> {
         let mut transaction = self.write().await?;
         let federation = transaction.federation(id).await?.ok_or_else(|| Error::not_found(NOUN, id))?;
-        let mut name = async |id: &TrustZoneId| -> Result<String> {
-            Ok(transaction.trust_zone(id).await?.map_or_else(|| id.to_string(), |zone| zone.name.to_string()))
-        };
-        let message =
-            format!("federation {} -> {} deleted", name(&federation.trust_zone_id).await?, name(&federation.remote_trust_zone_id).await?);
+        let local = referenced(&mut transaction, "federation.trust_zone_id", &federation.trust_zone_id).await?;
+        let remote = referenced(&mut transaction, "federation.remote_trust_zone_id", &federation.remote_trust_zone_id).await?;
+        let message = format!("federation {} deleted", direction(&local, &remote));
         transaction.delete_federation(id).await?;
-        let links = [
-            link(&federation),
-            (EntityKind::TrustZone, federation.trust_zone_id.to_string()),
-            (EntityKind::TrustZone, federation.remote_trust_zone_id.to_string()),
-        ];
-        let event = event(context, EventKind::FederationDeletion, message, links, &snapshot(&federation));
-        self.commit(transaction, Some(Change::of_federation(&federation)), event).await
+        let links = [link(&federation), trust_zone::link(&local), trust_zone::link(&remote)];
+        let mut events = vec![event(context, EventKind::FederationDeletion, message, links, &snapshot(&federation))];
+        events.extend(matched_by_patterns(&mut transaction, context, &local, &remote, LOSES).await?);
+        self.commit_with(transaction, Some(Change::of_federation(&federation)), events).await
     }
 }
 

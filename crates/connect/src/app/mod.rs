@@ -10,7 +10,10 @@ pub mod agent_status;
 pub mod attestation_policy;
 pub mod attestation_policy_binding;
 pub mod audit;
+pub mod binding_status;
 pub mod bundle;
+pub mod bundle_package;
+pub mod bundle_reading;
 pub mod cluster;
 pub mod explain;
 pub mod federated_service;
@@ -20,13 +23,16 @@ pub mod organization;
 pub mod receipt;
 pub mod trust_zone;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cofide_core::{AuditEvent, Change, OrganizationId};
 use cofide_store::{ReadTransaction, Store, WriteTransaction};
+use cofide_svid::bundle::package::PackageSigner;
 
 use crate::error::Result;
 use crate::hub::Hub;
+use crate::partners::Troubles;
 use crate::presence::Presence;
 
 /// Everything that the rules need. Shared by all services.
@@ -35,6 +41,7 @@ pub struct App {
     store: Store,
     hub: Hub,
     presence: Presence,
+    troubles: Troubles,
     settings: Settings,
 }
 
@@ -44,11 +51,15 @@ pub struct Settings {
     pub organization_id: OrganizationId,
     pub join_token_ttl: Duration,
     pub max_federated_services_per_cluster: usize,
+    /// The URL below which bundles are published as `<trust zone>/bundle`.
+    pub bundle_endpoint_url: Option<String>,
+    /// Signs the bundles that are carried to partners.
+    pub package_signer: Arc<PackageSigner>,
 }
 
 impl App {
-    pub fn new(store: Store, hub: Hub, presence: Presence, settings: Settings) -> Self {
-        Self { store, hub, presence, settings }
+    pub fn new(store: Store, hub: Hub, presence: Presence, troubles: Troubles, settings: Settings) -> Self {
+        Self { store, hub, presence, troubles, settings }
     }
 
     async fn read(&self) -> Result<ReadTransaction> {

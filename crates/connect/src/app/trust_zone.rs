@@ -1,13 +1,15 @@
 //! Trust zones. Their bundles have rules of their own: [`super::bundle`].
 
 use cofide_api::convert::trust_zone::Draft;
-use cofide_core::{Bundle, Change, EntityKind, EventKind, Name, TrustZone, TrustZoneId};
-use cofide_store::{ClusterFilter, Clusters, TrustZoneFilter, TrustZones, TrustZonesMut, WriteTransaction};
+use cofide_core::{AuditEvent, Bundle, BundleEndpoint, BundleEndpointProfile, Change, EntityKind, EventKind, Name, TrustZone, TrustZoneId};
+use cofide_store::{ClusterFilter, Clusters, FederationFilter, Federations, TrustZoneFilter, TrustZones, TrustZonesMut, WriteTransaction};
 use serde_json::{Value, json};
 
 use super::App;
+use super::attestation_policy_binding::matched_by_patterns;
 use super::audit::{event, now};
 use super::bundle::{Origin, accept, check_apart, check_first, snapshot_with_authorities};
+use super::federation::LOSES;
 use crate::caller::CallContext;
 use crate::error::{Error, Result};
 use crate::id;
@@ -35,13 +37,14 @@ impl App {
         if let Some(bundle) = &draft.bundle {
             check_apart(&mut transaction, "trust_zone.bundle", None, bundle).await?;
         }
+        let published = self.settings.bundle_endpoint_url.as_ref().map(|url| published_at(url, &draft.name));
         let zone = TrustZone {
             id: id::trust_zone(),
             organization_id: self.owner(&mut transaction, "trust_zone.org_id", draft.organization_id).await?,
             name: draft.name,
             trust_domain: draft.trust_domain,
             bundle: draft.bundle,
-            bundle_endpoint: draft.bundle_endpoint,
+            bundle_endpoint: draft.bundle_endpoint.or(published),
             jwt_issuer: draft.jwt_issuer,
             is_management_zone: false,
             created_at: now(),
@@ -51,18 +54,7 @@ impl App {
     }
 
     async fn insert_trust_zone(&self, context: &CallContext, mut transaction: WriteTransaction, zone: TrustZone) -> Result<TrustZone> {
-        for other in transaction.trust_zones(&TrustZoneFilter::default()).await? {
-            if other.name == zone.name {
-                return Err(Error::AlreadyExists(format!("a trust zone with the name {} exists already", zone.name)));
-            }
-            if other.trust_domain == zone.trust_domain {
-                let trust_domain = &zone.trust_domain;
-                return Err(Error::AlreadyExists(format!("trust domain {trust_domain} belongs to trust zone {} already", other.name)));
-            }
-        }
-        transaction.insert_trust_zone(&zone).await?;
-        let message = format!("trust zone {} with trust domain {} created", zone.name, zone.trust_domain);
-        let event = event(context, EventKind::TrustZoneCreation, message, [link(&zone)], &snapshot(&zone));
+        let event = new_trust_zone(context, &mut transaction, &zone).await?;
         self.commit(transaction, Some(Change::TrustZone(zone.id.clone())), event).await?;
         Ok(zone)
     }
@@ -125,10 +117,22 @@ impl App {
                 first = first.name,
             )));
         }
+        let trusting = FederationFilter { remote_trust_zone_id: Some(id.clone()), ..FederationFilter::default() };
+        let (mut names, mut losses) = (Vec::new(), Vec::new());
+        for federation in transaction.federations(&trusting).await? {
+            if let Some(other) = transaction.trust_zone(&federation.trust_zone_id).await? {
+                losses.extend(matched_by_patterns(&mut transaction, context, &other, &zone, LOSES).await?);
+                names.push(other.name.to_string());
+            }
+        }
+        names.sort();
+        let trusted = if names.is_empty() { String::new() } else { format!("; {} trusted it until now", names.join(" and ")) };
+        let message = format!("trust zone {} deleted, with its bindings and federations{trusted}", zone.name);
+        let mut events = losses;
+        // The newest event is the deletion.
+        events.push(event(context, EventKind::TrustZoneDeletion, message, [link(&zone)], &snapshot(&zone)));
         transaction.delete_trust_zone(id).await?;
-        let message = format!("trust zone {} deleted, with its bindings and federations", zone.name);
-        let event = event(context, EventKind::TrustZoneDeletion, message, [link(&zone)], &snapshot(&zone));
-        self.commit(transaction, Some(Change::TrustZone(id.clone())), event).await
+        self.commit_with(transaction, Some(Change::TrustZone(id.clone())), events).await
     }
 
     /// The control plane's own zone: made at the first start, and given each bundle of its authority.
@@ -159,6 +163,31 @@ impl App {
             updated_at: now(),
         };
         self.insert_trust_zone(&context, transaction, zone).await.map(drop)
+    }
+}
+
+/// Inserts the zone, unless its name or its trust domain is taken; answers the event about it.
+pub(super) async fn new_trust_zone(context: &CallContext, transaction: &mut WriteTransaction, zone: &TrustZone) -> Result<AuditEvent> {
+    for other in transaction.trust_zones(&TrustZoneFilter::default()).await? {
+        if other.name == zone.name {
+            return Err(Error::AlreadyExists(format!("a trust zone with the name {} exists already", zone.name)));
+        }
+        if other.trust_domain == zone.trust_domain {
+            let trust_domain = &zone.trust_domain;
+            return Err(Error::AlreadyExists(format!("trust domain {trust_domain} belongs to trust zone {} already", other.name)));
+        }
+    }
+    transaction.insert_trust_zone(zone).await?;
+    let message = format!("trust zone {} with trust domain {} created", zone.name, zone.trust_domain);
+    Ok(event(context, EventKind::TrustZoneCreation, message, [link(zone)], &snapshot(zone)))
+}
+
+/// Where the bundle of a zone is found below the URL of the bundle endpoint.
+fn published_at(url: &str, zone: &Name) -> BundleEndpoint {
+    BundleEndpoint {
+        url: format!("{}/{zone}/bundle", url.trim_end_matches('/')),
+        profile: BundleEndpointProfile::HttpsWeb,
+        spiffe_id: None,
     }
 }
 

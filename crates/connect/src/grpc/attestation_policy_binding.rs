@@ -6,14 +6,25 @@ use cofide_api::connect::ap_binding_service::{
     GetApBindingResponse, ListApBindingsRequest, ListApBindingsResponse, UpdateApBindingRequest, UpdateApBindingResponse,
 };
 use cofide_api::convert::attestation_policy_binding::Draft;
+use cofide_api::types::ap_binding::{ApBinding, ApBindingFederation};
+use cofide_core::AttestationPolicyBinding;
 use cofide_store::AttestationPolicyBindingFilter;
 use tonic::{Request, Response, Status};
 
 use super::{Api, context, optional, parse, required};
 use crate::error::Error;
 
-fn draft(message: Option<cofide_api::types::ap_binding::ApBinding>) -> Result<Draft, Error> {
+fn draft(message: Option<ApBinding>) -> Result<Draft, Error> {
     Ok(Draft::try_from(&required("ap_binding", message)?)?)
+}
+
+impl Api {
+    /// The binding, with the zones that its patterns stand for at this moment.
+    fn binding(&self, binding: &AttestationPolicyBinding) -> ApBinding {
+        let partners = self.app.federates_with(binding).into_iter();
+        let federations = partners.map(|id| ApBindingFederation { trust_zone_id: Some(id.into()) }).collect();
+        ApBinding { federations, ..binding.into() }
+    }
 }
 
 #[tonic::async_trait]
@@ -21,7 +32,7 @@ impl ApBindingService for Api {
     async fn create_ap_binding(&self, request: Request<CreateApBindingRequest>) -> Result<Response<CreateApBindingResponse>, Status> {
         let context = context(&request)?;
         let binding = self.app.create_attestation_policy_binding(&context, draft(request.into_inner().binding)?).await?;
-        Ok(Response::new(CreateApBindingResponse { binding: Some(binding.into()) }))
+        Ok(Response::new(CreateApBindingResponse { binding: Some(self.binding(&binding)) }))
     }
 
     async fn destroy_ap_binding(&self, request: Request<DestroyApBindingRequest>) -> Result<Response<DestroyApBindingResponse>, Status> {
@@ -34,7 +45,7 @@ impl ApBindingService for Api {
     async fn get_ap_binding(&self, request: Request<GetApBindingRequest>) -> Result<Response<GetApBindingResponse>, Status> {
         let id = parse("binding_id", request.into_inner().binding_id.as_deref())?;
         let binding = self.app.attestation_policy_binding(&id).await?;
-        Ok(Response::new(GetApBindingResponse { binding: Some(binding.into()) }))
+        Ok(Response::new(GetApBindingResponse { binding: Some(self.binding(&binding)) }))
     }
 
     async fn list_ap_bindings(&self, request: Request<ListApBindingsRequest>) -> Result<Response<ListApBindingsResponse>, Status> {
@@ -45,12 +56,12 @@ impl ApBindingService for Api {
             policy_id: optional("filter.policy_id", filter.policy_id.as_deref())?,
         };
         let bindings = self.app.attestation_policy_bindings(&filter).await?;
-        Ok(Response::new(ListApBindingsResponse { bindings: bindings.into_iter().map(Into::into).collect() }))
+        Ok(Response::new(ListApBindingsResponse { bindings: bindings.iter().map(|binding| self.binding(binding)).collect() }))
     }
 
     async fn update_ap_binding(&self, request: Request<UpdateApBindingRequest>) -> Result<Response<UpdateApBindingResponse>, Status> {
         let context = context(&request)?;
         let binding = self.app.update_attestation_policy_binding(&context, draft(request.into_inner().binding)?).await?;
-        Ok(Response::new(UpdateApBindingResponse { binding: Some(binding.into()) }))
+        Ok(Response::new(UpdateApBindingResponse { binding: Some(self.binding(&binding)) }))
     }
 }

@@ -4,6 +4,7 @@ mod agent;
 mod attestation_policy;
 mod attestation_policy_binding;
 mod audit;
+mod bundle_package;
 mod cluster;
 mod explain;
 mod federation;
@@ -18,6 +19,7 @@ use cofide_api::connect::agent_service::agent_service_server::AgentServiceServer
 use cofide_api::connect::ap_binding_service::ap_binding_service_server::ApBindingServiceServer;
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_server::AttestationPolicyServiceServer;
 use cofide_api::connect::audit_service::audit_service_server::AuditServiceServer;
+use cofide_api::connect::bundle_package_service::bundle_package_service_server::BundlePackageServiceServer;
 use cofide_api::connect::cluster_service::cluster_service_server::ClusterServiceServer;
 use cofide_api::connect::explain_service::explain_service_server::ExplainServiceServer;
 use cofide_api::connect::federation_service::federation_service_server::FederationServiceServer;
@@ -33,7 +35,7 @@ use crate::caller::CallContext;
 use crate::error::{Error, Result};
 
 /// The names of the services that have handlers here, for health checks.
-pub const SERVICES: [&str; 10] = [
+pub const SERVICES: [&str; 11] = [
     TrustZoneServiceServer::<Api>::NAME,
     ClusterServiceServer::<Api>::NAME,
     FederationServiceServer::<Api>::NAME,
@@ -44,6 +46,7 @@ pub const SERVICES: [&str; 10] = [
     AuditServiceServer::<Api>::NAME,
     ReceiptServiceServer::<Api>::NAME,
     ExplainServiceServer::<Api>::NAME,
+    BundlePackageServiceServer::<Api>::NAME,
 ];
 
 /// All services over the same rules. The services of the API that are not among them have no handler; a call to one
@@ -66,7 +69,8 @@ impl Api {
             .add_service(OrganizationServiceServer::new(api.clone()))
             .add_service(AuditServiceServer::new(api.clone()))
             .add_service(ReceiptServiceServer::new(api.clone()))
-            .add_service(ExplainServiceServer::new(api))
+            .add_service(ExplainServiceServer::new(api.clone()))
+            .add_service(BundlePackageServiceServer::new(api))
     }
 }
 

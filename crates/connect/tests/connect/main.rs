@@ -4,11 +4,15 @@
 mod access;
 mod agents;
 mod audit;
+mod bindings_by_pattern;
 mod clients;
 mod deleted_cluster;
 mod explain;
 mod federated_services;
+mod federation_status;
+mod federations;
 mod idle;
+mod partners;
 mod plan_stream;
 mod postgres_server;
 mod rate;

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cofide_api::connect::federation_service::DestroyFederationRequest;
-use cofide_api::connect::receipt_service::federation_status::State;
-use cofide_api::connect::receipt_service::{FederationStatus, ListFederationStatusesRequest, ListReceiptsRequest, Receipt};
+use cofide_api::connect::receipt_service::{ListReceiptsRequest, Receipt};
 use cofide_api::connect::trust_zone_service::UpdateTrustZoneBundleRequest;
 use cofide_api::convert::plan::{CONTROL_PLANE_TRUST, EXPORTED_SERVICE, FEDERATED_TRUST, IMPORTED_SERVICE, TYPE_URLS, standby_for};
 use cofide_api::plan;
@@ -20,7 +18,7 @@ use tonic::Code::InvalidArgument;
 use tonic::Streaming;
 
 use crate::federated_services::{deregister, register, service, update};
-use crate::support::{Authority, Client, JoinedCluster, Plane, Zone, eventually, introduction, refused};
+use crate::support::{Authority, Client, JoinedCluster, Plane, eventually, introduction, refused};
 
 /// Type URL -> name -> version.
 pub(crate) type Versions = BTreeMap<String, BTreeMap<String, String>>;
@@ -56,12 +54,12 @@ impl Follower {
         Self { requests, responses, held: held.clone(), bodies: BTreeMap::new(), answered: BTreeSet::new() }
     }
 
-    async fn response(&mut self) -> DeltaDiscoveryResponse {
+    pub(crate) async fn response(&mut self) -> DeltaDiscoveryResponse {
         let waited = tokio::time::timeout(Duration::from_secs(10), self.responses.message()).await;
         waited.unwrap_or_else(|_| panic!("no response within ten seconds; held: {:#?}", self.held)).unwrap().expect("the stream has ended")
     }
 
-    async fn answer(&mut self, response: &DeltaDiscoveryResponse, error: Option<&str>) {
+    pub(crate) async fn answer(&mut self, response: &DeltaDiscoveryResponse, error: Option<&str>) {
         let request = DeltaDiscoveryRequest {
             type_url: response.type_url.clone(),
             response_nonce: response.nonce.clone(),
@@ -121,14 +119,8 @@ impl Follower {
     }
 }
 
-async fn receipts(plane: &Plane) -> Vec<Receipt> {
+pub(crate) async fn receipts(plane: &Plane) -> Vec<Receipt> {
     plane.admin().await.receipts().list_receipts(ListReceiptsRequest::default()).await.unwrap().into_inner().receipts
-}
-
-async fn status(plane: &Plane, from: &Zone) -> FederationStatus {
-    let request = ListFederationStatusesRequest::default();
-    let statuses = plane.admin().await.receipts().list_federation_statuses(request).await.unwrap().into_inner().statuses;
-    statuses.into_iter().find(|status| status.trust_zone_id == from.id).expect("a status for each federation")
 }
 
 #[tokio::test]
@@ -349,58 +341,6 @@ async fn of_an_agent_that_stands_by_there_is_no_receipt_for_what_another_one_put
 }
 
 #[tokio::test]
-async fn the_status_of_a_federation_is_what_the_agents_have_said() {
-    let plane = Plane::start().await;
-    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
-    let federation = plane.federate(&a, &b).await;
-    let of_a = async || {
-        let status = status(&plane, &a).await;
-        (status.state(), status.reason)
-    };
-    let (state, reason) = of_a().await;
-    assert_eq!(state, State::Waiting, "{reason}");
-    let agent_of_b = plane.joined(&b, "one").await;
-    let (state, reason) = of_a().await;
-    assert_eq!(state, State::Unknown, "{reason}");
-    let one = plane.joined(&a, "one").await;
-    let (state, reason) = of_a().await;
-    assert!(state == State::Unknown && reason.contains("one"), "{reason}");
-
-    let mut follower = Follower::open(&one.agent, &Versions::new()).await;
-    follower.settle().await;
-    assert!(follower.held[FEDERATED_TRUST].contains_key("b.test"));
-    eventually(of_a, |(state, reason)| *state == State::Healthy && reason.is_empty()).await;
-
-    // A second cluster of the zone has joined and said nothing: not every agent holds the bundle.
-    let two = plane.joined(&a, "two").await;
-    assert_eq!(of_a().await.0, State::Unknown);
-    let mut second = Follower::open(&two.agent, &Versions::new()).await;
-    second.settle().await;
-    eventually(of_a, |(state, _)| *state == State::Healthy).await;
-
-    let mut rotated = b.authority.clone();
-    rotated.0.prepare(std::time::SystemTime::now()).unwrap();
-    let request = UpdateTrustZoneBundleRequest { bundle: Some(rotated.bundle()), trust_zone_id: String::new() };
-    agent_of_b.agent.trust_zones().update_trust_zone_bundle(request).await.unwrap();
-    follower.sets(&["FederatedTrust b.test"]).await;
-    let response = second.response().await;
-    eventually(of_a, |status| *status == (State::Unhealthy, "Bundles do not match".into())).await;
-    second.answer(&response, Some("SPIRE is away")).await;
-    eventually(of_a, |(state, reason)| *state == State::Unhealthy && reason.contains("SPIRE is away")).await;
-    drop(second);
-
-    // The same agent, started anew with nothing: it is sent the bundle again.
-    let mut second = Follower::open(&two.agent, &Versions::new()).await;
-    second.settle().await;
-    eventually(of_a, |(state, _)| *state == State::Healthy).await;
-
-    plane.admin().await.federations().destroy_federation(DestroyFederationRequest { federation_id: Some(federation) }).await.unwrap();
-    assert_eq!(follower.take().await, (vec![], vec!["FederatedTrust b.test".to_owned()]));
-    let statuses = plane.admin().await.receipts().list_federation_statuses(ListFederationStatusesRequest::default()).await.unwrap();
-    assert!(statuses.into_inner().statuses.is_empty());
-}
-
-#[tokio::test]
 async fn what_an_agent_comes_back_with_counts_as_applied() {
     let plane = Plane::start().await;
     let (a, b) = (plane.zone("a").await, plane.zone("b").await);
@@ -409,18 +349,23 @@ async fn what_an_agent_comes_back_with_counts_as_applied() {
     plane.federate(&a, &b).await;
     let mut follower = Follower::open(&one.agent, &Versions::new()).await;
     follower.settle().await;
-    let healthy = async || status(&plane, &a).await.state() == State::Healthy;
-    eventually(healthy, |healthy| *healthy).await;
+    let applied_by = async |agent_id: &str| {
+        let receipts = receipts(&plane).await;
+        receipts
+            .iter()
+            .any(|receipt| receipt.resource_name == "b.test" && receipt.agent_id == agent_id && receipt.applied && receipt.current)
+    };
+    eventually(async || applied_by(&one.agent_id).await, |applied| *applied).await;
 
     // Under a new id the agent's receipts are gone; what it holds is not, and is not sent again.
     let token = plane.join_token(&a, &one.id).await;
     let mut renamed = introduction(&a, &one.id, &token);
     renamed.agent.as_mut().unwrap().agent_id = "agent-7".into();
     plane.anonymous().await.trust_zones().register_agent(renamed).await.unwrap();
-    assert_eq!(status(&plane, &a).await.state(), State::Unknown);
+    assert!(!applied_by(&one.agent_id).await && !applied_by("agent-7").await);
     let again = plane.workload(a.authority.agent("one")).await;
     let _follower = Follower::open(&again, &follower.held).await;
-    eventually(healthy, |healthy| *healthy).await;
+    eventually(async || applied_by("agent-7").await, |applied| *applied).await;
 }
 
 #[tokio::test]

@@ -330,7 +330,7 @@ async fn a_federation_is_one_direction_between_two_zones() {
     refused(admin.federations().get_federation(GetFederationRequest { federation_id: id }).await, NotFound, &["federation"]);
 }
 
-fn static_policy(name: &str) -> AttestationPolicy {
+pub(crate) fn static_policy(name: &str) -> AttestationPolicy {
     let policy = ApStatic {
         spiffe_id_path: Some("ns/demo/sa/server".into()),
         parent_id_path: Some("agent".into()),
@@ -340,7 +340,7 @@ fn static_policy(name: &str) -> AttestationPolicy {
     AttestationPolicy { name: name.into(), policy: Some(Policy::Static(policy)), ..AttestationPolicy::default() }
 }
 
-async fn create_policy(client: &Client, policy: AttestationPolicy) -> Result<AttestationPolicy, Status> {
+pub(crate) async fn create_policy(client: &Client, policy: AttestationPolicy) -> Result<AttestationPolicy, Status> {
     let request = CreateAttestationPolicyRequest { policy: Some(policy) };
     Ok(client.policies().create_attestation_policy(request).await?.into_inner().policy.unwrap())
 }

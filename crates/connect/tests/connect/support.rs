@@ -10,6 +10,7 @@ use cofide_api::connect::agent_service::{CreateAgentJoinTokenRequest, ListFedera
 use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_client::AttestationPolicyServiceClient;
 use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
+use cofide_api::connect::bundle_package_service::bundle_package_service_client::BundlePackageServiceClient;
 use cofide_api::connect::cluster_service::CreateClusterRequest;
 use cofide_api::connect::cluster_service::cluster_service_client::ClusterServiceClient;
 use cofide_api::connect::explain_service::explain_service_client::ExplainServiceClient;
@@ -65,6 +66,10 @@ impl Plane {
         let bound = Box::pin(cofide_connect::run(config, shutdown.clone())).await.unwrap();
         let credential = serde_json::from_slice(&std::fs::read(&bound.credential.path).unwrap()).unwrap();
         Self { address: bound.address, plaintext_address: bound.plaintext_address, folder, credential, bound, shutdown }
+    }
+
+    pub(crate) fn bundle_endpoint_address(&self) -> SocketAddr {
+        self.bound.bundle_endpoint_address.unwrap()
     }
 
     pub(crate) async fn stop(self) -> TempDir {
@@ -314,6 +319,9 @@ impl Client {
     }
     pub(crate) fn audit(&self) -> AuditServiceClient<Service> {
         AuditServiceClient::new(self.service())
+    }
+    pub(crate) fn bundle_packages(&self) -> BundlePackageServiceClient<Service> {
+        BundlePackageServiceClient::new(self.service())
     }
     pub(crate) fn receipts(&self) -> ReceiptServiceClient<Service> {
         ReceiptServiceClient::new(self.service())

@@ -43,6 +43,7 @@ pub struct Snapshot {
     bindings_by_policy: Index<AttestationPolicyId, AttestationPolicyBindingId>,
     bindings_by_federated_zone: Index<TrustZoneId, AttestationPolicyBindingId>,
     bindings_by_pair: Index<(TrustZoneId, TrustZoneId), AttestationPolicyBindingId>,
+    bindings_with_patterns: Index<TrustZoneId, AttestationPolicyBindingId>,
 
     services: Table<FederatedServiceId, FederatedService>,
     services_by_hostname: Index<Hostname, FederatedServiceId>,
@@ -70,6 +71,7 @@ impl Default for Snapshot {
             bindings_by_policy: Index::default(),
             bindings_by_federated_zone: Index::default(),
             bindings_by_pair: Index::default(),
+            bindings_with_patterns: Index::default(),
             services: Table::new_sync(),
             services_by_hostname: Index::default(),
             services_by_cluster: Index::default(),

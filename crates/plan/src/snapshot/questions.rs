@@ -86,9 +86,14 @@ impl Snapshot {
         self.bindings_by_policy.get(policy).filter_map(|id| self.binding(id))
     }
 
-    /// The bindings of `from` that name `to` among the zones they federate with.
+    /// The bindings of `from` that name `to` itself among the zones they federate with, not by a pattern.
     pub fn bindings_between(&self, from: &TrustZoneId, to: &TrustZoneId) -> impl Iterator<Item = &AttestationPolicyBinding> {
         self.bindings_by_pair.get(&(from.clone(), to.clone())).filter_map(|id| self.binding(id))
+    }
+
+    /// The bindings of a zone that name partners by a pattern.
+    pub fn bindings_with_patterns(&self, trust_zone: &TrustZoneId) -> impl Iterator<Item = &AttestationPolicyBinding> {
+        self.bindings_with_patterns.get(trust_zone).filter_map(|id| self.binding(id))
     }
 
     /// The bindings, in any zone, that name this zone among those they federate with.

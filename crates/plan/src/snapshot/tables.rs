@@ -87,6 +87,9 @@ impl Snapshot {
             self.bindings_by_federated_zone.insert(zone.clone(), binding.id.clone());
             self.bindings_by_pair.insert((binding.trust_zone_id.clone(), zone.clone()), binding.id.clone());
         }
+        if !binding.federates_with_patterns.is_empty() {
+            self.bindings_with_patterns.insert(binding.trust_zone_id.clone(), binding.id.clone());
+        }
         self.bindings.insert_mut(binding.id.clone(), binding);
     }
 
@@ -94,6 +97,7 @@ impl Snapshot {
         let Some(binding) = self.bindings.get(id).cloned() else { return };
         self.bindings_by_trust_zone.remove(&binding.trust_zone_id, id);
         self.bindings_by_policy.remove(&binding.policy_id, id);
+        self.bindings_with_patterns.remove(&binding.trust_zone_id, id);
         for zone in &binding.federates_with {
             self.bindings_by_federated_zone.remove(zone, id);
             self.bindings_by_pair.remove(&(binding.trust_zone_id.clone(), zone.clone()), id);

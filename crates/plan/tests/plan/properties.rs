@@ -6,7 +6,7 @@ use cofide_core::{
     BundleEndpointProfile, Change, Cluster, ClusterId, FederatedService, GatewayKind, Hostname, Noun, NounChange, NounId, Timestamp,
     TlsMode, TrustZoneId,
 };
-use cofide_plan::{ClusterPlan, PlanResource, affected, plan, resource};
+use cofide_plan::{ClusterPlan, Key, PlanResource, affected, plan, resource};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -16,6 +16,7 @@ use crate::world::World;
 
 const ZONES: [&str; 4] = ["a", "b", "c", "d"];
 const POLICIES: [&str; 2] = ["p", "q"];
+const PATTERNS: [&str; 3] = ["*", "a*", "*d"];
 const SERVICES: [&str; 2] = ["s", "t"];
 
 /// Cluster names carry their zone: `a1` is a cluster of zone a.
@@ -61,7 +62,7 @@ fn any_noun() -> impl Strategy<Value = Noun> {
         3 => any_cluster().prop_map(Noun::from),
         4 => (select(&ZONES[..]), select(&ZONES[..])).prop_map(|(from, to)| federation(from, to).into()),
         1 => select(&POLICIES[..]).prop_map(|name| policy(name).into()),
-        2 => (select(&ZONES[..]), select(&POLICIES[..]), subsequence(ZONES.to_vec(), 0..3))
+        2 => (select(&ZONES[..]), select(&POLICIES[..]), subsequence([&ZONES[..], &PATTERNS[..]].concat(), 0..3))
             .prop_map(|(zone, policy, federates_with)| binding(zone, policy, &federates_with).into()),
         5 => any_service(),
     ]
@@ -173,6 +174,38 @@ proptest! {
             let named: BTreeSet<_> = named.iter().filter(|(id, _)| *id == cluster).map(|(_, key)| key.clone()).collect();
             prop_assert_eq!(before.len(), after.len());
             prop_assert!(differing.is_subset(&named), "{:?} differ, {:?} are named", differing, named);
+        }
+    }
+
+    #[test]
+    fn a_federation_is_news_to_those_bindings_alone_that_name_the_zone_or_match_its_name(
+        world in any_world(), from in select(&ZONES[..]), to in select(&ZONES[..])
+    ) {
+        let before = world.snapshot();
+        let mut with_it = world.clone();
+        let Some(change) = with_it.apply(&NounChange::Put(federation(from, to).into())) else { return Ok(()) };
+        let after = with_it.snapshot();
+        let Some(remote) = world.zone(&id(to)) else { return Ok(()) };
+        for (cluster, key) in affected(&before, &after, &change) {
+            let Key::Registration(binding) = key else { continue };
+            let binding = after.binding(&binding).expect("a federation takes no binding away");
+            prop_assert!(binding.federates_with.contains(&remote.id) || binding.matches(&remote.name), "{:?} in {}", binding, cluster);
+        }
+    }
+
+    #[test]
+    fn a_binding_gives_the_bundles_that_it_names_or_matches_where_there_is_a_federation_and_no_others(world in any_world()) {
+        let snapshot = world.snapshot();
+        for cluster in world.clusters() {
+            for (_, resource) in plan(&snapshot, &cluster.id).iter() {
+                let PlanResource::Registration(registration) = resource else { continue };
+                let binding = snapshot.binding(&registration.binding_id).unwrap();
+                let federated = world.federations().filter(|federation| federation.trust_zone_id == cluster.trust_zone_id);
+                let zones = federated.filter_map(|federation| world.zone(&federation.remote_trust_zone_id));
+                let wanted = zones.filter(|zone| binding.federates_with.contains(&zone.id) || binding.matches(&zone.name));
+                let wanted: BTreeSet<_> = wanted.map(|zone| zone.trust_domain.clone()).collect();
+                prop_assert_eq!(registration.federates_with.iter().cloned().collect::<BTreeSet<_>>(), wanted);
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! Each rule by example.
 
-use cofide_core::{ControlPlaneTrust, Direction, ExportRefusal, GatewayKind, NounChange, NounId, SpiffeId, Timestamp, TlsMode};
-use cofide_plan::{ClusterPlan, Key, PlanResource, Snapshot, plan, resource};
+use cofide_core::{
+    ControlPlaneTrust, Direction, ExportRefusal, GatewayKind, MAX_MATCHED_TRUST_ZONES, NounChange, NounId, SpiffeId, Timestamp, TlsMode,
+};
+use cofide_plan::{ClusterPlan, Key, PlanResource, Snapshot, partners, plan, resource};
 
 use crate::builders::{binding, bundle, cluster, domain, federation, gateway, id, policy, port, service, zone};
 use crate::world::{World, two_zones};
@@ -197,4 +199,32 @@ fn a_policy_of_a_kind_that_the_agent_may_not_serve_is_sent_all_the_same() {
     kubernetes.kind = cofide_core::PolicyKind::Kubernetes(cofide_core::KubernetesPolicy::default());
     let snapshot = two_zones().with(kubernetes).snapshot();
     assert!(resource(&snapshot, &id("one"), &Key::Registration(id("a-ping-pong"))).is_some());
+}
+
+#[test]
+fn a_pattern_stands_for_the_federated_zones_that_it_matches_up_to_a_bound_and_the_oldest_stay() {
+    let remote = |number: usize| format!("remote-{number:03}");
+    let federate = |number: usize| {
+        let mut federation = federation("a", &remote(number));
+        // The names are in the other order than the ages.
+        federation.created_at = Timestamp(1000 - i64::try_from(number).unwrap());
+        federation
+    };
+    let mut world = World::default().with(zone("a")).with(zone("other")).with(federation("a", "other")).with(cluster("one", "a"));
+    world = world.with(policy("ping-pong")).with(binding("a", "ping-pong", &["other", "remote-*"]));
+    for number in 0..MAX_MATCHED_TRUST_ZONES + 3 {
+        world = world.with(zone(&remote(number))).with(federate(number));
+    }
+    world = world.with(zone("remote-not-federated"));
+    let snapshot = world.snapshot();
+    let binding = snapshot.binding(&id("a-ping-pong")).unwrap();
+    let partners = partners(&snapshot, binding);
+    assert_eq!(partners.named.iter().map(|zone| zone.name.as_str()).collect::<Vec<_>>(), ["other"]);
+    assert_eq!((partners.matched.len(), partners.left_out), (MAX_MATCHED_TRUST_ZONES, 3));
+    assert_eq!(partners.matched[0].name.as_str(), remote(MAX_MATCHED_TRUST_ZONES + 2));
+    assert!(partners.matched.iter().all(|zone| zone.name.as_str() > remote(2).as_str()), "the three youngest are left out");
+    let Some(PlanResource::Registration(registration)) = resource(&snapshot, &id("one"), &Key::Registration(binding.id.clone())) else {
+        panic!("no registration");
+    };
+    assert_eq!(registration.federates_with.len(), MAX_MATCHED_TRUST_ZONES + 1);
 }

@@ -112,7 +112,10 @@ fn judge(database: &ConnectionString, found: &Found) -> Result<()> {
 }
 
 fn migrator() -> Migrator {
-    migrations::migrator(&[(6, "initial", include_str!("../../migrations/postgres/0006_initial.sql"))])
+    migrations::migrator(&[
+        (6, "initial", include_str!("../../migrations/postgres/0006_initial.sql")),
+        (7, "trust", include_str!("../../migrations/postgres/0007_trust.sql")),
+    ])
 }
 
 fn failed_to_migrate(database: &ConnectionString, error: MigrateError) -> StoreError {

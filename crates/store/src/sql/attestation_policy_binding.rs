@@ -3,7 +3,7 @@ use cofide_core::{AttestationPolicyBinding, AttestationPolicyBindingId};
 
 use super::columns::Columns;
 use super::connection::{Connection, Row};
-use super::statement::{Select, Statement, refuse_taken, write, write_existing};
+use super::statement::{Select, Statement, document, refuse_taken, write, write_existing};
 use super::transaction::{Transaction, WriteTransaction};
 use crate::{AttestationPolicyBindingFilter, AttestationPolicyBindings, AttestationPolicyBindingsMut, Result};
 
@@ -16,11 +16,12 @@ const SELECT: &str = "SELECT binding.*, federation.trust_zone_id AS federates_wi
 
 const ORDER: &str = " ORDER BY binding.created_at, binding.id, federation.position";
 
-const INSERT: &str = "INSERT INTO attestation_policy_binding (id, organization_id, trust_zone_id, policy_id, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6)";
+const INSERT: &str =
+    "INSERT INTO attestation_policy_binding (id, organization_id, trust_zone_id, policy_id, created_at, updated_at, patterns_document)
+VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 const UPDATE: &str = "UPDATE attestation_policy_binding SET
-    organization_id = $2, trust_zone_id = $3, policy_id = $4, created_at = $5, updated_at = $6
+    organization_id = $2, trust_zone_id = $3, policy_id = $4, created_at = $5, updated_at = $6, patterns_document = $7
 WHERE id = $1";
 
 fn bind(sql: &'static str, binding: &AttestationPolicyBinding) -> Statement {
@@ -31,6 +32,7 @@ fn bind(sql: &'static str, binding: &AttestationPolicyBinding) -> Statement {
         .bind(binding.policy_id.as_str())
         .bind(binding.created_at.as_micros())
         .bind(binding.updated_at.as_micros())
+        .bind(document(&binding.federates_with_patterns))
 }
 
 /// Folds the rows of one binding, which stand together, into one.
@@ -46,6 +48,7 @@ fn bindings(rows: &[Row]) -> Result<Vec<AttestationPolicyBinding>> {
                 trust_zone_id: columns.parsed("trust_zone_id")?,
                 policy_id: columns.parsed("policy_id")?,
                 federates_with: Vec::new(),
+                federates_with_patterns: columns.document("patterns_document")?,
                 created_at: columns.timestamp("created_at")?,
                 updated_at: columns.timestamp("updated_at")?,
             });

@@ -1,6 +1,11 @@
 //! The written form of nouns that have no serde form of their own.
 
-use cofide_core::{Bundle, JwtAuthority, TrustDomain, X509Authority};
+use std::collections::BTreeMap;
+
+use cofide_core::{
+    Bundle, BundleDigest, FoundBundle, HeldBundle, JwtAuthority, Timestamp, TrustDomain, TrustDomainError, X509Authority,
+    parse_trust_domain,
+};
 use serde::{Deserialize, Serialize};
 
 /// A bundle without its trust domain, which is that of the zone it is stored with. Binary parts are hexadecimal.
@@ -63,4 +68,33 @@ impl BundleDocument {
             sequence_number: self.sequence_number,
         })
     }
+}
+
+/// One trust domain of a bundle reading.
+#[derive(Serialize, Deserialize)]
+pub(super) struct HeldBundleDocument {
+    trust_domain: String,
+    /// Absent where the bundle is gone.
+    digest: Option<BundleDigest>,
+    sequence_number: u64,
+    since: Timestamp,
+}
+
+impl From<(&TrustDomain, &HeldBundle)> for HeldBundleDocument {
+    fn from((trust_domain, held): (&TrustDomain, &HeldBundle)) -> Self {
+        Self {
+            trust_domain: trust_domain.to_string(),
+            digest: held.found.as_ref().map(|found| found.digest.clone()),
+            sequence_number: held.found.as_ref().map_or(0, |found| found.sequence_number),
+            since: held.since,
+        }
+    }
+}
+
+pub(super) fn held_bundles(documents: Vec<HeldBundleDocument>) -> Result<BTreeMap<TrustDomain, HeldBundle>, TrustDomainError> {
+    let held = |document: HeldBundleDocument| {
+        let found = document.digest.map(|digest| FoundBundle { digest, sequence_number: document.sequence_number });
+        Ok((parse_trust_domain(&document.trust_domain)?, HeldBundle { found, since: document.since }))
+    };
+    documents.into_iter().map(held).collect()
 }

@@ -4,6 +4,8 @@ mod agent;
 mod attestation_policy;
 mod attestation_policy_binding;
 mod audit;
+mod bundle_package;
+mod bundle_reading;
 mod change;
 mod cluster;
 mod columns;

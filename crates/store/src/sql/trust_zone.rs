@@ -12,12 +12,13 @@ const NOUN: &str = "trust zone";
 
 const INSERT: &str = "INSERT INTO trust_zone (
     id, organization_id, name, trust_domain, bundle_document, bundle_endpoint_url, bundle_endpoint_profile, jwt_issuer,
-    is_management_zone, created_at, updated_at
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    is_management_zone, created_at, updated_at, bundle_endpoint_spiffe_id
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 const UPDATE: &str = "UPDATE trust_zone SET
     organization_id = $2, name = $3, trust_domain = $4, bundle_document = $5, bundle_endpoint_url = $6,
-    bundle_endpoint_profile = $7, jwt_issuer = $8, is_management_zone = $9, created_at = $10, updated_at = $11
+    bundle_endpoint_profile = $7, jwt_issuer = $8, is_management_zone = $9, created_at = $10, updated_at = $11,
+    bundle_endpoint_spiffe_id = $12
 WHERE id = $1";
 
 fn bind(sql: &'static str, zone: &TrustZone) -> Statement {
@@ -34,6 +35,7 @@ fn bind(sql: &'static str, zone: &TrustZone) -> Statement {
         .bind(zone.is_management_zone)
         .bind(zone.created_at.as_micros())
         .bind(zone.updated_at.as_micros())
+        .bind(endpoint.and_then(|endpoint| endpoint.spiffe_id.as_ref()).map(ToString::to_string))
 }
 
 fn trust_zone(row: &Row) -> Result<TrustZone> {
@@ -43,13 +45,14 @@ fn trust_zone(row: &Row) -> Result<TrustZone> {
     let bundle = bundle.map(|bundle| columns.converted("bundle_document", bundle.into_bundle(trust_domain.clone()))).transpose()?;
     let url: Option<String> = columns.plain("bundle_endpoint_url")?;
     let profile = columns.parsed_if_any("bundle_endpoint_profile")?;
+    let spiffe_id = columns.parsed_if_any("bundle_endpoint_spiffe_id")?;
     Ok(TrustZone {
         id: columns.parsed("id")?,
         organization_id: columns.parsed("organization_id")?,
         name: columns.parsed("name")?,
         trust_domain,
         bundle,
-        bundle_endpoint: url.zip(profile).map(|(url, profile)| BundleEndpoint { url, profile }),
+        bundle_endpoint: url.zip(profile).map(|(url, profile)| BundleEndpoint { url, profile, spiffe_id }),
         jwt_issuer: columns.plain("jwt_issuer")?,
         is_management_zone: columns.plain("is_management_zone")?,
         created_at: columns.timestamp("created_at")?,

@@ -7,6 +7,8 @@ mod agent;
 mod attestation_policy;
 mod attestation_policy_binding;
 mod audit;
+mod bundle_package;
+mod bundle_reading;
 mod change;
 mod cluster;
 mod control_plane_secret;
@@ -22,6 +24,8 @@ pub use agent::{Agents, AgentsMut};
 pub use attestation_policy::{AttestationPolicies, AttestationPoliciesMut};
 pub use attestation_policy_binding::{AttestationPolicyBindings, AttestationPolicyBindingsMut};
 pub use audit::{AuditEvents, AuditEventsMut};
+pub use bundle_package::{BundlePackages, BundlePackagesMut};
+pub use bundle_reading::{BundleReadings, BundleReadingsMut};
 pub use change::{Changes, KEPT_CHANGES};
 pub use cluster::{Clusters, ClustersMut};
 pub use control_plane_secret::{ControlPlaneSecrets, ControlPlaneSecretsMut};
@@ -69,6 +73,8 @@ pub trait Reader:
     + FederatedServices
     + AuditEvents
     + Receipts
+    + BundlePackages
+    + BundleReadings
     + Changes
     + ControlPlaneSecrets
     + Replicas
@@ -87,6 +93,8 @@ impl<T> Reader for T where
         + FederatedServices
         + AuditEvents
         + Receipts
+        + BundlePackages
+        + BundleReadings
         + Changes
         + ControlPlaneSecrets
         + Replicas
@@ -110,6 +118,8 @@ pub trait Writer:
     + ReceiptsMut
     + ControlPlaneSecretsMut
     + ReplicasMut
+    + BundlePackagesMut
+    + BundleReadingsMut
 {
     /// Makes everything that was written in this transaction lasting and visible, together with the events that tell about
     /// it.

@@ -137,6 +137,11 @@ conformance! {
             the_latest_receipt_of_each_cluster_is_found_without_reading_the_others,
             receipts_go_with_their_agent,
         ],
+        bundle_packages: [the_record_of_a_zones_packages_is_kept_and_goes_with_the_zone],
+        bundle_readings: [
+            the_last_reading_of_each_cluster_is_kept,
+            a_reading_goes_with_its_cluster,
+        ],
     }
     several connections: {
         transactions: [

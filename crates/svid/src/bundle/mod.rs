@@ -1,6 +1,7 @@
 //! Trust bundles: who vouches for whom, and the format in which trust domains tell each other.
 
 mod jwks;
+pub mod package;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};

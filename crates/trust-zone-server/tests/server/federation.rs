@@ -108,6 +108,8 @@ async fn a_bad_endpoint_harms_nobody_and_is_named() {
     let table = [
         ("redirect", partner.serve("/spire/server", Reply::http("302 Found", "Location: https://evil.test/\r\n", b"")).await, "evil.test"),
         ("error", partner.serve("/spire/server", Reply::http("500 Internal Server Error", "", b"oops")).await, "500"),
+        ("not found", partner.serve("/spire/server", Reply::http("404 Not Found", "", b"nothing here")).await, "404"),
+        ("a page", partner.serve("/spire/server", Reply::document("<!DOCTYPE html><html><body>Sign in</body></html>")).await, "no JWK set"),
         ("huge", partner.serve("/spire/server", Reply::document(&huge)).await, "more than 1048576 bytes"),
         ("huge chunk", partner.serve("/spire/server", Reply::Bytes(endless)).await, ""),
         ("no JSON", partner.serve("/spire/server", Reply::document("hello")).await, "no JWK set"),
@@ -163,10 +165,10 @@ async fn a_mark_that_the_document_cannot_carry_survives_a_refresh() {
     assert_eq!(held(&server, "b.test").await.unwrap(), marked);
 }
 
-#[tokio::test]
-async fn an_https_web_endpoint_is_verified_by_name() {
+/// A server with a certificate of its own signing, and that in PEM.
+fn web(parameters: &CertificateParams) -> (Arc<rustls::ServerConfig>, String) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().self_signed(&key).unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -174,11 +176,37 @@ async fn an_https_web_endpoint_is_verified_by_name() {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
+    (Arc::new(config), certificate.pem())
+}
+
+#[tokio::test]
+async fn a_web_certificate_for_another_name_or_from_the_past_proves_nothing() {
+    let wrong_name = CertificateParams::new(vec!["bundles.example.com".into()]).unwrap();
+    let mut expired = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    (expired.not_before, expired.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1));
     let partner = Partner::new("b.test");
-    let address = serve(Arc::new(config), Reply::document(&partner.document())).await;
+    for (parameters, expected) in [(wrong_name, "not valid for name"), (expired, "expired")] {
+        let (config, certificate) = web(&parameters);
+        let address = serve(config, Reply::document(&partner.document())).await;
+        let folder = tempfile::tempdir().unwrap();
+        let roots = folder.path().join("roots.pem");
+        std::fs::write(&roots, &certificate).unwrap();
+        let server = TestServer::start_with("a.test", json!({"federation": {"web_roots": roots}})).await;
+        federate(&server, "b.test", address, Some(BundleEndpointProfile::HttpsWeb(types::HttpsWebProfile {})), None).await;
+        let status = refresh(&server, "b.test").await.unwrap_err();
+        assert!(status.message().contains(expected), "{status}");
+        assert!(held(&server, "b.test").await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_https_web_endpoint_is_verified_by_name() {
+    let (config, certificate) = web(&CertificateParams::new(vec!["127.0.0.1".into()]).unwrap());
+    let partner = Partner::new("b.test");
+    let address = serve(config, Reply::document(&partner.document())).await;
     let folder = tempfile::tempdir().unwrap();
     let roots = folder.path().join("roots.pem");
-    std::fs::write(&roots, certificate.pem()).unwrap();
+    std::fs::write(&roots, &certificate).unwrap();
     let web = Some(BundleEndpointProfile::HttpsWeb(types::HttpsWebProfile {}));
 
     let server = TestServer::start_with("a.test", json!({"federation": {"web_roots": roots}})).await;

@@ -53,7 +53,11 @@ fn trust_zone() -> TrustZone {
         name: "trust-zone-a".parse().unwrap(),
         trust_domain: domain("a.test"),
         bundle: Some(bundle_for("a.test")),
-        bundle_endpoint: Some(BundleEndpoint { url: "https://127.0.0.1:8443/bundle".into(), profile: BundleEndpointProfile::HttpsSpiffe }),
+        bundle_endpoint: Some(BundleEndpoint {
+            url: "https://127.0.0.1:8443/bundle".into(),
+            profile: BundleEndpointProfile::HttpsSpiffe,
+            spiffe_id: Some(SpiffeId::new("spiffe://a.test/bundle/server").unwrap()),
+        }),
         jwt_issuer: Some("https://issuer.a.test".into()),
         is_management_zone: false,
         created_at: CREATED,
@@ -99,6 +103,7 @@ fn binding() -> AttestationPolicyBinding {
         trust_zone_id: "tz-1".parse().unwrap(),
         policy_id: "ap-1".parse().unwrap(),
         federates_with: vec!["tz-3".parse().unwrap(), "tz-2".parse().unwrap()],
+        federates_with_patterns: vec!["trust-zone-*".parse().unwrap(), "*".parse().unwrap()],
         created_at: CREATED,
         updated_at: UPDATED,
     }

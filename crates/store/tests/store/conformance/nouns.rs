@@ -1,7 +1,7 @@
 use cofide_core::{
     AgentState, AgentStatus, Bundle, BundleEndpoint, BundleEndpointProfile, ConditionKind, Gateway, GatewayAddress, GatewayKind,
-    JwtAuthority, KubernetesPolicy, LabelSelector, MatchExpression, Organization, PolicyKind, Profile, Timestamp, TlsMode, TpmNodePolicy,
-    UnmetCondition, X509Authority,
+    JwtAuthority, KubernetesPolicy, LabelSelector, MatchExpression, Organization, PolicyKind, Profile, SpiffeId, Timestamp, TlsMode,
+    TpmNodePolicy, UnmetCondition, X509Authority,
 };
 use cofide_store::{
     AgentFilter, Agents, AgentsMut, AttestationPolicies, AttestationPoliciesMut, AttestationPolicyBindingFilter, AttestationPolicyBindings,
@@ -55,7 +55,11 @@ pub(crate) async fn trust_zones_are_kept_in_full_and_in_part<D: Database>(databa
         sequence_number: u64::MAX,
         ..Bundle::empty(domain("full.test"))
     });
-    full.bundle_endpoint = Some(BundleEndpoint { url: "https://full.example/bundle".to_owned(), profile: BundleEndpointProfile::HttpsWeb });
+    full.bundle_endpoint = Some(BundleEndpoint {
+        url: "https://full.example/bundle".to_owned(),
+        profile: BundleEndpointProfile::HttpsSpiffe,
+        spiffe_id: Some(SpiffeId::new("spiffe://full.test/bundle/server").unwrap()),
+    });
     full.jwt_issuer = Some("https://issuer.example".to_owned());
     full.is_management_zone = true;
     (full.created_at, full.updated_at) = (Timestamp(-5), Timestamp(i64::MAX));

@@ -9,12 +9,11 @@
 //! What an endpoint says replaces the held bundle only by the rules of [`Bundle::may_replace`]; a person can overrule
 //! them by setting the bundle through the API.
 
-mod client;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofide_bundle_endpoint::{BundleClient, BundleEndpoint, FetchError, Profile, WebRoots};
 use cofide_core::{Bundle, BundleError, TrustDomain};
 use cofide_svid::BundleSource;
 use tokio::task::JoinHandle;
@@ -24,9 +23,6 @@ use crate::authority::Authority;
 use crate::config;
 use crate::datastore::{BundleEndpointProfile, Datastore, DatastoreError, FederationRelationship};
 use crate::metrics::Metrics;
-
-pub use client::FetchError;
-use client::{BundleClient, WebRoots};
 
 /// A bundle is asked for several times within its refresh hint, so that one failure does not make it stale; as in SPIRE.
 const ATTEMPTS_PER_REFRESH_HINT: u32 = 4;
@@ -77,7 +73,7 @@ impl Federation {
         let client = BundleClient {
             bundles: Arc::new(bundles.clone()),
             timeout: config.timeout,
-            web_roots: WebRoots::new(config.web_roots.clone()),
+            web_roots: WebRoots::new(config.web_roots.clone(), "federation.web_roots"),
         };
         Self { bundles, client: Arc::new(client), metrics, config: Arc::new(config) }
     }
@@ -162,7 +158,7 @@ impl Federation {
     }
 
     async fn refresh_once(&self, relationship: &FederationRelationship) -> Result<Refreshed, RefreshError> {
-        let fetched = self.client.fetch(relationship).await?;
+        let fetched = self.client.fetch(&endpoint(relationship)).await?;
         let outcome = self.bundles.datastore.update(|content| {
             if content.relationship(&relationship.trust_domain).is_none_or(|held| **held != *relationship) {
                 return Err(RefreshError::Superseded);
@@ -205,6 +201,16 @@ fn pause(hint: u64, config: &config::Federation) -> Duration {
         hint => Duration::from_secs(hint) / ATTEMPTS_PER_REFRESH_HINT,
     };
     wanted.min(LONGEST).max(config.minimum_poll_interval)
+}
+
+fn endpoint(relationship: &FederationRelationship) -> BundleEndpoint {
+    let profile = match &relationship.profile {
+        BundleEndpointProfile::HttpsWeb => Profile::HttpsWeb,
+        BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
+            Profile::HttpsSpiffe { endpoint_spiffe_id: endpoint_spiffe_id.clone() }
+        }
+    };
+    BundleEndpoint { trust_domain: relationship.trust_domain.clone(), url: relationship.bundle_endpoint_url.clone(), profile }
 }
 
 /// The document at an endpoint has no words for "tainted" and for a key's end. What is known of these from elsewhere

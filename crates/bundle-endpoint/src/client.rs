@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cofide_core::{Bundle, SpiffeId, TrustDomain};
+use cofide_svid::BundleSource;
 use cofide_svid::bundle::{JwksError, MAX_JWKS_SIZE, from_jwks};
 use cofide_svid::tls::{Authorizer, client_config};
 use http::{Request, StatusCode, header};
@@ -18,9 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use super::HeldBundles;
-use crate::datastore::{BundleEndpointProfile, FederationRelationship};
-use cofide_svid::BundleSource;
+use crate::{BundleEndpoint, Profile};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -50,33 +49,39 @@ pub enum FetchError {
     Timeout { url: String, timeout: Duration },
 }
 
+/// Fetches, one bundle at a time; holds no connection in between.
 #[derive(Debug)]
-pub(super) struct BundleClient {
-    pub(super) bundles: Arc<HeldBundles>,
+pub struct BundleClient {
+    /// With which `https_spiffe` endpoints are verified.
+    pub bundles: Arc<dyn BundleSource>,
     /// For one whole fetch.
-    pub(super) timeout: Duration,
-    pub(super) web_roots: WebRoots,
+    pub timeout: Duration,
+    pub web_roots: WebRoots,
 }
 
 impl BundleClient {
-    pub(super) async fn fetch(&self, relationship: &FederationRelationship) -> Result<Bundle, FetchError> {
-        let url = &relationship.bundle_endpoint_url;
-        let config = self.tls(&relationship.profile).await?;
+    /// The bundle that the endpoint publishes now; never one without authorities.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint cannot be reached or verified, or what it sends is not the bundle.
+    pub async fn fetch(&self, endpoint: &BundleEndpoint) -> Result<Bundle, FetchError> {
+        let url = &endpoint.url;
+        let config = self.tls(&endpoint.profile).await?;
         let fetch = fetch(url, config);
         let Ok(document) = tokio::time::timeout(self.timeout, fetch).await else {
             return Err(FetchError::Timeout { url: url.to_string(), timeout: self.timeout });
         };
-        let bundle =
-            from_jwks(&relationship.trust_domain, &document?).map_err(|source| FetchError::Bundle { url: url.to_string(), source })?;
+        let bundle = from_jwks(&endpoint.trust_domain, &document?).map_err(|source| FetchError::Bundle { url: url.to_string(), source })?;
         if bundle.x509_authorities.is_empty() && bundle.jwt_authorities.is_empty() {
             return Err(FetchError::Empty { url: url.to_string() });
         }
         Ok(bundle)
     }
 
-    async fn tls(&self, profile: &BundleEndpointProfile) -> Result<Arc<ClientConfig>, FetchError> {
+    async fn tls(&self, profile: &Profile) -> Result<Arc<ClientConfig>, FetchError> {
         match profile {
-            BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
+            Profile::HttpsSpiffe { endpoint_spiffe_id } => {
                 if self.bundles.bundle(endpoint_spiffe_id.trust_domain()).is_none() {
                     let trust_domain = endpoint_spiffe_id.trust_domain().clone();
                     return Err(FetchError::NoBundle { trust_domain, endpoint_spiffe_id: endpoint_spiffe_id.clone() });
@@ -84,7 +89,7 @@ impl BundleClient {
                 let authorizer = Authorizer::Exactly(endpoint_spiffe_id.clone());
                 Ok(Arc::new(client_config(None, self.bundles.clone(), authorizer)))
             }
-            BundleEndpointProfile::HttpsWeb => self.web_roots.config().await.map_err(FetchError::WebRoots),
+            Profile::HttpsWeb => self.web_roots.config().await.map_err(FetchError::WebRoots),
         }
     }
 }
@@ -156,25 +161,27 @@ async fn read(url: &Url, response: http::Response<hyper::body::Incoming>) -> Res
 
 /// The authorities of the public web, read when first needed.
 #[derive(Debug)]
-pub(super) struct WebRoots {
+pub struct WebRoots {
     file: Option<PathBuf>,
+    /// The configuration key that names the file.
+    key: &'static str,
     config: Arc<Mutex<Option<Arc<ClientConfig>>>>,
 }
 
 impl WebRoots {
-    /// `file` instead of the machine's own.
-    pub(super) fn new(file: Option<PathBuf>) -> Self {
-        Self { file, config: Arc::default() }
+    /// `file` instead of the machine's own; `key` is where people configure it.
+    pub fn new(file: Option<PathBuf>, key: &'static str) -> Self {
+        Self { file, key, config: Arc::default() }
     }
 
     async fn config(&self) -> Result<Arc<ClientConfig>, String> {
-        let (file, kept) = (self.file.clone(), self.config.clone());
+        let (file, key, kept) = (self.file.clone(), self.key, self.config.clone());
         let load = tokio::task::spawn_blocking(move || {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(config) = kept.as_ref() {
                 return Ok(config.clone());
             }
-            let config = Arc::new(web_config(load_roots(file)?)?);
+            let config = Arc::new(web_config(load_roots(file, key)?)?);
             *kept = Some(config.clone());
             Ok(config)
         });
@@ -182,7 +189,7 @@ impl WebRoots {
     }
 }
 
-fn load_roots(file: Option<PathBuf>) -> Result<RootCertStore, String> {
+fn load_roots(file: Option<PathBuf>, key: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let certificates = match &file {
         Some(path) => {
@@ -195,7 +202,7 @@ fn load_roots(file: Option<PathBuf>) -> Result<RootCertStore, String> {
     roots.add_parsable_certificates(certificates);
     if roots.is_empty() {
         let origin = file.map_or_else(|| "this machine".to_owned(), |path| path.display().to_string());
-        return Err(format!("{origin} has none; name a PEM file with federation.web_roots"));
+        return Err(format!("{origin} has none; name a PEM file with {key}"));
     }
     Ok(roots)
 }
