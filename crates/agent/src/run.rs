@@ -486,7 +486,7 @@ impl Uplink {
         // The zone's bundle, the services of the cluster, and a sign of life.
         world.link.wakes(&bundle_wake);
         let spire = match &own_bundle {
-            OwnBundle::SpireServer(server) => Some(server.clone()),
+            OwnBundle::SpireServer(server) | OwnBundle::Either(server, _) => Some(server.clone()),
             OwnBundle::WorkloadApi(_) => None,
         };
         let push = Arc::new(BundlePush::new(cluster.clone(), own_bundle, connect.clone(), world.clone()));
