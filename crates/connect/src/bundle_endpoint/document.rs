@@ -102,12 +102,12 @@ mod tests {
         Bundle { sequence_number: 7, ..authority::bundle(&authority, None, 0) }
     }
 
-    fn asked(snapshot: &Snapshot, method: Method, path: &str, tag: Option<&str>) -> (Response<Full<Bytes>>, Bytes) {
+    fn asked(snapshot: &Snapshot, method: &Method, path: &str, tag: Option<&str>) -> (Response<Full<Bytes>>, Bytes) {
         let mut headers = HeaderMap::new();
         if let Some(tag) = tag {
             headers.insert(header::IF_NONE_MATCH, HeaderValue::from_str(tag).unwrap());
         }
-        let response = answer(snapshot, &method, path, &headers);
+        let response = answer(snapshot, method, path, &headers);
         let body = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(response.clone().collect()).unwrap().to_bytes();
         (response, body)
     }
@@ -116,7 +116,7 @@ mod tests {
     fn a_bundle_is_served_with_its_tag_its_number_and_a_hint() {
         let bundle = bundle();
         let snapshot: Snapshot = [zone("a", Some(bundle.clone()))].into_iter().collect();
-        let (response, body) = asked(&snapshot, Method::GET, "/a/bundle", None);
+        let (response, body) = asked(&snapshot, &Method::GET, "/a/bundle", None);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
         let read = from_jwks(&bundle.trust_domain, &body).unwrap();
@@ -124,18 +124,18 @@ mod tests {
         assert_eq!((read.sequence_number, read.refresh_hint), (7, 300));
         let tag = response.headers()[header::ETAG].to_str().unwrap().to_owned();
         for held in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".into()] {
-            let (response, body) = asked(&snapshot, Method::GET, "/a/bundle", Some(&held));
+            let (response, body) = asked(&snapshot, &Method::GET, "/a/bundle", Some(&held));
             assert_eq!((response.status(), body.len()), (StatusCode::NOT_MODIFIED, 0), "{held}");
             assert_eq!(response.headers()[header::ETAG], tag.as_str());
         }
-        assert_eq!(asked(&snapshot, Method::GET, "/a/bundle", Some("\"x\"")).0.status(), StatusCode::OK);
-        let (head, nothing) = asked(&snapshot, Method::HEAD, "/a/bundle", None);
+        assert_eq!(asked(&snapshot, &Method::GET, "/a/bundle", Some("\"x\"")).0.status(), StatusCode::OK);
+        let (head, nothing) = asked(&snapshot, &Method::HEAD, "/a/bundle", None);
         assert_eq!((head.status(), nothing.len()), (StatusCode::OK, 0));
         assert_eq!(head.headers()[header::CONTENT_LENGTH], body.len().to_string().as_str());
 
         // Another number is another document, so that a partner sees what is newer.
         let newer: Snapshot = [zone("a", Some(Bundle { sequence_number: 8, ..bundle }))].into_iter().collect();
-        assert_eq!(asked(&newer, Method::GET, "/a/bundle", Some(&tag)).0.status(), StatusCode::OK);
+        assert_eq!(asked(&newer, &Method::GET, "/a/bundle", Some(&tag)).0.status(), StatusCode::OK);
     }
 
     #[test]
@@ -144,11 +144,11 @@ mod tests {
         for path in
             ["/", "/bundle", "/a", "/a/", "/a/bundle/", "//bundle", "/c/bundle", "/b/bundle", "/a/../b/bundle", "/A/bundle", "a/bundle"]
         {
-            let (response, _) = asked(&snapshot, Method::GET, path, None);
+            let (response, _) = asked(&snapshot, &Method::GET, path, None);
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
             assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store", "{path}");
         }
-        let (response, _) = asked(&snapshot, Method::POST, "/a/bundle", None);
+        let (response, _) = asked(&snapshot, &Method::POST, "/a/bundle", None);
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
     }

@@ -60,7 +60,7 @@ fn trust(name: &str, profile: BundleEndpointProfile, authorities: &[&[u8]]) -> F
         trust_domain: domain(name),
         trust_zone_name: "zone".parse().unwrap(),
         bundle: (!authorities.is_empty()).then_some(bundle),
-        bundle_endpoint: Some(BundleEndpoint { url: format!("https://{name}:8443"), profile }),
+        bundle_endpoint: Some(BundleEndpoint { url: format!("https://{name}:8443"), profile, spiffe_id: None }),
     }
 }
 
