@@ -58,7 +58,7 @@ async fn programs_that_start_at_once_on_an_empty_database_migrate_it_once() {
     let url = database().await;
     let started = futures::future::join_all((0..4).map(|_| connect(&url))).await;
     assert!(started.iter().all(Result::is_ok), "{started:?}");
-    assert_eq!(psql(&url, "SELECT COUNT(*) FROM _sqlx_migrations").await, "1");
+    assert_eq!(psql(&url, "SELECT COUNT(*) FROM _sqlx_migrations").await, "2");
 }
 
 #[tokio::test(flavor = "multi_thread")]
