@@ -140,8 +140,16 @@ pub(crate) async fn the_sidecar_refuses_an_undeclared_trust_domain_whose_certifi
     server.cluster.apply(&federated_service("policed", "server", "server", 8080, "IstioMtls")).await.unwrap();
     let (gateway, name) = (server.ingress(), "outbound_.8080_._.server.policed.local.domain");
     world.until("a declared trust domain", async || direct.ping(gateway, name, TRUST_DOMAIN).await).await;
-    let refused = format!("{:#}", stranger.ping(gateway, name, TRUST_DOMAIN).await.unwrap_err());
-    assert!(!refused.starts_with("cannot connect"), "{refused}");
+    // The policy is written before anything that lets traffic in, but istiod tells gateway and sidecar each in its own time.
+    let is_refused = async || match stranger.ping(gateway, name, TRUST_DOMAIN).await {
+        Ok(reply) => anyhow::bail!("the stranger is answered: {reply}"),
+        Err(error) => anyhow::Ok(format!("{error:#}")),
+    };
+    world.until("the stranger is refused", is_refused).await;
+    for _ in 0..5 {
+        let refused = is_refused().await.unwrap();
+        assert!(!refused.starts_with("cannot connect"), "{refused}");
+    }
     // And it is the policy that refuses it.
     server
         .cluster
