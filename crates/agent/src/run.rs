@@ -120,6 +120,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
             let keeper = SpireKeeper::open(own, server.clone(), reread, data.clone(), world.clone());
             let own_bundle = match access {
                 SpireAccess::Socket => OwnBundle::SpireServer(server),
+                // On a host `auto` is the socket, so that a server that is not there is missed and not gone around.
+                _ if kubernetes.is_none() => OwnBundle::SpireServer(server),
                 _ => OwnBundle::Either(server, world.clone()),
             };
             (Some(keeper.context("data_dir")?), own_bundle)

@@ -193,7 +193,7 @@ impl Follower {
         }
     }
 
-    /// What was rejected and is in effect after all, and imports that were in effect and are not any more.
+    /// What was rejected and is in effect after all, and what was in effect and is not any more.
     fn misreported(&self, plan: &Plan, pending: &[Pending], standby: &[&str]) -> BTreeSet<ResourceName> {
         if *self.world.link.get() != Link::Connected {
             return BTreeSet::new();
@@ -204,7 +204,7 @@ impl Follower {
         let outcome = |(type_url, name): &ResourceName| outcome(type_url, name, plan.revision, &reports);
         let healed = plan.unacknowledged().filter(|name| is_settled(name) && matches!(outcome(name), Some(Ok(())))).cloned();
         let was_told = |name: &ResourceName| plan.told(name) == Some(Told::InEffect);
-        let broken = reports.refused_imports().filter(|name| was_told(name) && is_settled(name) && matches!(outcome(name), Some(Err(_))));
+        let broken = reports.refused().filter(|name| was_told(name) && is_settled(name) && matches!(outcome(name), Some(Err(_))));
         healed.chain(broken).collect()
     }
 }
@@ -246,10 +246,31 @@ impl Reports {
         Some(refused.get(hostname).map_or(Ok(()), |reason| Err(reason.clone())))
     }
 
-    fn refused_imports(&self) -> impl Iterator<Item = ResourceName> {
+    /// What the executors say is not in effect.
+    fn refused(&self) -> impl Iterator<Item = ResourceName> {
         let local = self.local.as_ref().iter().flat_map(|report| report.refused.keys());
         let mesh = self.imports_of_mesh().into_iter().flat_map(|report| report.refused.keys());
-        local.chain(mesh).map(|hostname| (wire::IMPORTED_SERVICE, hostname.to_string()))
+        let imports = local.chain(mesh).map(|hostname| (wire::IMPORTED_SERVICE, hostname.to_string()));
+        let spire = || self.spire.as_ref().as_ref().map(|report| &report.report);
+        let trust = spire().into_iter().flat_map(|report| refused_of(&report.trust));
+        let registrations = spire().into_iter().flat_map(|report| refused_of(&report.registrations));
+        imports
+            .chain(trust.map(|trust_domain| (wire::FEDERATED_TRUST, trust_domain.to_string())))
+            .chain(registrations.map(|binding| (wire::WORKLOAD_REGISTRATION, binding.to_string())))
+    }
+}
+
+fn refused_of<K>(outcomes: &BTreeMap<K, Outcome>) -> impl Iterator<Item = &K> {
+    outcomes.iter().filter(|(_, outcome)| in_effect(Some(outcome)).is_err()).map(|(key, _)| key)
+}
+
+/// What Connect is told of something in the SPIRE server.
+fn in_effect(outcome: Option<&Outcome>) -> Result<(), String> {
+    match outcome {
+        Some(Outcome::Failed(reason) | Outcome::Outdated(reason) | Outcome::Unsupported(reason)) => Err(reason.clone()),
+        Some(Outcome::LeftAlone) => Err(LEFT_ALONE.to_owned()),
+        // That the bundle is missing is the other zone's matter; this agent has done its part.
+        Some(Outcome::Applied | Outcome::Waiting(_)) | None => Ok(()),
     }
 }
 
@@ -274,12 +295,6 @@ fn verdict(owed: &Pending, reports: &Reports) -> Option<BTreeMap<String, String>
 
 /// Whether one resource of the plan, as of a revision, is in effect; `None` while that is not known.
 fn outcome(type_url: &str, name: &str, revision: u64, reports: &Reports) -> Option<Result<(), String>> {
-    let of = |outcome: Option<&Outcome>| match outcome {
-        Some(Outcome::Failed(reason) | Outcome::Outdated(reason) | Outcome::Unsupported(reason)) => Err(reason.clone()),
-        Some(Outcome::LeftAlone) => Err(LEFT_ALONE.to_owned()),
-        // That the bundle is missing is the other zone's matter; this agent has done its part.
-        Some(Outcome::Applied | Outcome::Waiting(_)) | None => Ok(()),
-    };
     match type_url {
         wire::IMPORTED_SERVICE => {
             // What has no hostname for a name is not in the plan.
@@ -287,11 +302,11 @@ fn outcome(type_url: &str, name: &str, revision: u64, reports: &Reports) -> Opti
         }
         wire::FEDERATED_TRUST => {
             let report = reports.spire(revision)?;
-            Some(of(TrustDomain::new(name).ok().and_then(|trust_domain| report.report.trust.get(&trust_domain))))
+            Some(in_effect(TrustDomain::new(name).ok().and_then(|trust_domain| report.report.trust.get(&trust_domain))))
         }
         wire::WORKLOAD_REGISTRATION => {
             let report = reports.spire(revision)?;
-            Some(of(name.parse().ok().and_then(|binding: AttestationPolicyBindingId| report.report.registrations.get(&binding))))
+            Some(in_effect(name.parse().ok().and_then(|binding: AttestationPolicyBindingId| report.report.registrations.get(&binding))))
         }
         // To know these is all that there is to do.
         _ => Some(Ok(())),
@@ -311,6 +326,18 @@ mod tests {
     fn spire(plan_revision: u64, trust: &[(&str, Outcome)]) -> SpireReport {
         let trust = trust.iter().map(|(name, outcome)| (TrustDomain::new(name).unwrap(), outcome.clone())).collect();
         SpireReport { plan_revision, report: Report { trust, ..Report::default() } }
+    }
+
+    #[test]
+    fn what_stops_to_work_in_the_server_is_named_and_what_waits_for_others_is_not() {
+        let outcomes = [
+            ("a.test", Outcome::Applied),
+            ("b.test", Outcome::Failed("no".into())),
+            ("c.test", Outcome::Waiting("for c".into())),
+            ("d.test", Outcome::LeftAlone),
+        ];
+        let refused: Vec<_> = reports(None, Some(spire(3, &outcomes)), None, false).refused().collect();
+        assert_eq!(refused, [(wire::FEDERATED_TRUST, "b.test".to_owned()), (wire::FEDERATED_TRUST, "d.test".to_owned())]);
     }
 
     #[test]
