@@ -64,7 +64,7 @@ async fn on_spire_authorities_rotate_under_traffic_and_no_handshake_fails() {
     const ROTATIONS: u64 = 10;
     let traffic = traffic().await;
     for _ in 0..ROTATIONS {
-        traffic.rotate(Duration::from_secs(30)).await;
+        traffic.rotate(Duration::from_secs(90)).await;
         both_directions_are_healthy(&traffic.plane).await;
     }
     traffic.nothing_failed(ROTATIONS * u64::from(RATE)).await;
