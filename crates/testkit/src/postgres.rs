@@ -85,6 +85,7 @@ impl Postgres {
     }
 
     /// Starts what was prepared or stopped, with further options of the server.
+    #[expect(clippy::disallowed_methods, reason = "a condition with a deadline; whoever starts it may have no runtime yet")]
     pub fn begin(&self, options: &[&str]) {
         let program = bin().join("postgres");
         let mut arguments = vec![program.display().to_string(), "-D".into(), self.data().display().to_string()];
