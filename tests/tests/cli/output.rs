@@ -83,7 +83,10 @@ async fn table_json_and_yaml_say_the_same() {
                         continue;
                     };
                     let expected = cell(value);
-                    assert!(text == expected || (text == "N/A" && expected.is_empty()), "{line}: {heading}: {text:?} and {expected:?}");
+                    // A status of a table says for whom it waits too, which is a list of its own elsewhere.
+                    let says_more = heading.eq_ignore_ascii_case("status") && !expected.is_empty() && text.starts_with(&expected);
+                    let is_nothing = text == "N/A" && expected.is_empty();
+                    assert!(text == expected || is_nothing || says_more, "{line}: {heading}: {text:?} and {expected:?}");
                     cells += 1;
                 }
             }
