@@ -114,10 +114,10 @@ async fn an_import_that_the_api_server_refuses_is_told_to_connect_in_its_words_a
     let mut world = World::start().await;
     // As a cluster does whose operator allows no object for a domain.
     world.cluster.apply_yaml(POLICY).await.unwrap();
+    let mut probe = theirs("refused.elsewhere.test");
+    probe["metadata"]["name"] = json!("probe");
     works("the policy is in force", async || {
-        let mut refused = theirs("refused.elsewhere.test");
-        refused["metadata"]["name"] = json!("probe");
-        anyhow::ensure!(world.cluster.apply(&refused).await.is_err(), "it lets everything pass");
+        anyhow::ensure!(world.cluster.apply(&probe).await.is_err(), "it lets everything pass");
         Ok(())
     })
     .await;
@@ -128,6 +128,7 @@ async fn an_import_that_the_api_server_refuses_is_told_to_connect_in_its_words_a
     eventually("Connect says why it is refused", || world.said_of(hostname), in_their_words).await;
     eventually("the other one is applied", || world.said_of("allowed.demo.b.test"), |said| matches!(said, Some((Ok(()), true)))).await;
     world.cluster.delete_yaml(POLICY).await.unwrap();
+    works("the policy is in force no more", async || world.cluster.apply(&probe).await).await;
     // Another agent looks at everything anew; this one waits until something changes.
     world.take_agent(0).stop().await.unwrap();
     world.start_agent(|_| {}).await;
