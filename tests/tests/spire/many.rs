@@ -62,7 +62,7 @@ async fn on_spire_of_thousands_of_entries_a_change_touches_its_own_and_an_idle_a
     let (first_sync, after_first) = run(&desired).await;
     let (idle, after_idle) = run(&desired).await;
     assert_eq!(after_idle, after_first, "nothing to do, nothing to ask");
-    desired.entries[4711].content.dns_names.push("another.test".to_owned());
+    desired.entries[ENTRIES / 2].content.dns_names.push("another.test".to_owned());
     let (change, after_change) = run(&desired).await;
     let mut expected = after_idle.clone();
     *expected.entry("BatchUpdateEntry".to_owned()).or_insert(0) += 1;
