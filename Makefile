@@ -27,7 +27,6 @@ test: envoy lab-parts ## all tests, those with real Envoys, clusters, PostgreSQL
 	cargo build --workspace --bins
 	cargo test --workspace
 	demo/run
-	COFIDE_SPIRE=$$(lab/spire/install) demo/run
 
 # Documentation and the example, which starts its programs, are for the full run. Most tests wait more than they compute.
 test-fast: ## the tests that need no Envoy, no PostgreSQL and no root
