@@ -19,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::while_valid::WhileValid;
 use crate::{BearerToken, Bootstrap, ConnectUrl, Credential};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,8 +87,8 @@ pub async fn connect_to_join(bootstrap: &Bootstrap) -> Result<Channel, ConnectEr
 }
 
 /// A channel for a joined agent. It connects when it is first used, and again when a connection ends: each time with
-/// the identity and the bundles of that moment, so that neither side's rotation needs a new channel. While there is no
-/// identity it does not connect: Connect would know nobody on that connection for as long as it lasts.
+/// the identity and the bundles of that moment, so that neither side's rotation needs a new channel. A connection ends
+/// before the certificate shown on it expires. While there is no identity it does not connect: Connect would know nobody on that connection for as long as it lasts.
 pub fn connect_as_agent(url: &ConnectUrl, connect: SpiffeId, bundles: Arc<dyn BundleSource>, identity: Arc<dyn IdentitySource>) -> Channel {
     Target::new(url, connect, bundles, Some(identity)).channel()
 }
@@ -134,17 +135,20 @@ impl Target {
 
     fn connector(
         self,
-    ) -> impl tower::Service<Uri, Response = TokioIo<TlsStream<TcpStream>>, Error = ConnectError, Future: Send> + Send + 'static {
+    ) -> impl tower::Service<Uri, Response = TokioIo<WhileValid<TlsStream<TcpStream>>>, Error = ConnectError, Future: Send> + Send + 'static
+    {
         tower::service_fn(move |_: Uri| {
             let target = self.clone();
             async move { target.handshake().await.map(TokioIo::new) }
         })
     }
 
-    async fn handshake(&self) -> Result<TlsStream<TcpStream>, ConnectError> {
-        if self.identity.as_ref().is_some_and(|source| source.identity().is_none()) {
-            return Err(ConnectError::NoIdentity);
-        }
+    async fn handshake(&self) -> Result<WhileValid<TlsStream<TcpStream>>, ConnectError> {
+        // Where the identity changes meanwhile, the later one is shown, and the connection ends a little early.
+        let shown = match &self.identity {
+            Some(source) => Some((source.identity().ok_or(ConnectError::NoIdentity)?, source.clone())),
+            None => None,
+        };
         let url = self.url.to_string();
         let unreachable = |error: io::Error| ConnectError::Unreachable { url: url.clone(), reason: error.to_string() };
         let tcp = TcpStream::connect((self.url.host(), self.url.port())).await.map_err(unreachable)?;
@@ -157,7 +161,7 @@ impl Target {
         if self.identity.is_some() {
             self.admission(&mut stream).await?;
         }
-        Ok(stream)
+        Ok(WhileValid::new(stream, shown))
     }
 
     /// Waits for Connect's first word. In TLS 1.3 the client's side of the handshake ends before the server has looked at

@@ -27,6 +27,7 @@ mod plan_stream;
 mod refusal;
 mod token;
 mod url;
+mod while_valid;
 
 pub use bootstrap::Bootstrap;
 pub use channel::{ConnectError, UserChannel, connect_as_agent, connect_as_user, connect_to_join};
@@ -36,6 +37,6 @@ pub use credential::Credential;
 pub use fields::FileError;
 pub use patience::{RETRY_PUSHBACK, patiently};
 pub use plan_stream::{PlanChanges, PlanReceipt, PlanStream, PlanStreamState, ReceivedPlanResource};
-pub use refusal::{REFUSED_IDENTITY_REMEDY, explain, refused_identity};
+pub use refusal::{explain, not_recognised, refused_identity};
 pub use token::{AccessToken, BearerToken};
 pub use url::{ConnectUrl, ConnectUrlError};

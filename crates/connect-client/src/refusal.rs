@@ -11,9 +11,22 @@ const UNKNOWN_AUTHORITY: &str = "received fatal alert: UnknownCA";
 
 /// The way back for an agent whose identity Connect refuses. It cannot bring the new bundle itself: Connect would have to
 /// know it for that.
-pub const REFUSED_IDENTITY_REMEDY: &str = "Where the trust zone's authority was replaced while Connect was away, Connect's bundle of this zone is \
+const OTHER_AUTHORITY: &str = "Where the trust zone's authority was replaced while Connect was away, Connect's bundle of this zone is \
      older than the authority that signed the agent's X.509-SVID, and this agent cannot come back by itself. Give Connect the present bundle: \
      `cofidectl trust-zone set-bundle ZONE --bundle-file FILE`; see \"When something is down\" in docs/agent-host.md";
+
+/// What Connect says of a certificate whose time is over.
+const EXPIRED: &str = " expired at ";
+
+const NOT_RENEWED: &str = "The agent shows Connect what its SPIFFE Workload API gives it: look there why the X.509-SVID is not renewed, and whether \
+     the clocks of both machines are in step";
+
+/// What a person is told of an agent that Connect does not recognise: what Connect said ([`refused_identity`]) and the way
+/// back.
+pub fn not_recognised(said: &str) -> String {
+    let remedy = if said.contains(EXPIRED) { NOT_RENEWED } else { OTHER_AUTHORITY };
+    format!("Connect does not recognise this agent: {said}. {remedy}")
+}
 
 /// What Connect says about an agent that it does not recognise; `None` where the call failed with something else.
 pub fn refused_identity(status: &Status) -> Option<String> {
@@ -27,7 +40,7 @@ pub fn refused_identity(status: &Status) -> Option<String> {
 /// said.
 pub fn explain(status: &Status) -> String {
     if let Some(said) = refused_identity(status) {
-        return format!("Connect does not recognise this agent: {said}. {REFUSED_IDENTITY_REMEDY}");
+        return not_recognised(&said);
     }
     match ConnectError::within(status) {
         Some(error) => error.to_string(),
@@ -61,6 +74,12 @@ mod tests {
             }
         }
         assert!(explain(&Status::unauthenticated("the certificate of X is not signed")).contains("the certificate of X is not signed"));
+    }
+
+    #[test]
+    fn of_an_expired_certificate_nobody_is_told_to_set_a_bundle() {
+        let text = explain(&Status::unauthenticated("the certificate of spiffe://a.test/x expired at 2026-11-30T21:28:41Z"));
+        assert!(text.contains("21:28:41Z. ") && text.contains("Workload API") && !text.contains("set-bundle"), "{text}");
     }
 
     #[test]

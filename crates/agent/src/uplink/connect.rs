@@ -7,7 +7,7 @@ use cofide_api::connect::receipt_service::receipt_service_client::ReceiptService
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
 use cofide_api::connect::{agent_service, receipt_service, trust_zone_service};
 use cofide_api::types::{agent, federated_service};
-use cofide_connect_client::{REFUSED_IDENTITY_REMEDY, explain, patiently, refused_identity};
+use cofide_connect_client::{explain, not_recognised, patiently, refused_identity};
 use cofide_core::{Bundle, FederatedService, FederatedServiceId, TrustZoneId};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -27,7 +27,7 @@ pub enum CallError {
     #[error("Connect refused: {0}")]
     Refused(String),
     /// Connect does not know who is speaking.
-    #[error("Connect does not recognise this agent: {0}. {REFUSED_IDENTITY_REMEDY}")]
+    #[error("{}", not_recognised(.0))]
     Unauthenticated(String),
 }
 

@@ -1,7 +1,7 @@
 //! Who is talked to, and who is not.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cofide_connect_client::{
     AccessToken, ConnectError, Credential, connect_as_agent, connect_as_user, connect_to_join, explain, refused_identity,
@@ -15,7 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
-use crate::support::{AGENT, CONNECT, Heard, TestConnect, agent, authority, bootstrap, bundle, credential, id, svid, url, within};
+use crate::support::{
+    AGENT, CONNECT, Heard, TestConnect, agent, authority, bootstrap, bundle, credential, id, short_lived, svid, url, within,
+};
 
 async fn open(channel: &Channel) -> Result<DeltaSubscription, tonic::Status> {
     within(DeltaSubscription::open(channel.clone(), Node::default(), &["t"], Versions::new())).await
@@ -77,6 +79,28 @@ async fn an_agent_shows_the_identity_that_it_has_at_that_moment() {
         connect = TestConnect::start_at(address, svid(&management, CONNECT), cofide_xds::Cache::new()).await;
         connect.client_bundles.set(bundle(&zone));
     }
+}
+
+#[tokio::test]
+async fn a_connection_gives_way_before_its_certificate_expires_and_the_next_one_shows_the_next() {
+    let (management, zone) = (authority("management.local"), authority("a.test"));
+    let mut connect = TestConnect::start(svid(&management, CONNECT)).await;
+    connect.client_bundles.set(bundle(&zone));
+    let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
+    let first = short_lived(&zone, AGENT, Duration::from_secs(4));
+    let slot = Arc::new(IdentitySlot::new(first.clone()));
+    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, slot.clone());
+    let mut stream = open(&channel).await.unwrap();
+    let Heard::Stream { spiffe_id, .. } = connect.heard().await else { panic!("no receipt was due") };
+    assert_eq!(spiffe_id.as_deref(), Some(AGENT));
+
+    let later = "spiffe://a.test/ns/cofide/sa/cofide-agent";
+    slot.set(svid(&zone, later));
+    within(async { while matches!(stream.next().await, Ok(Some(_))) {} }).await;
+    assert!(SystemTime::now() < first.not_after, "the connection lasted longer than its certificate");
+    let _again = open(&channel).await.unwrap();
+    let Heard::Stream { spiffe_id, .. } = connect.heard().await else { panic!("no receipt was due") };
+    assert_eq!(spiffe_id.as_deref(), Some(later));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,7 +42,11 @@ pub(crate) fn authority(trust_domain: &str) -> X509CertificateAuthority {
 }
 
 pub(crate) fn svid(authority: &X509CertificateAuthority, spiffe_id: &str) -> X509Svid {
-    authority.issue(&id(spiffe_id), &[], &[], Duration::from_secs(3600), SystemTime::now()).unwrap()
+    short_lived(authority, spiffe_id, Duration::from_secs(3600))
+}
+
+pub(crate) fn short_lived(authority: &X509CertificateAuthority, spiffe_id: &str, lifetime: Duration) -> X509Svid {
+    authority.issue(&id(spiffe_id), &[], &[], lifetime, SystemTime::now()).unwrap()
 }
 
 pub(crate) fn bundle(authority: &X509CertificateAuthority) -> Bundle {
