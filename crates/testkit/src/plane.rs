@@ -12,7 +12,9 @@ use anyhow::{Context, Result, ensure};
 use cofide_api::connect::agent_service::agent_service_client::AgentServiceClient;
 use cofide_api::connect::agent_service::{CreateAgentJoinTokenRequest, ListFederatedServicesRequest};
 use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
-use cofide_api::connect::ap_binding_service::{CreateApBindingRequest, DestroyApBindingRequest};
+use cofide_api::connect::ap_binding_service::{
+    CreateApBindingRequest, DestroyApBindingRequest, GetApBindingRequest, UpdateApBindingRequest,
+};
 use cofide_api::connect::attestation_policy_service::CreateAttestationPolicyRequest;
 use cofide_api::connect::attestation_policy_service::attestation_policy_service_client::AttestationPolicyServiceClient;
 use cofide_api::connect::audit_service::audit_service_client::AuditServiceClient;
@@ -365,6 +367,16 @@ impl Plane {
     pub async fn unbind(&self, binding_id: String) -> Result<()> {
         let request = DestroyApBindingRequest { binding_id: Some(binding_id) };
         ApBindingServiceClient::new(self.admin().await?).destroy_ap_binding(request).await?;
+        Ok(())
+    }
+
+    /// Has a binding federate with these zones and no others, as `attestation-policy-binding update --federates-with` does.
+    pub async fn update_binding(&self, binding_id: &str, federates_with: &[usize]) -> Result<()> {
+        let mut bindings = ApBindingServiceClient::new(self.admin().await?);
+        let request = GetApBindingRequest { binding_id: Some(binding_id.to_owned()) };
+        let mut binding = bindings.get_ap_binding(request).await?.into_inner().binding.context("no binding")?;
+        binding.federations = self.binding_federations(federates_with);
+        bindings.update_ap_binding(UpdateApBindingRequest { binding: Some(binding) }).await?;
         Ok(())
     }
 

@@ -3,9 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
-use cofide_api::connect::ap_binding_service::{GetApBindingRequest, UpdateApBindingRequest};
-use cofide_api::types::ap_binding::ApBinding;
 use cofide_svid::IdentitySource;
 use cofide_svid::x509::{KeyUsage, verify};
 use cofide_testkit::plane::Plane;
@@ -33,14 +30,6 @@ fn can_verify(federations: &BTreeSet<(usize, usize)>, bindings: &[Vec<usize>; 3]
 fn verifies(one: &Workload, other: &Workload) -> bool {
     let svid = other.identity.identity().expect("every workload has an identity");
     verify(&svid.certificates, one.bundles.as_ref(), SystemTime::now(), KeyUsage::Server).is_ok()
-}
-
-async fn bind(plane: &Plane, binding_id: &str, partners: &[usize]) {
-    let mut bindings = ApBindingServiceClient::new(plane.admin().await.unwrap());
-    let request = GetApBindingRequest { binding_id: Some(binding_id.to_owned()) };
-    let held = bindings.get_ap_binding(request).await.unwrap().into_inner().binding.unwrap();
-    let binding = ApBinding { federations: plane.binding_federations(partners), ..held };
-    bindings.update_ap_binding(UpdateApBindingRequest { binding: Some(binding) }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +61,7 @@ async fn in_every_subset_of_the_six_directions_those_can_verify_whom_the_model_s
             if step == 0 {
                 // A binding names only zones with which its zone federates: here those are all.
                 for zone in ZONES {
-                    bind(&plane, &ids[zone], &bindings[zone]).await;
+                    plane.update_binding(&ids[zone], &bindings[zone]).await.unwrap();
                 }
             }
             let present: BTreeSet<_> = federations.keys().copied().collect();

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cofide_api::connect::ap_binding_service::UpdateApBindingRequest;
-use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
 use cofide_api::connect::receipt_service::federation_status::State;
-use cofide_api::types::ap_binding::ApBinding;
-use cofide_testkit::plane::Plane;
 use cofide_testkit::wait::eventually;
 use cofide_testkit::workload::Workload;
 
@@ -24,23 +20,9 @@ async fn federation_without_federates_with_gives_a_workload_its_own_bundle_only(
     let workload = Workload::start(&plane.zones[B], "/ns/demo/sa/client").await.unwrap();
     assert_eq!(workload.trusts(), domains(&["b.test"]), "the zone holds the bundle of a.test, and nobody gave it to the workload");
 
-    let binding = ApBinding {
-        id: Some(binding_id.clone()),
-        trust_zone_id: Some(plane.zones[B].id.to_string()),
-        policy_id: policy_of(&plane, &binding_id).await,
-        federations: plane.binding_federations(&[A]),
-        ..ApBinding::default()
-    };
-    let request = UpdateApBindingRequest { binding: Some(binding) };
-    ApBindingServiceClient::new(plane.admin().await.unwrap()).update_ap_binding(request).await.unwrap();
+    plane.update_binding(&binding_id, &[A]).await.unwrap();
     let both = domains(&["a.test", "b.test"]);
     eventually("it holds both, with no restart", || async { workload.trusts() }, |held| *held == both).await;
-}
-
-async fn policy_of(plane: &Plane, binding_id: &str) -> Option<String> {
-    let request = cofide_api::connect::ap_binding_service::GetApBindingRequest { binding_id: Some(binding_id.to_owned()) };
-    let answer = ApBindingServiceClient::new(plane.admin().await.unwrap()).get_ap_binding(request).await.unwrap();
-    answer.into_inner().binding.and_then(|binding| binding.policy_id)
 }
 
 #[tokio::test(flavor = "multi_thread")]

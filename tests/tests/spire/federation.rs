@@ -31,14 +31,14 @@ async fn on_spire_two_federations_and_a_binding_on_each_side_make_mutual_tls_wit
     fails(&client, &server).await;
     fails(&server, &client).await;
 
-    update_binding(&plane, &binding_a, &[B]).await;
-    update_binding(&plane, &binding_b, &[A]).await;
+    plane.update_binding(&binding_a, &[B]).await.unwrap();
+    plane.update_binding(&binding_b, &[A]).await.unwrap();
     is_let_in(&client, &server).await;
     is_let_in(&server, &client).await;
     assert_eq!(server.bundles().await.unwrap(), ["a.test", "b.test"]);
 
     // And back: new handshakes fail, with no restart either.
-    update_binding(&plane, &binding_b, &[]).await;
+    plane.update_binding(&binding_b, &[]).await.unwrap();
     let refused = |outcome: &Result<(), String>| outcome.as_ref().is_err_and(|reason| is_unknown_authority(reason));
     let outcome = || async { client.call(&server).await.unwrap() };
     let reason = eventually("the client trusts nobody else", outcome, refused).await.unwrap_err();

@@ -4,4 +4,4 @@ mod go_spiffe;
 mod zones;
 
 pub(crate) use go_spiffe::GoSpiffe;
-pub(crate) use zones::{A, B, both_directions_are_healthy, is_let_in, two_zones, update_binding};
+pub(crate) use zones::{A, B, both_directions_are_healthy, is_let_in, two_zones};

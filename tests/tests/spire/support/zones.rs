@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use cofide_api::connect::ap_binding_service::ap_binding_service_client::ApBindingServiceClient;
-use cofide_api::connect::ap_binding_service::{GetApBindingRequest, UpdateApBindingRequest};
 use cofide_api::connect::receipt_service::federation_status::State;
 use cofide_testkit::plane::Plane;
 use cofide_testkit::spire::SpireOptions;
@@ -33,13 +31,4 @@ pub(crate) async fn both_directions_are_healthy(plane: &Plane) {
 pub(crate) async fn is_let_in(client: &GoSpiffe, server: &GoSpiffe) {
     let what = format!("{client:?} and {server:?} accept each other");
     eventually(&what, || async { client.call(server).await.unwrap() }, Result::is_ok).await.unwrap();
-}
-
-/// As `attestation-policy-binding update --federates-with` does.
-pub(crate) async fn update_binding(plane: &Plane, binding_id: &str, federates_with: &[usize]) {
-    let mut client = ApBindingServiceClient::new(plane.admin().await.unwrap());
-    let request = GetApBindingRequest { binding_id: Some(binding_id.to_owned()) };
-    let mut binding = client.get_ap_binding(request).await.unwrap().into_inner().binding.unwrap();
-    binding.federations = plane.binding_federations(federates_with);
-    client.update_ap_binding(UpdateApBindingRequest { binding: Some(binding) }).await.unwrap();
 }
