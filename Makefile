@@ -33,11 +33,12 @@ test-fast: ## the tests that need no Envoy, no PostgreSQL and no root
 	RUST_TEST_THREADS=6 cargo test --workspace --exclude cofide-tests --exclude cofide-bench --exclude cofide-ping-pong --lib --bins --tests -- --skip postgres_server
 	cargo test -p cofide-tests --test plane -- --skip postgres_server
 
-bench: envoy lab-parts ## benchmarks beside CoreDNS, go-control-plane and Istio by hand (Go once, root; SHORT=1 to try out the last)
+bench: envoy lab-parts ## benchmarks beside CoreDNS, go-control-plane, SPIRE and Istio by hand (Go once, root; SHORT=1 to try out the last two)
 	@lab/coredns/install >/dev/null
 	@lab/go-control-plane/install >/dev/null
 	@lab/network/install
 	cargo bench -p cofide-bench --bench dns --bench xds
+	COFIDE_BENCH_SHORT=$(SHORT) cargo bench -p cofide-bench --bench trust
 	cargo build --release -p cofide-agent -p cofide-ping-pong --bins
 	COFIDE_BENCH_SHORT=$(SHORT) cargo bench -p cofide-bench --bench kubernetes
 
