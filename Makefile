@@ -20,13 +20,14 @@ envoy: ## download the pinned Envoy into .cache
 demo: build envoy ## two trust zones on this machine, call by call; KEEP=1 leaves it running, SPIRE=1 takes SPIRE (built once, needs Go)
 	@spire=$$([ "$(SPIRE)" != 1 ] || lab/spire/install) && KEEP=$(KEEP) COFIDE_SPIRE=$$spire demo/run
 
-test: envoy lab-parts ## all tests, those with real Envoys, clusters, PostgreSQL and the demo included (some need root)
+test: envoy lab-parts ## all tests, those with real Envoys, clusters, SPIRE, PostgreSQL and the demo included (some need root)
 	@lab/network/install
 	@lab/postgres/install
 	@echo "make: building and running all tests (several minutes the first time)" >&2
 	cargo build --workspace --bins
 	cargo test --workspace
 	demo/run
+	COFIDE_SPIRE=$$(lab/spire/install) demo/run
 
 # Documentation and the example, which starts its programs, are for the full run. Most tests wait more than they compute.
 test-fast: ## the tests that need no Envoy, no PostgreSQL and no root

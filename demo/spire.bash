@@ -12,6 +12,8 @@ server {
     socket_path = "$folder/admin.sock"
     trust_domain = "$zone.demo.test"
     data_dir = "$folder/spire-server"
+    # So short that a rotation of the authority can be watched: SPIRE's agents renew at half of it.
+    default_x509_svid_ttl = "30s"
     federation {
         bundle_endpoint {
             address = "$address"
@@ -76,21 +78,38 @@ authority_id() {
     spire_server "$1" localauthority x509 show -output json | sed -n "s/.*\"$2\":{\"authority_id\":\"\([^\"]*\)\".*/\1/p"
 }
 
-# Whether the SPIRE agent of a zone has new SVIDs since it heard that an authority is tainted.
-is_replaced() { sed -n '/Finished processing all tainted entries/,$p' "$work/logs/spire-agent-$1.log" | grep -q 'Creating X509-SVID'; }
+# How far the log of a zone's SPIRE agent goes.
+log_end() { wc -l <"$work/logs/spire-agent-$1.log"; }
+
+# SPIFFE IDs of the SVIDs that a SPIRE agent has asked for, from its log.
+asked_for() { sed -n 's/.*"\(Creating\|Renewing\) X509-SVID".*spiffe_id="\([^"]*\)".*/\2/p' | sort -u; }
+
+# has_renewed LETTER LINE: whether the SPIRE agent has renewed all its SVIDs since that line of its log.
+has_renewed() {
+    local log=$work/logs/spire-agent-$1.log
+    [ -z "$(comm -23 <(asked_for <"$log") <(tail -n "+$(($2 + 1))" "$log" | asked_for))" ]
+}
+
+# has_own LETTER LINE: whether the SPIRE agent has a new SVID of its own since that line of its log.
+has_own() { tail -n "+$(($2 + 1))" "$work/logs/spire-agent-$1.log" | grep -q 'Successfully rotated agent SVID'; }
 
 # The steps of a rotation by hand; see rotate_authority.
 spire_authority() {
-    local zone=$1 old
+    local zone=$1 since old
     case $2 in
         prepare) shown spire_server "$zone" localauthority x509 prepare ;;
         activate)
-            old=$(authority_id "$zone" active)
             shown spire_server "$zone" localauthority x509 activate -authorityID "$(authority_id "$zone" prepared)"
-            # Only this makes SPIRE's agents replace what the old authority has signed.
-            shown spire_server "$zone" localauthority x509 taint -authorityID "$old"
-            await "the SPIRE agent has replaced what the old authority had signed" 30 is_replaced "$zone"
+            since=$(log_end "$zone")
+            await "the SPIRE agent has renewed what the old authority had signed" 45 has_renewed "$zone" "$since"
             ;;
-        retire) shown spire_server "$zone" localauthority x509 revoke -authorityID "$(authority_id "$zone" old)" ;;
+        retire)
+            # Only a tainted authority can be revoked. Not earlier: what it has signed is taken from workloads at once.
+            old=$(authority_id "$zone" old)
+            since=$(log_end "$zone")
+            shown spire_server "$zone" localauthority x509 taint -authorityID "$old"
+            await "the SPIRE agent itself has a new certificate" 30 has_own "$zone" "$since"
+            shown spire_server "$zone" localauthority x509 revoke -authorityID "$old"
+            ;;
     esac
 }
