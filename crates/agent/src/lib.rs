@@ -26,7 +26,7 @@
 //!   [`render::istio`] for mesh and gateways beside it.
 //! - Of several agents of a cluster one writes, and all serve ([`leader`]).
 //!
-//! [`run`] puts it all together, in reading order.
+//! [`run`] puts it all together, in reading order; what only some profiles have is in `profile`, the way to Connect in `uplink::run`.
 
 /// Whom the API server takes for the author of what the agent writes.
 pub const FIELD_MANAGER: &str = "cofide-agent";
@@ -48,6 +48,7 @@ pub mod observe;
 pub mod own_cluster;
 pub mod permissions;
 pub mod plan;
+mod profile;
 pub mod published;
 pub mod reconciler;
 pub mod regular_file;
@@ -55,6 +56,7 @@ pub mod render;
 pub mod role;
 pub mod run;
 pub mod sources;
+mod spawner;
 pub mod spire;
 pub mod state;
 pub mod status;

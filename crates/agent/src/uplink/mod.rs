@@ -21,3 +21,4 @@ pub mod membership;
 pub mod own_bundle;
 pub mod registrar;
 pub mod registrations;
+pub(crate) mod run;
