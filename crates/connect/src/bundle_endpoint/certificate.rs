@@ -75,14 +75,12 @@ impl WebCertificate {
         }
     }
 
-    pub(super) fn server_config(self: &Arc<Self>) -> Arc<ServerConfig> {
+    pub(super) fn server_config(self: &Arc<Self>) -> ServerConfig {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(rustls::DEFAULT_VERSIONS)
             .expect("the provider supports the default versions");
-        let mut config = builder.with_no_client_auth().with_cert_resolver(self.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Arc::new(config)
+        builder.with_no_client_auth().with_cert_resolver(self.clone())
     }
 }
 

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cofide_bundle_endpoint::document;
 use cofide_plan::Snapshot;
 use cofide_runtime::files::{self, FileError, Mode};
 use tokio_util::sync::CancellationToken;
 
-use super::document::document;
 use crate::hub::Hub;
 
 /// The look for whatever was missed, and for files that somebody else has touched.
@@ -52,7 +52,7 @@ pub async fn run(folder: PathBuf, data_dir: PathBuf, hub: Hub, stop: Cancellatio
 fn publish(folder: &Path, memory: &Path, snapshot: &Snapshot) -> Result<usize, FileError> {
     let mut remembered = recall(memory)?;
     let wanted: BTreeMap<String, String> =
-        snapshot.trust_zones().filter_map(|zone| Some((zone.name.to_string(), document(zone.bundle.as_ref()?).0))).collect();
+        snapshot.trust_zones().filter_map(|zone| Some((zone.name.to_string(), document(zone.bundle.as_ref()?)))).collect();
     let mut changed = 0;
     // Remembered before it is written: what is left after a crash between the two is taken away all the same.
     let before = remembered.len();

@@ -1,0 +1,190 @@
+//! Bundles over HTTPS, for whoever asks (SPIFFE Federation, section 5).
+//!
+//! A bundle is public, so nobody is asked who they are. What it takes to serve it is bounded instead: connections in all,
+//! the time of each, and the length of a request.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofide_core::Bundle;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::document::answer;
+
+/// For a connection as a whole, handshake and request, so that a slow client cannot hold a place.
+const CONNECTION_TIME: Duration = Duration::from_secs(30);
+/// For the headers of the request.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Bytes of the request's headers.
+const MAX_REQUEST: usize = 16 << 10;
+/// After a connection could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Publishes bundles. Whoever implements [`Bundles`] says which.
+#[derive(Debug)]
+pub struct BundleServer<B> {
+    pub tls: ServerConfig,
+    /// Whoever opens more connections waits until others go.
+    pub max_connections: usize,
+    pub bundles: B,
+}
+
+/// What is published.
+pub trait Bundles: Send + Sync + 'static {
+    /// The bundle at the path of a URL.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, for the client to read.
+    fn at(&self, path: &str) -> Result<Bundle, &'static str>;
+}
+
+impl<B: Bundles> BundleServer<B> {
+    /// Serves on `listener` until `shutdown`; returns the address at once.
+    pub fn serve(mut self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<SocketAddr> {
+        let address = listener.local_addr()?;
+        self.tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(self.tls));
+        tokio::spawn(accept(listener, acceptor, self.max_connections, Arc::new(self.bundles), shutdown));
+        Ok(address)
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    max_connections: usize,
+    bundles: Arc<impl Bundles>,
+    shutdown: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(max_connections));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, for one: waiting lets connections end.
+                tracing::warn!(%error, "cannot accept a connection on the bundle endpoint");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (acceptor, bundles, shutdown) = (acceptor.clone(), bundles.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                served = tokio::time::timeout(CONNECTION_TIME, serve_connection(stream, acceptor, &*bundles)) => match served {
+                    Ok(Ok(())) => {}
+                    Ok(Err(reason)) => tracing::debug!(%peer, reason, "a connection to the bundle endpoint failed"),
+                    Err(_) => tracing::debug!(%peer, "a connection to the bundle endpoint took too long"),
+                },
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn serve_connection(stream: TcpStream, acceptor: TlsAcceptor, bundles: &impl Bundles) -> Result<(), String> {
+    let stream = acceptor.accept(stream).await.map_err(|error| error.to_string())?;
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(bundles.at(request.uri().path()), request.method(), request.headers());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    let connection = http
+        // A partner comes back in minutes, and until then would hold a place.
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(MAX_REQUEST)
+        .serve_connection(TokioIo::new(stream), service);
+    connection.await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BundleClient, BundleEndpoint, Profile, WebRoots};
+    use cofide_core::{SpiffeId, TrustDomain};
+    use cofide_svid::authority::{self, X509CertificateAuthority, X509Settings};
+    use cofide_svid::tls::{ClientAuth, server_config};
+    use cofide_svid::{BundleSet, IdentitySlot};
+    use std::time::SystemTime;
+    use tokio::io::AsyncReadExt;
+
+    struct Root(Bundle);
+
+    impl Bundles for Root {
+        fn at(&self, path: &str) -> Result<Bundle, &'static str> {
+            if path == "/" { Ok(self.0.clone()) } else { Err("the bundle is at /") }
+        }
+    }
+
+    /// A server of `a.test` for one connection at a time, and a client that knows it.
+    async fn server(shutdown: &CancellationToken) -> (SocketAddr, Bundle, impl AsyncFn(&str) -> Result<Bundle, crate::FetchError>) {
+        cofide_svid::install_crypto_provider();
+        let domain = TrustDomain::new("a.test").unwrap();
+        let authority = X509CertificateAuthority::create(domain.clone(), X509Settings::default(), SystemTime::now()).unwrap();
+        let id = SpiffeId::new("spiffe://a.test/server").unwrap();
+        let identity = IdentitySlot::default();
+        identity.set(authority.issue(&id, &[], &[], Duration::from_secs(600), SystemTime::now()).unwrap());
+        let bundle = authority::bundle(&authority, None, 60);
+        let bundles = Arc::new(BundleSet::from_iter([bundle.clone()]));
+        let tls = server_config(Arc::new(identity), bundles.clone(), ClientAuth::None);
+        let server = BundleServer { tls, max_connections: 1, bundles: Root(bundle.clone()) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.serve(listener, shutdown.clone()).unwrap();
+        let client = BundleClient { bundles, timeout: Duration::from_secs(10), web_roots: WebRoots::new(None, "web_roots") };
+        let profile = Profile::HttpsSpiffe { endpoint_spiffe_id: id };
+        let fetch = async move |path: &str| {
+            let url = format!("https://{address}{path}").parse().unwrap();
+            client.fetch(&BundleEndpoint { trust_domain: domain.clone(), url, profile: profile.clone() }).await
+        };
+        (address, bundle, fetch)
+    }
+
+    #[tokio::test]
+    async fn what_the_client_fetches_is_what_the_server_has_at_that_path() {
+        let shutdown = CancellationToken::new();
+        let (_, bundle, fetch) = server(&shutdown).await;
+        assert_eq!(fetch("/").await.unwrap(), bundle);
+        assert!(fetch("/other").await.unwrap_err().to_string().contains("404"));
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_no_place_waits_until_another_goes() {
+        let shutdown = CancellationToken::new();
+        let (address, bundle, fetch) = server(&shutdown).await;
+        let silent = TcpStream::connect(address).await.unwrap();
+        let mut fetching = std::pin::pin!(fetch("/"));
+        let soon = tokio::time::timeout(Duration::from_millis(300), &mut fetching).await;
+        assert!(soon.is_err(), "the only place is taken");
+        drop(silent);
+        assert_eq!(fetching.await.unwrap(), bundle);
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_connections_too() {
+        let shutdown = CancellationToken::new();
+        let (address, ..) = server(&shutdown).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        shutdown.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(10), silent.read(&mut [0; 1])).await.expect("the server lets go");
+        // An end or a reset: nothing was said.
+        assert!(!matches!(ended, Ok(read) if read > 0), "{ended:?}");
+    }
+}
