@@ -9,6 +9,7 @@
 //! - [`lab`]: Kubernetes clusters and Istio, as processes in network namespaces
 //! - [`kubernetes`]: three such clusters, with agents, gateways, servers and clients
 //! - [`page`]: a page with commands, followed word by word
+//! - [`spire_api`]: SPIRE's server APIs as tests call them
 //! - [`spire`]: a real SPIRE server and agent, and [`spire_conformance`]: the tests that it and the trust-zone-server both pass
 //! - [`wait`]: conditions with deadlines, in the place of sleeps
 
@@ -23,6 +24,7 @@ pub mod postgres;
 mod resolver;
 mod running;
 pub mod spire;
+pub mod spire_api;
 pub mod spire_conformance;
 pub mod wait;
 pub mod workload;

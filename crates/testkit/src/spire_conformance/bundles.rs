@@ -11,12 +11,12 @@ use super::{Server, ServerKind};
 
 pub async fn foreign_bundles_are_created_changed_and_deleted(kind: ServerKind) {
     let server = Server::start(kind, "a.test").await;
-    let partner = Server::start(kind, "b.test").await.bundle().await;
-    let mut client = server.bundles().await;
+    let partner = Server::start(kind, "b.test").await.api.bundle().await;
+    let mut client = server.api.bundles().await;
     let create = |bundle: types::Bundle| bundle_api::BatchCreateFederatedBundleRequest { bundle: vec![bundle], output_mask: None };
     let code = |status: Option<types::Status>| Code::from_i32(status.unwrap().code);
 
-    let own = create((&server.bundle().await).into());
+    let own = create((&server.api.bundle().await).into());
     assert_eq!(code(client.batch_create_federated_bundle(own).await.unwrap().into_inner().results.remove(0).status), Code::InvalidArgument);
     // Envoy would refuse a certificate of the eighth version, and with it the bundles of all other domains.
     let mut odd = partner.x509_authorities[0].der.clone();
@@ -56,7 +56,7 @@ pub async fn foreign_bundles_are_created_changed_and_deleted(kind: ServerKind) {
         assert_eq!(client.get_federated_bundle(get).await.unwrap_err().code(), expected, "{name}");
     }
 
-    server.register(types::Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
+    server.api.register(types::Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
     let delete = |mode: Mode| bundle_api::BatchDeleteFederatedBundleRequest {
         trust_domains: vec!["b.test".into(), "c.test".into(), "a.test".into()],
         mode: mode.into(),
@@ -68,7 +68,7 @@ pub async fn foreign_bundles_are_created_changed_and_deleted(kind: ServerKind) {
     assert_eq!(codes(restricted), [Code::FailedPrecondition, Code::NotFound, Code::InvalidArgument]);
     let dissociated = client.batch_delete_federated_bundle(delete(Mode::Dissociate)).await.unwrap().into_inner().results;
     assert_eq!(codes(dissociated), [Code::Ok, Code::NotFound, Code::InvalidArgument]);
-    let listed = server.entries().await.list_entries(entry_api::ListEntriesRequest::default()).await.unwrap().into_inner();
+    let listed = server.api.entries().await.list_entries(entry_api::ListEntriesRequest::default()).await.unwrap().into_inner();
     let entry = &listed.entries[0];
     assert!(entry.federates_with.is_empty());
     let unknown_mode = bundle_api::BatchDeleteFederatedBundleRequest { trust_domains: Vec::new(), mode: 9 };

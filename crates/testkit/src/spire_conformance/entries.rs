@@ -9,14 +9,14 @@ use super::{Server, ServerKind};
 
 async fn create(server: &Server, entry: types::Entry) -> (Code, String, Option<types::Entry>) {
     let request = entry_api::BatchCreateEntryRequest { entries: vec![entry], output_mask: None };
-    let mut response = server.entries().await.batch_create_entry(request).await.unwrap().into_inner();
+    let mut response = server.api.entries().await.batch_create_entry(request).await.unwrap().into_inner();
     let result = response.results.remove(0);
     let status = result.status.unwrap();
     (Code::from_i32(status.code), status.message, result.entry)
 }
 
 async fn list(server: &Server, request: entry_api::ListEntriesRequest) -> entry_api::ListEntriesResponse {
-    server.entries().await.list_entries(request).await.unwrap().into_inner()
+    server.api.entries().await.list_entries(request).await.unwrap().into_inner()
 }
 
 /// Selectors are a set, in whatever order they come.
@@ -75,7 +75,7 @@ pub async fn an_entry_that_breaks_a_rule_is_refused_alone(kind: ServerKind) {
         entries.extend([bad, server.entry(&format!("/good{index}"))]);
     }
     let request = entry_api::BatchCreateEntryRequest { entries, output_mask: None };
-    let results = server.entries().await.batch_create_entry(request).await.unwrap().into_inner().results;
+    let results = server.api.entries().await.batch_create_entry(request).await.unwrap().into_inner().results;
     for ((name, _, code, message), pair) in table.iter().zip(results.chunks(2)) {
         let status = pair[0].status.as_ref().unwrap();
         assert_eq!(Code::from_i32(status.code), *code, "{name}: {status:?}");
@@ -88,7 +88,7 @@ pub async fn an_entry_that_breaks_a_rule_is_refused_alone(kind: ServerKind) {
 
 pub async fn an_entry_lives_through_create_get_update_and_delete(kind: ServerKind) {
     let server = Server::start(kind, "a.test").await;
-    let mut wanted = server.entry_for("/x", &["unix:uid:1", "unix:gid:2"]);
+    let mut wanted = server.api.entry_for("/x", &["unix:uid:1", "unix:gid:2"]);
     wanted.dns_names = vec!["x.test".into()];
     wanted.x509_svid_ttl = 60;
     let (code, _, created) = create(&server, wanted.clone()).await;
@@ -100,7 +100,7 @@ pub async fn an_entry_lives_through_create_get_update_and_delete(kind: ServerKin
     assert_eq!((code, message.as_str()), (Code::AlreadyExists, "similar entry already exists"));
     assert_eq!(existing.map(in_order), Some(in_order(created.clone())), "the one that is there is returned unchanged");
 
-    let mut client = server.entries().await;
+    let mut client = server.api.entries().await;
     let mask = types::EntryMask { hint: true, ..types::EntryMask::default() };
     let change =
         types::Entry { id: created.id.clone(), hint: "new".into(), dns_names: vec!["ignored.test".into()], ..types::Entry::default() };
@@ -129,15 +129,15 @@ pub async fn an_entry_lives_through_create_get_update_and_delete(kind: ServerKin
 
 pub async fn entries_are_filtered_counted_and_paged(kind: ServerKind) {
     let server = Server::start(kind, "a.test").await;
-    server.set_bundle(&Server::start(kind, "b.test").await.bundle().await).await;
+    server.api.set_bundle(&Server::start(kind, "b.test").await.api.bundle().await).await;
     for (path, selectors) in [("/one", vec!["unix:uid:1"]), ("/two", vec!["unix:uid:1", "unix:gid:2"]), ("/three", vec!["unix:uid:3"])] {
-        server.register(server.entry_for(path, &selectors)).await;
+        server.api.register(server.api.entry_for(path, &selectors)).await;
     }
-    let mut special = server.entry_for("/four", &["unix:uid:4"]);
+    let mut special = server.api.entry_for("/four", &["unix:uid:4"]);
     special.hint = "special".into();
     special.downstream = true;
     special.federates_with = vec!["b.test".into()];
-    server.register(special).await;
+    server.api.register(special).await;
 
     let filtered = |filter: entry_api::list_entries_request::Filter| {
         list(&server, entry_api::ListEntriesRequest { filter: Some(filter), ..entry_api::ListEntriesRequest::default() })
@@ -172,7 +172,7 @@ pub async fn entries_are_filtered_counted_and_paged(kind: ServerKind) {
         assert_eq!(paths(&filtered(by_selectors).await.entries), expected, "{behavior:?}");
     }
 
-    let mut client = server.entries().await;
+    let mut client = server.api.entries().await;
     let malformed = entry_api::list_entries_request::Filter { by_selectors: selectors(&[], MatchBehavior::MatchAny), ..filter() };
     let request = entry_api::ListEntriesRequest { filter: Some(malformed), ..entry_api::ListEntriesRequest::default() };
     assert_eq!(client.list_entries(request).await.unwrap_err().code(), Code::InvalidArgument);

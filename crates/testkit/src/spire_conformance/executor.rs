@@ -17,7 +17,7 @@ use cofide_core::{Bundle, JwtAuthority, TrustDomain};
 use super::{Server, ServerKind, domain};
 
 async fn foreign_bundle(kind: ServerKind, trust_domain: &str) -> Bundle {
-    Server::start(kind, trust_domain).await.bundle().await
+    Server::start(kind, trust_domain).await.api.bundle().await
 }
 
 fn entry(name: &str, federates_with: &[&str]) -> DesiredEntry {
@@ -82,7 +82,7 @@ pub async fn the_server_becomes_what_the_plan_asks_for_and_stays_so(kind: Server
 
     apply(&server, &with_trust, &mut owned).await;
     assert_eq!(server.client.read().await.unwrap(), state, "a second run changes nothing, ids included");
-    let listed = server.entries().await.list_entries(entry_api::ListEntriesRequest::default()).await.unwrap().into_inner();
+    let listed = server.api.entries().await.list_entries(entry_api::ListEntriesRequest::default()).await.unwrap().into_inner();
     assert_eq!(listed.entries[0].revision_number, 0, "and does not write what is there: {listed:?}");
 
     apply(&server, &Desired::default(), &mut owned).await;
@@ -315,7 +315,7 @@ pub async fn a_thousand_entries_are_created_read_and_deleted_in_pages(kind: Serv
     let held = server.client.entries().await.unwrap();
     let keys: BTreeSet<_> = held.iter().map(|entry| entry.key.clone()).collect();
     assert_eq!((held.len(), keys.len()), (1201, 1201));
-    let reading = view.take(&server.bundle().await, tokio::time::Instant::now()).unwrap().entries;
+    let reading = view.take(&server.api.bundle().await, tokio::time::Instant::now()).unwrap().entries;
     let by_id = |entries: Vec<_>| entries.into_iter().map(|entry: cofide_agent::spire::model::Entry| (entry.id.clone(), entry)).collect();
     let (held, reading): (BTreeMap<_, _>, BTreeMap<_, _>) = (by_id(held), by_id(reading));
     assert_eq!(held, reading, "what was made is what is remembered");

@@ -10,8 +10,8 @@ use super::{Server, ServerKind};
 
 pub async fn federation_relationships_are_kept_as_given(kind: ServerKind) {
     let server = Server::start(kind, "a.test").await;
-    let partner = Server::start(kind, "b.test").await.bundle().await;
-    let mut client = server.relationships().await;
+    let partner = Server::start(kind, "b.test").await.api.bundle().await;
+    let mut client = server.api.relationships().await;
     let profile = |id: &str| Some(BundleEndpointProfile::HttpsSpiffe(types::HttpsspiffeProfile { endpoint_spiffe_id: id.into() }));
     let good = types::FederationRelationship {
         trust_domain: "b.test".into(),
@@ -90,5 +90,5 @@ pub async fn federation_relationships_are_kept_as_given(kind: ServerKind) {
     let codes: Vec<_> = deleted.into_iter().map(|result| Code::from_i32(result.status.unwrap().code)).collect();
     assert_eq!(codes, [Code::Ok, Code::NotFound, Code::InvalidArgument]);
     let held = bundle_api::GetFederatedBundleRequest { trust_domain: "b.test".into(), output_mask: None };
-    server.bundles().await.get_federated_bundle(held).await.expect("the bundle outlives the relationship, as in SPIRE");
+    server.api.bundles().await.get_federated_bundle(held).await.expect("the bundle outlives the relationship, as in SPIRE");
 }

@@ -1,24 +1,18 @@
-//! A server of either kind, and clients for its API.
+//! A server of either kind.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use cofide_agent::spire::SpireClient;
-use cofide_api::spire::server::bundle::BatchSetFederatedBundleRequest;
-use cofide_api::spire::server::bundle::bundle_client::BundleClient;
-use cofide_api::spire::server::entry::BatchCreateEntryRequest;
-use cofide_api::spire::server::entry::entry_client::EntryClient;
-use cofide_api::spire::server::localauthority::local_authority_client::LocalAuthorityClient;
-use cofide_api::spire::server::trustdomain::trust_domain_client::TrustDomainClient;
 use cofide_api::spire::types;
-use cofide_core::{Bundle, TrustDomain};
+use cofide_core::TrustDomain;
 use serde_json::json;
 use tempfile::TempDir;
-use tonic::transport::Channel;
 
 use crate::loopback::own_address;
 use crate::running::Running;
 use crate::spire::{Spire, SpireOptions};
+use crate::spire_api::SpireApi;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerKind {
@@ -38,6 +32,8 @@ pub struct Server {
     pub trust_domain: TrustDomain,
     /// As the agent calls it.
     pub client: SpireClient,
+    /// As anybody else does.
+    pub api: SpireApi,
     folder: TempDir,
 }
 
@@ -51,8 +47,9 @@ impl Server {
                 Program::Spire(Box::new(Spire::new(folder.path(), &trust_domain, own_address(), SpireOptions::default()).await.unwrap()))
             }
         };
-        let client = SpireClient::new(&folder.path().join("admin.sock"));
-        let mut server = Self { program, trust_domain, client, folder };
+        let socket = folder.path().join("admin.sock");
+        let (client, api) = (SpireClient::new(&socket), SpireApi::new(socket, trust_domain.clone()));
+        let mut server = Self { program, trust_domain, client, api, folder };
         server.restart().await;
         server
     }
@@ -88,62 +85,9 @@ impl Server {
         self.folder.path().join("admin.sock")
     }
 
-    /// Its own bundle.
-    pub async fn bundle(&self) -> Bundle {
-        self.client.own_bundle().await.unwrap()
-    }
-
-    async fn channel(&self) -> Channel {
-        let address = format!("unix://{}", self.admin_socket().display());
-        tonic::transport::Endpoint::from_shared(address).unwrap().connect().await.unwrap()
-    }
-
-    pub(super) async fn entries(&self) -> EntryClient<Channel> {
-        EntryClient::new(self.channel().await)
-    }
-
-    pub(super) async fn bundles(&self) -> BundleClient<Channel> {
-        BundleClient::new(self.channel().await)
-    }
-
-    pub(super) async fn relationships(&self) -> TrustDomainClient<Channel> {
-        TrustDomainClient::new(self.channel().await)
-    }
-
-    pub(super) async fn authorities(&self) -> LocalAuthorityClient<Channel> {
-        LocalAuthorityClient::new(self.channel().await)
-    }
-
-    pub(super) async fn set_bundle(&self, bundle: &Bundle) {
-        let request = BatchSetFederatedBundleRequest { bundle: vec![bundle.into()], output_mask: None };
-        let status = self.bundles().await.batch_set_federated_bundle(request).await.unwrap().into_inner().results.remove(0).status;
-        assert_eq!(status.as_ref().unwrap().code, 0, "{status:?}");
-    }
-
-    /// Creates an entry; panics unless that works.
-    pub(super) async fn register(&self, entry: types::Entry) -> types::Entry {
-        let request = BatchCreateEntryRequest { entries: vec![entry], output_mask: None };
-        let result = self.entries().await.batch_create_entry(request).await.unwrap().into_inner().results.remove(0);
-        assert_eq!(result.status.as_ref().unwrap().code, 0, "{:?}", result.status);
-        result.entry.unwrap()
-    }
-
+    /// An entry for the processes of some user.
     pub(super) fn entry(&self, path: &str) -> types::Entry {
-        self.entry_for(path, &["unix:uid:1000"])
-    }
-
-    pub(super) fn entry_for(&self, path: &str, selectors: &[&str]) -> types::Entry {
-        let id = |path: &str| Some(types::Spiffeid { trust_domain: self.trust_domain.to_string(), path: path.into() });
-        let selector = |text: &&str| {
-            let (kind, value) = text.split_once(':').unwrap();
-            types::Selector { r#type: kind.into(), value: value.into() }
-        };
-        types::Entry {
-            spiffe_id: id(path),
-            parent_id: id("/spire/agent/test"),
-            selectors: selectors.iter().map(selector).collect(),
-            ..types::Entry::default()
-        }
+        self.api.entry_for(path, &["unix:uid:1000"])
     }
 }
 

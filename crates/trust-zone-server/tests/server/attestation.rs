@@ -28,7 +28,7 @@ async fn this_process_is_recognised_by_each_of_its_selectors() {
     ]);
     let server = TestServer::start_with("a.test", json!({"entries": entries})).await;
     // The file is refused with such a one; over the API it may be there for another attestor.
-    server.register(server.entry_for("/other-type", &[&format!("docker:uid:{}", nix::unistd::geteuid())])).await;
+    server.api.register(server.api.entry_for("/other-type", &[&format!("docker:uid:{}", nix::unistd::geteuid())])).await;
     let response = next(&mut server.x509_svids().await).await;
     let expected = ["uid", "gid", "user", "path", "sha256", "all"].map(|name| format!("spiffe://a.test/{name}"));
     assert_eq!(spiffe_ids(&response), expected, "and the first one of the file is the default");
@@ -37,11 +37,11 @@ async fn this_process_is_recognised_by_each_of_its_selectors() {
 #[tokio::test]
 async fn an_entry_that_asks_for_a_digest_later_finds_it() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry("/uid")).await;
+    server.api.register(server.entry("/uid")).await;
     let mut svids = server.x509_svids().await;
     assert_eq!(next(&mut svids).await.svids.len(), 1);
     let digest = hex::encode(Sha256::digest(std::fs::read(executable()).unwrap()));
-    server.register(server.entry_for("/sha256", &[&format!("unix:sha256:{digest}")])).await;
+    server.api.register(server.api.entry_for("/sha256", &[&format!("unix:sha256:{digest}")])).await;
     assert_eq!(next(&mut svids).await.svids.len(), 2);
 }
 

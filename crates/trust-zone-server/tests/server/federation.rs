@@ -35,7 +35,8 @@ async fn federate(
         trust_domain_bundle: bundle.map(Into::into),
     };
     let request = api::BatchCreateFederationRelationshipRequest { federation_relationships: vec![relationship], output_mask: None };
-    let result = server.relationships().await.batch_create_federation_relationship(request).await.unwrap().into_inner().results.remove(0);
+    let result =
+        server.api.relationships().await.batch_create_federation_relationship(request).await.unwrap().into_inner().results.remove(0);
     assert_eq!(code(&result.status), 0, "{:?}", result.status);
 }
 
@@ -45,12 +46,12 @@ async fn federate_spiffe(server: &TestServer, trust_domain: &str, address: Socke
 
 async fn refresh(server: &TestServer, trust_domain: &str) -> Result<(), Status> {
     let request = api::RefreshBundleRequest { trust_domain: trust_domain.into() };
-    server.relationships().await.refresh_bundle(request).await.map(drop)
+    server.api.relationships().await.refresh_bundle(request).await.map(drop)
 }
 
 async fn held(server: &TestServer, trust_domain: &str) -> Option<Bundle> {
     let request = GetFederatedBundleRequest { trust_domain: trust_domain.into(), output_mask: None };
-    let bundle = server.bundles().await.get_federated_bundle(request).await.ok()?;
+    let bundle = server.api.bundles().await.get_federated_bundle(request).await.ok()?;
     Some(bundle.into_inner().try_into().unwrap())
 }
 
@@ -58,14 +59,14 @@ async fn held(server: &TestServer, trust_domain: &str) -> Option<Bundle> {
 async fn a_partners_rotation_arrives_by_polling() {
     let eager = json!({"federation": {"minimum_poll_interval": "50ms"}, "bundle_refresh_hint": "1s"});
     let (server, partner) = (TestServer::start_with("a.test", eager.clone()).await, TestServer::start_with("b.test", eager).await);
-    federate_spiffe(&server, "b.test", partner.bound.bundle_endpoint.unwrap(), Some(&partner.bundle().await)).await;
-    server.register(types::Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
+    federate_spiffe(&server, "b.test", partner.bound.bundle_endpoint.unwrap(), Some(&partner.api.bundle().await)).await;
+    server.api.register(types::Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
     let mut svids = server.x509_svids().await;
     next(&mut svids).await;
-    partner.authorities().await.prepare_x509_authority(PrepareX509AuthorityRequest {}).await.unwrap();
+    partner.api.authorities().await.prepare_x509_authority(PrepareX509AuthorityRequest {}).await.unwrap();
     let federated = |response: &cofide_api::workload::X509svidResponse| response.federated_bundles["spiffe://b.test"].clone();
     let updated = next_where(&mut svids, |response| cofide_svid::x509::split_der(&federated(response)).unwrap().len() == 2).await;
-    let published = partner.bundle().await;
+    let published = partner.api.bundle().await;
     let expected: Vec<u8> = published.x509_authorities.iter().flat_map(|authority| authority.der.clone()).collect();
     assert_eq!(federated(&updated), expected);
     let held = held(&server, "b.test").await.unwrap();
@@ -83,7 +84,7 @@ async fn a_first_bundle_that_comes_later_starts_the_polling() {
     federate_spiffe(&server, "b.test", address, None).await;
     let status = refresh(&server, "b.test").await.unwrap_err();
     assert!(status.message().contains("set the bundle of b.test first"), "{status}");
-    server.set_bundle(&first).await;
+    server.api.set_bundle(&first).await;
     let is_updated = |bundle: &Option<Bundle>| bundle.as_ref().is_some_and(|bundle| bundle.x509_authorities.len() == 2);
     eventually("the polling", || held(&server, "b.test"), is_updated).await;
 }
@@ -93,7 +94,7 @@ async fn a_bad_endpoint_harms_nobody_and_is_named() {
     let server = TestServer::start_with("a.test", json!({"federation": {"timeout": "1s"}})).await;
     let good = Partner::new("good.test");
     federate_spiffe(&server, "good.test", good.serve("/spire/server", Reply::document(&good.document())).await, Some(&good.bundle())).await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
 
     let mut partner = Partner::new("b.test");
     let older = partner.document();
@@ -134,7 +135,7 @@ async fn a_bad_endpoint_harms_nobody_and_is_named() {
         ("another domain", other_domain.serve("/spire/server", is_current.clone()).await, "c.test"),
         ("nobody", SocketAddr::from(([127, 0, 0, 1], 1)), "cannot be reached"),
     ];
-    server.set_bundle(&current).await;
+    server.api.set_bundle(&current).await;
     for (name, address, expected) in table {
         federate_spiffe(&server, "b.test", address, None).await;
         let status = refresh(&server, "b.test").await.expect_err(name);
@@ -144,7 +145,7 @@ async fn a_bad_endpoint_harms_nobody_and_is_named() {
         refresh(&server, "good.test").await.unwrap();
         next(&mut server.x509_svids().await).await;
         let delete = api::BatchDeleteFederationRelationshipRequest { trust_domains: vec!["b.test".into()] };
-        server.relationships().await.batch_delete_federation_relationship(delete).await.unwrap();
+        server.api.relationships().await.batch_delete_federation_relationship(delete).await.unwrap();
     }
 
     // The same endpoint, well behaved at last.
@@ -224,7 +225,7 @@ async fn an_https_web_endpoint_is_verified_by_name() {
 async fn the_bundle_endpoint_answers_one_question() {
     let server = TestServer::start("a.test").await;
     let address = server.bound.bundle_endpoint.unwrap();
-    let bundle = server.bundle().await;
+    let bundle = server.api.bundle().await;
     let bundles: cofide_svid::BundleSet = [bundle.clone()].into_iter().collect();
     let id = cofide_core::SpiffeId::new("spiffe://a.test/spire/server").unwrap();
     let config = Arc::new(cofide_svid::tls::client_config(None, Arc::new(bundles), cofide_svid::Authorizer::Exactly(id)));

@@ -21,7 +21,7 @@ async fn validate(server: &TestServer, audience: &str, svid: &str) -> Result<Val
 #[tokio::test]
 async fn the_published_client_fetches_and_checks_a_token() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     let source = within("the source", JwtSource::builder().endpoint(server.workload_api_address()).build()).await.unwrap();
     let svid = source.fetch_jwt_svid(["receiver"]).await.unwrap();
     assert_eq!(svid.spiffe_id().to_string(), "spiffe://a.test/x");
@@ -32,7 +32,7 @@ async fn the_published_client_fetches_and_checks_a_token() {
 #[tokio::test]
 async fn a_token_is_good_for_its_audience_and_five_minutes() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     let token = fetch(&server, &["one", "two"], "").await.unwrap().svids.remove(0).svid;
     let validated = validate(&server, "two", &token).await.unwrap();
     assert_eq!(validated.spiffe_id, "spiffe://a.test/x");
@@ -64,9 +64,9 @@ async fn a_token_is_good_for_its_audience_and_five_minutes() {
 #[tokio::test]
 async fn a_token_is_given_for_the_callers_own_identities_only() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry("/one")).await;
-    server.register(server.entry("/two")).await;
-    server.register(server.entry_for("/other", &["unix:uid:4000000000"])).await;
+    server.api.register(server.entry("/one")).await;
+    server.api.register(server.entry("/two")).await;
+    server.api.register(server.api.entry_for("/other", &["unix:uid:4000000000"])).await;
     assert_eq!(fetch(&server, &["x"], "").await.unwrap().svids.len(), 2);
     let two = fetch(&server, &["x"], "spiffe://a.test/two").await.unwrap();
     assert_eq!(two.svids.iter().map(|svid| svid.spiffe_id.as_str()).collect::<Vec<_>>(), ["spiffe://a.test/two"]);
@@ -84,16 +84,16 @@ async fn a_token_is_given_for_the_callers_own_identities_only() {
 #[tokio::test]
 async fn a_foreign_token_counts_for_workloads_that_federate_with_its_trust_domain() {
     let (server, partner) = (TestServer::start("a.test").await, TestServer::start("b.test").await);
-    partner.register(partner.entry("/y")).await;
+    partner.api.register(partner.entry("/y")).await;
     let token = fetch(&partner, &["x"], "").await.unwrap().svids.remove(0).svid;
-    server.set_bundle(&partner.bundle().await).await;
-    let entry = server.register(server.entry("/x")).await;
+    server.api.set_bundle(&partner.api.bundle().await).await;
+    let entry = server.api.register(server.entry("/x")).await;
     assert_eq!(
         validate(&server, "x", &token).await.unwrap_err().code(),
         Code::InvalidArgument,
         "the bundle is held, but not for this workload"
     );
-    server.update(cofide_api::spire::types::Entry { federates_with: vec!["b.test".into()], ..entry }).await;
+    server.api.update(cofide_api::spire::types::Entry { federates_with: vec!["b.test".into()], ..entry }).await;
     let validated = validate(&server, "x", &token).await.unwrap();
     assert_eq!(validated.spiffe_id, "spiffe://b.test/y");
     assert_eq!(validated.claims.unwrap().fields.keys().collect::<Vec<_>>(), ["aud", "exp", "sub"], "nothing else is passed on from abroad");

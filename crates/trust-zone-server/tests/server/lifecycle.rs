@@ -28,24 +28,26 @@ async fn refusal(folder: &Path, settings: serde_json::Value) -> String {
 #[tokio::test]
 async fn a_restart_keeps_authorities_entries_and_bundles() {
     let server = TestServer::start("a.test").await;
-    let partner = TestServer::start("b.test").await.bundle().await;
-    server.set_bundle(&partner).await;
-    server.register(Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
-    let before = (server.bundle().await, server.entries().await.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner());
+    let partner = TestServer::start("b.test").await.api.bundle().await;
+    server.api.set_bundle(&partner).await;
+    server.api.register(Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
+    let before =
+        (server.api.bundle().await, server.api.entries().await.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner());
     let svid = svid(&next(&mut server.x509_svids().await).await);
 
     let server = server.restart().await;
-    let after = (server.bundle().await, server.entries().await.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner());
+    let after =
+        (server.api.bundle().await, server.api.entries().await.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner());
     assert_eq!(after, before);
     let response = next(&mut server.x509_svids().await).await;
     assert_eq!(response.federated_bundles.len(), 1);
-    accepts(&server.bundle().await, &svid).expect("an SVID from before the restart is still good");
+    accepts(&server.api.bundle().await, &svid).expect("an SVID from before the restart is still good");
 }
 
 #[tokio::test]
 async fn a_damaged_file_stops_the_start_and_is_left_alone() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     let folder = server.stop().await;
     for name in ["datastore.json", "x509-authority.json", "jwt-authority.json"] {
         let path = folder.path().join(name);
@@ -101,7 +103,7 @@ async fn the_sockets_admit_whom_they_should_and_go_with_the_server() {
 #[tokio::test]
 async fn a_stop_ends_the_streams_of_workloads() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     let mut svids = server.x509_svids().await;
     next(&mut svids).await;
     server.shutdown();
@@ -113,7 +115,7 @@ async fn a_stop_ends_the_streams_of_workloads() {
 async fn the_admin_address_says_ready_and_counts() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = TestServer::start_with("a.test", json!({"admin_address": "127.0.0.1:0"})).await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     next(&mut server.x509_svids().await).await;
     let address = server.bound.admin_address.unwrap();
     let get = async |path: &str| {

@@ -10,7 +10,7 @@ use crate::support::*;
 #[tokio::test]
 async fn an_svid_is_renewed_when_half_of_its_life_is_over() {
     let server = TestServer::start_with("a.test", json!({"x509_svid_ttl": "4s", "ca_ttl": "1h"})).await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     let mut svids = server.x509_svids().await;
     let first = svid(&next(&mut svids).await);
     let second = svid(&next(&mut svids).await);
@@ -25,11 +25,11 @@ async fn an_svid_is_renewed_when_half_of_its_life_is_over() {
 #[tokio::test]
 async fn an_authority_is_published_before_it_signs_and_stays_until_it_is_retired() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     let mut svids = server.x509_svids().await;
     let before = next(&mut svids).await;
-    let old_bundle = server.bundle().await;
-    let mut client = server.authorities().await;
+    let old_bundle = server.api.bundle().await;
+    let mut client = server.api.authorities().await;
     let active = client.get_x509_authority_state(api::GetX509AuthorityStateRequest {}).await.unwrap().into_inner().active.unwrap();
 
     // Prepared: in the bundle, signs nothing. A peer that still holds the old bundle notices nothing.
@@ -38,7 +38,7 @@ async fn an_authority_is_published_before_it_signs_and_stays_until_it_is_retired
     let update = next(&mut svids).await;
     assert_eq!((authorities(&before), authorities(&update)), (1, 2));
     assert_eq!(svid(&update).leaf(), svid(&before).leaf());
-    let both_bundle = server.bundle().await;
+    let both_bundle = server.api.bundle().await;
     assert!(both_bundle.sequence_number > old_bundle.sequence_number);
     accepts(&old_bundle, &svid(&update)).unwrap();
 
@@ -59,16 +59,16 @@ async fn an_authority_is_published_before_it_signs_and_stays_until_it_is_retired
     client.revoke_x509_authority(untainted).await.unwrap();
     let last = next_where(&mut svids, |response| authorities(response) == 1).await;
     assert_eq!(svid(&last).leaf(), svid(&after).leaf());
-    accepts(&server.bundle().await, &svid(&last)).unwrap();
-    assert!(accepts(&server.bundle().await, &svid(&before)).is_err());
+    accepts(&server.api.bundle().await, &svid(&last)).unwrap();
+    assert!(accepts(&server.api.bundle().await, &svid(&before)).is_err());
 }
 
 #[tokio::test]
 async fn the_clock_rotates_authorities_without_a_gap() {
     let short = json!({"x509_svid_ttl": "1s", "ca_ttl": "6s", "jwt_svid_ttl": "1s", "jwt_key_ttl": "6s"});
     let server = TestServer::start_with("a.test", short).await;
-    server.register(server.entry("/x")).await;
-    let first = server.bundle().await;
+    server.api.register(server.entry("/x")).await;
+    let first = server.api.bundle().await;
     let mut svids = server.x509_svids().await;
     let mut held = first.clone();
     let mut signers = std::collections::BTreeSet::new();
@@ -76,9 +76,10 @@ async fn the_clock_rotates_authorities_without_a_gap() {
     while signers.len() < 3 {
         let response = next(&mut svids).await;
         let svid = svid(&response);
-        held = server.bundle().await;
+        held = server.api.bundle().await;
         accepts(&held, &svid).unwrap();
-        let state = server.authorities().await.get_x509_authority_state(api::GetX509AuthorityStateRequest {}).await.unwrap().into_inner();
+        let state =
+            server.api.authorities().await.get_x509_authority_state(api::GetX509AuthorityStateRequest {}).await.unwrap().into_inner();
         signers.insert(state.active.unwrap().authority_id);
     }
     assert!(held.sequence_number > first.sequence_number);
@@ -88,7 +89,7 @@ async fn the_clock_rotates_authorities_without_a_gap() {
 #[tokio::test]
 async fn the_calls_of_a_rotation_refuse_what_makes_no_sense() {
     let server = TestServer::start("a.test").await;
-    let mut client = server.authorities().await;
+    let mut client = server.api.authorities().await;
     let activate = |id: &str| api::ActivateX509AuthorityRequest { authority_id: id.into() };
     assert_eq!(client.activate_x509_authority(activate("")).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(client.activate_x509_authority(activate("x")).await.unwrap_err().code(), Code::InvalidArgument, "none is prepared");
@@ -114,11 +115,11 @@ async fn the_calls_of_a_rotation_refuse_what_makes_no_sense() {
 #[tokio::test]
 async fn a_jwt_key_rotates_like_a_certificate_authority() {
     let server = TestServer::start("a.test").await;
-    let mut client = server.authorities().await;
+    let mut client = server.api.authorities().await;
     let keys = |bundle: &cofide_core::Bundle| bundle.jwt_authorities.iter().map(|key| key.key_id.clone()).collect::<Vec<_>>();
-    let before = keys(&server.bundle().await);
+    let before = keys(&server.api.bundle().await);
     let prepared = client.prepare_jwt_authority(api::PrepareJwtAuthorityRequest {}).await.unwrap().into_inner().prepared_authority.unwrap();
-    assert_eq!(keys(&server.bundle().await), [before[0].clone(), prepared.authority_id.clone()]);
+    assert_eq!(keys(&server.api.bundle().await), [before[0].clone(), prepared.authority_id.clone()]);
     let request = api::ActivateJwtAuthorityRequest { authority_id: prepared.authority_id.clone() };
     client.activate_jwt_authority(request).await.unwrap();
     let state = client.get_jwt_authority_state(api::GetJwtAuthorityStateRequest {}).await.unwrap().into_inner();
@@ -126,5 +127,5 @@ async fn a_jwt_key_rotates_like_a_certificate_authority() {
     assert_eq!(state.old.unwrap().authority_id, before[0]);
     client.taint_jwt_authority(api::TaintJwtAuthorityRequest { authority_id: before[0].clone() }).await.unwrap();
     client.revoke_jwt_authority(api::RevokeJwtAuthorityRequest { authority_id: before[0].clone() }).await.unwrap();
-    assert_eq!(keys(&server.bundle().await), [prepared.authority_id]);
+    assert_eq!(keys(&server.api.bundle().await), [prepared.authority_id]);
 }

@@ -86,16 +86,16 @@ fn trusted(secret: &Type) -> Vec<String> {
 #[tokio::test]
 async fn an_envoy_gets_its_identity_and_one_bundle_for_each_domain() {
     let server = TestServer::start("a.test").await;
-    server.set_bundle(&TestServer::start("b.test").await.bundle().await).await;
-    server.set_bundle(&TestServer::start("c.test").await.bundle().await).await;
-    server.register(Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
+    server.api.set_bundle(&TestServer::start("b.test").await.api.bundle().await).await;
+    server.api.set_bundle(&TestServer::start("c.test").await.api.bundle().await).await;
+    server.api.register(Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
     let names = ["default", "ROOTCA", "ALL", "spiffe://a.test/x", "spiffe://a.test", "spiffe://b.test", "spiffe://c.test", "nonsense"];
     let secrets = Secrets::open(&server, &names).await.next().await;
     assert_eq!(secrets.keys().collect::<Vec<_>>(), ["ALL", "ROOTCA", "default", "spiffe://a.test", "spiffe://a.test/x", "spiffe://b.test"]);
     let svid = certificate(&secrets["default"]);
     assert_eq!(svid.spiffe_id.to_string(), "spiffe://a.test/x");
     assert_eq!(svid.leaf(), certificate(&secrets["spiffe://a.test/x"]).leaf());
-    accepts(&server.bundle().await, &svid).unwrap();
+    accepts(&server.api.bundle().await, &svid).unwrap();
     assert_eq!(trusted(&secrets["ROOTCA"]), ["a.test"]);
     assert_eq!(trusted(&secrets["ALL"]), ["a.test", "b.test"], "c.test is held, but not for this workload");
     assert_eq!(trusted(&secrets["spiffe://b.test"]), ["b.test"]);
@@ -104,17 +104,17 @@ async fn an_envoy_gets_its_identity_and_one_bundle_for_each_domain() {
 #[tokio::test]
 async fn a_secret_waits_for_its_entry_and_follows_its_changes() {
     let server = TestServer::start("a.test").await;
-    let partner = TestServer::start("b.test").await.bundle().await;
+    let partner = TestServer::start("b.test").await.api.bundle().await;
     let (mut identity, mut bundles) = (Secrets::open(&server, &["default"]).await, Secrets::open(&server, &["ALL"]).await);
-    let entry = server.register(server.entry("/x")).await;
+    let entry = server.api.register(server.entry("/x")).await;
     let before = certificate(&identity.next().await["default"]);
     assert_eq!(trusted(&bundles.next().await["ALL"]), ["a.test"]);
 
-    server.set_bundle(&partner).await;
-    server.update(Entry { federates_with: vec!["b.test".into()], ..entry.clone() }).await;
+    server.api.set_bundle(&partner).await;
+    server.api.update(Entry { federates_with: vec!["b.test".into()], ..entry.clone() }).await;
     assert_eq!(trusted(&bundles.next().await["ALL"]), ["a.test", "b.test"]);
 
-    let mut authorities = server.authorities().await;
+    let mut authorities = server.api.authorities().await;
     let prepared =
         authorities.prepare_x509_authority(PrepareX509AuthorityRequest {}).await.unwrap().into_inner().prepared_authority.unwrap();
     assert_eq!(trusted(&bundles.next().await["ALL"]), ["a.test", "b.test"]);
@@ -123,7 +123,7 @@ async fn a_secret_waits_for_its_entry_and_follows_its_changes() {
     let after = certificate(&identity.next().await["default"]);
     assert_ne!(after.leaf(), before.leaf());
 
-    server.unregister(&entry.id).await;
+    server.api.unregister(&entry.id).await;
     let status = end(&mut identity.responses).await;
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "no identity issued"));
 }
@@ -131,7 +131,7 @@ async fn a_secret_waits_for_its_entry_and_follows_its_changes() {
 #[tokio::test]
 async fn the_delta_dialect_carries_the_same_secrets() {
     let server = TestServer::start("a.test").await;
-    let entry = server.register(server.entry("/x")).await;
+    let entry = server.api.register(server.entry("/x")).await;
     let (requests, outgoing) = mpsc::channel(8);
     let subscribe = ["default", "ALL", "spiffe://b.test"].map(str::to_owned).to_vec();
     requests.send(DeltaDiscoveryRequest { resource_names_subscribe: subscribe, ..DeltaDiscoveryRequest::default() }).await.unwrap();
@@ -143,8 +143,8 @@ async fn the_delta_dialect_carries_the_same_secrets() {
         requests.send(DeltaDiscoveryRequest { response_nonce: response.nonce, ..DeltaDiscoveryRequest::default() }).await.unwrap();
     }
     assert_eq!(held.keys().collect::<Vec<_>>(), ["ALL", "default"]);
-    server.set_bundle(&TestServer::start("b.test").await.bundle().await).await;
-    server.update(Entry { federates_with: vec!["b.test".into()], ..entry }).await;
+    server.api.set_bundle(&TestServer::start("b.test").await.api.bundle().await).await;
+    server.api.update(Entry { federates_with: vec!["b.test".into()], ..entry }).await;
     let mut changed = Vec::new();
     while changed.len() < 2 {
         let response = next(&mut responses).await;
@@ -159,8 +159,8 @@ async fn the_delta_dialect_carries_the_same_secrets() {
 async fn names_are_configurable_and_a_fetch_answers_once() {
     let names = json!({"default_bundle_name": "null", "default_all_bundles_name": "ROOTCA"});
     let server = TestServer::start_with("a.test", json!({"sds": names})).await;
-    server.set_bundle(&TestServer::start("b.test").await.bundle().await).await;
-    server.register(Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
+    server.api.set_bundle(&TestServer::start("b.test").await.api.bundle().await).await;
+    server.api.register(Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
     let request = DiscoveryRequest { resource_names: vec!["ROOTCA".into(), "null".into(), "ALL".into()], ..DiscoveryRequest::default() };
     let secrets = read(&client(&server).await.fetch_secrets(request).await.unwrap().into_inner());
     assert_eq!(secrets.keys().collect::<Vec<_>>(), ["ROOTCA", "null"]);

@@ -14,7 +14,7 @@ async fn the_published_client_gets_an_identity_that_its_bundle_verifies() {
     let server = TestServer::start("a.test").await;
     let mut entry = server.entry("/ns/demo/sa/client");
     entry.dns_names = vec!["client.demo".into()];
-    server.register(entry).await;
+    server.api.register(entry).await;
 
     let source = within("the source", X509Source::builder().endpoint(server.workload_api_address()).build()).await.unwrap();
     let svid = source.svid().unwrap();
@@ -24,7 +24,7 @@ async fn the_published_client_gets_an_identity_that_its_bundle_verifies() {
 
     let response = next(&mut server.x509_svids().await).await;
     let svid = self::svid(&response);
-    assert_eq!(accepts(&server.bundle().await, &svid).unwrap().to_string(), "spiffe://a.test/ns/demo/sa/client");
+    assert_eq!(accepts(&server.api.bundle().await, &svid).unwrap().to_string(), "spiffe://a.test/ns/demo/sa/client");
     let life = svid.not_after.duration_since(std::time::SystemTime::now()).unwrap().as_secs();
     assert!((3500..=3600).contains(&life), "an hour unless said otherwise, found {life} s");
     source.shutdown().await;
@@ -33,7 +33,7 @@ async fn the_published_client_gets_an_identity_that_its_bundle_verifies() {
 #[tokio::test]
 async fn every_method_demands_the_security_header_once_and_true() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     let channel = channel(&server.bound.workload_api_socket).await;
     let table: [(&[&str], bool); 5] =
         [(&[], false), (&["false"], false), (&["True"], false), (&["true", "true"], false), (&["true"], true)];
@@ -75,7 +75,7 @@ async fn every_method_demands_the_security_header_once_and_true() {
 #[tokio::test]
 async fn a_process_without_an_entry_has_no_identity() {
     let server = TestServer::start("a.test").await;
-    server.register(server.entry_for("/other", &["unix:uid:4000000000"])).await;
+    server.api.register(server.api.entry_for("/other", &["unix:uid:4000000000"])).await;
     let mut client = server.workload_api().await;
     let svids = client.fetch_x509svid(X509svidRequest {}).await.unwrap().into_inner().message().await.unwrap_err();
     let bundles = client.fetch_x509_bundles(X509BundlesRequest {}).await.unwrap().into_inner().message().await.unwrap_err();
@@ -90,8 +90,8 @@ async fn a_process_without_an_entry_has_no_identity() {
 #[tokio::test]
 async fn without_federates_with_a_workload_has_its_own_bundle_only() {
     let (server, partner) = (TestServer::start("a.test").await, TestServer::start("b.test").await);
-    server.set_bundle(&partner.bundle().await).await;
-    let registered = server.register(server.entry("/x")).await;
+    server.api.set_bundle(&partner.api.bundle().await).await;
+    let registered = server.api.register(server.entry("/x")).await;
     let mut svids = server.x509_svids().await;
     let mut bundles = server.workload_api().await.fetch_x509_bundles(X509BundlesRequest {}).await.unwrap().into_inner();
     let mut jwt_bundles = server.workload_api().await.fetch_jwt_bundles(JwtBundlesRequest {}).await.unwrap().into_inner();
@@ -103,13 +103,13 @@ async fn without_federates_with_a_workload_has_its_own_bundle_only() {
 
     let mut federated = registered.clone();
     federated.federates_with = vec!["b.test".into()];
-    server.update(federated).await;
+    server.api.update(federated).await;
     let both = ["spiffe://a.test", "spiffe://b.test"];
     let update = next(&mut svids).await;
     assert_eq!(update.federated_bundles.keys().collect::<Vec<_>>(), ["spiffe://b.test"]);
     assert_eq!(
         split_der(&update.federated_bundles["spiffe://b.test"]).unwrap()[0].as_ref(),
-        partner.bundle().await.x509_authorities[0].der
+        partner.api.bundle().await.x509_authorities[0].der
     );
     assert_eq!(next(&mut bundles).await.bundles.keys().collect::<Vec<_>>(), both);
     let keys = next(&mut jwt_bundles).await;
@@ -118,20 +118,20 @@ async fn without_federates_with_a_workload_has_its_own_bundle_only() {
     assert_eq!(keys["keys"].as_array().unwrap().len(), 1, "JWT keys alone: {keys}");
     assert_eq!(keys["keys"][0]["use"], "jwt-svid");
 
-    server.update(registered).await;
+    server.api.update(registered).await;
     assert!(next(&mut svids).await.federated_bundles.is_empty());
 }
 
 #[tokio::test]
 async fn an_identity_that_is_withdrawn_ends_the_stream() {
     let server = TestServer::start("a.test").await;
-    let first = server.register(server.entry("/first")).await;
-    let second = server.register(server.entry("/second")).await;
+    let first = server.api.register(server.entry("/first")).await;
+    let second = server.api.register(server.entry("/second")).await;
     let mut svids = server.x509_svids().await;
     assert_eq!(next(&mut svids).await.svids.len(), 2);
-    server.unregister(&first.id).await;
+    server.api.unregister(&first.id).await;
     assert_eq!(spiffe_ids(&next(&mut svids).await), ["spiffe://a.test/second"]);
-    server.unregister(&second.id).await;
+    server.api.unregister(&second.id).await;
     assert_eq!(end(&mut svids).await.code(), Code::PermissionDenied);
 }
 
@@ -141,7 +141,7 @@ async fn an_entry_that_expires_takes_its_identity_with_it() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let mut entry = server.entry("/short");
     entry.expires_at = i64::try_from(now).unwrap() + 2;
-    server.register(entry).await;
+    server.api.register(entry).await;
     let mut svids = server.x509_svids().await;
     next(&mut svids).await;
     assert_eq!(end(&mut svids).await.code(), Code::PermissionDenied);
@@ -153,7 +153,7 @@ async fn a_hint_is_unique_in_an_answer() {
     for (path, hint) in [("/one", "internal"), ("/two", "external"), ("/three", "internal"), ("/four", ""), ("/five", "")] {
         let mut entry = server.entry(path);
         entry.hint = hint.into();
-        server.register(entry).await;
+        server.api.register(entry).await;
     }
     let response = next(&mut server.x509_svids().await).await;
     let mut hints: Vec<_> = response.svids.iter().map(|svid| svid.hint.as_str()).collect();
@@ -164,14 +164,14 @@ async fn a_hint_is_unique_in_an_answer() {
 #[tokio::test]
 async fn an_update_comes_only_when_something_changed_for_this_workload() {
     let server = TestServer::start("a.test").await;
-    let entry = server.register(server.entry("/x")).await;
+    let entry = server.api.register(server.entry("/x")).await;
     let mut svids = server.x509_svids().await;
     let first = next(&mut svids).await;
-    server.register(server.entry_for("/other", &["unix:uid:4000000000"])).await;
-    server.set_bundle(&TestServer::start("b.test").await.bundle().await).await;
+    server.api.register(server.api.entry_for("/other", &["unix:uid:4000000000"])).await;
+    server.api.set_bundle(&TestServer::start("b.test").await.api.bundle().await).await;
     let mut changed = entry;
     changed.hint = "h".into();
-    server.update(changed).await;
+    server.api.update(changed).await;
     let second = next(&mut svids).await;
     assert_eq!(second.svids[0].hint, "h", "the two changes that concern others came through as {second:?}");
     assert_eq!(second.svids[0].x509_svid, first.svids[0].x509_svid, "and an SVID is not made anew for a hint");
@@ -180,7 +180,7 @@ async fn an_update_comes_only_when_something_changed_for_this_workload() {
 #[tokio::test]
 async fn a_user_with_too_many_connections_is_told_so_and_those_that_are_open_go_on() {
     let server = TestServer::start_with("a.test", json!({"max_connections_per_user": 2})).await;
-    server.register(server.entry("/x")).await;
+    server.api.register(server.entry("/x")).await;
     let (mut one, mut two) = (server.x509_svids().await, server.x509_svids().await);
     next(&mut one).await;
     next(&mut two).await;
@@ -188,7 +188,7 @@ async fn a_user_with_too_many_connections_is_told_so_and_those_that_are_open_go_
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(refused.message().contains("2 connections") && refused.message().contains("max_connections_per_user"), "{refused:?}");
 
-    server.register(server.entry("/y")).await;
+    server.api.register(server.entry("/y")).await;
     assert_eq!(next_where(&mut one, |response| response.svids.len() == 2).await.svids.len(), 2);
     drop(two);
     let admitted = async || server.workload_api().await.fetch_x509svid(X509svidRequest {}).await.is_ok();
