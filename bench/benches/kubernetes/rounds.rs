@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use cofide_bench::percentile;
-use cofide_k8s_api::FederatedServiceObject;
+use cofide_k8s_api::{FederatedServiceObject, istio};
 use cofide_testkit::kubernetes::{DIRECT, Direct, EXPORTED, World, federated_service};
 use kube::Api;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
-use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use crate::probe::{self, Reached};
@@ -52,7 +51,7 @@ impl Bench {
     pub(crate) async fn new(world: &World, backend: Ipv4Addr) -> Result<Self> {
         let World { server, client, plane, .. } = world;
         plane.bind(client.zone, DIRECT, &[server.zone]).await?;
-        let entry = ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1", "ServiceEntry"));
+        let entry = ApiResource::erase::<istio::ServiceEntry>(&());
         client.cluster.create_namespace(NAMESPACE).await?;
         Ok(Self {
             server: Seen::start(&server.cluster)?,

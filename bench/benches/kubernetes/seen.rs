@@ -6,24 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use cofide_k8s_api::{FederatedServiceObject, istio};
 use cofide_testkit::lab::Cluster;
 use futures::TryStreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::core::GroupVersionKind;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// What the agent writes for services of the mode that is measured.
-const KINDS: [(&str, &str, &str); 7] = [
-    ("networking.istio.io", "v1", "ServiceEntry"),
-    ("networking.istio.io", "v1", "WorkloadEntry"),
-    ("networking.istio.io", "v1", "Gateway"),
-    ("networking.istio.io", "v1", "VirtualService"),
-    ("networking.istio.io", "v1", "DestinationRule"),
-    ("networking.istio.io", "v1alpha3", "EnvoyFilter"),
-    ("security.istio.io", "v1", "PeerAuthentication"),
-];
 /// Far beyond what anything takes.
 const PATIENCE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(1);
@@ -49,10 +39,9 @@ struct State {
 impl Seen {
     pub(crate) fn start(cluster: &Cluster) -> Result<Self> {
         let (state, stop) = (Arc::<Mutex<State>>::default(), CancellationToken::new());
-        for (group, version, kind) in KINDS.into_iter().chain([("registry.cofide.io", "v1alpha1", "FederatedService")]) {
-            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        for kind in istio::kinds().into_iter().chain([ApiResource::erase::<FederatedServiceObject>(&())]) {
             let (client, state) = (cluster.client()?, state.clone());
-            tokio::spawn(stop.clone().run_until_cancelled_owned(async move { follow(client, resource, kind, &state).await }));
+            tokio::spawn(stop.clone().run_until_cancelled_owned(async move { follow(client, &kind, &state).await }));
         }
         Ok(Self { state, _stop: stop.drop_guard() })
     }
@@ -111,8 +100,9 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn follow(client: Client, resource: ApiResource, kind: &str, state: &Mutex<State>) {
-    let api: Api<DynamicObject> = Api::all_with(client, &resource);
+async fn follow(client: Client, kind: &ApiResource, state: &Mutex<State>) {
+    let api: Api<DynamicObject> = Api::all_with(client, kind);
+    let kind = kind.kind.as_str();
     let mut events = Box::pin(watcher::watcher(api, watcher::Config::default()));
     loop {
         match events.try_next().await {

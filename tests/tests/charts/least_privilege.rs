@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use cofide_agent::spire::SpireAccess;
-use cofide_k8s_api::{ConditionStatus, FederatedServiceObject, spire};
+use cofide_k8s_api::{ConditionStatus, FederatedServiceObject, istio, spire};
 use cofide_testkit::lab::{Cluster, Lab, install};
 use cofide_testkit::plane::{Agent, Plane};
 use cofide_testkit::wait::{eventually, works};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
@@ -69,14 +69,12 @@ async fn refusals(cluster: &Cluster) -> BTreeMap<String, u64> {
 }
 
 async fn named(cluster: &Cluster, kind: &str, namespace: &str) -> Vec<String> {
-    if kind == "ClusterStaticEntry" {
-        let kind = spire::kinds().into_iter().find(|known| known.kind == kind).unwrap();
-        let api: Api<kube::core::DynamicObject> = Api::all_with(cluster.client().unwrap(), &kind);
-        return api.list(&ListParams::default()).await.unwrap().items.into_iter().filter_map(|object| object.metadata.name).collect();
-    }
-    let group = if kind == "AuthorizationPolicy" || kind == "PeerAuthentication" { "security.istio.io" } else { "networking.istio.io" };
-    let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, "v1", kind));
-    let api: Api<kube::core::DynamicObject> = Api::namespaced_with(cluster.client().unwrap(), namespace, &resource);
+    let client = cluster.client().unwrap();
+    let of_kind = |kinds: Vec<ApiResource>| kinds.into_iter().find(|known| known.kind == kind);
+    let api: Api<DynamicObject> = match of_kind(istio::kinds()) {
+        Some(kind) => Api::namespaced_with(client, namespace, &kind),
+        None => Api::all_with(client, &of_kind(spire::kinds()).unwrap()),
+    };
     let found = api.list(&ListParams::default()).await.unwrap();
     found.items.into_iter().filter_map(|object| object.metadata.name).collect()
 }
@@ -153,8 +151,8 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
     // Taken back from somebody, and away when it is wanted no more.
     let entry = named(&cluster, "WorkloadEntry", "cofide").await.remove(0);
     let edit = json!({ "spec": { "address": "192.0.2.99" } });
-    let resource = kube::core::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk("networking.istio.io", "v1", "WorkloadEntry"));
-    let entries: Api<kube::core::DynamicObject> = Api::namespaced_with(cluster.client().unwrap(), "cofide", &resource);
+    let resource = ApiResource::erase::<istio::WorkloadEntry>(&());
+    let entries: Api<DynamicObject> = Api::namespaced_with(cluster.client().unwrap(), "cofide", &resource);
     entries.patch(&entry, &PatchParams::default(), &Patch::Merge(&edit)).await.unwrap();
     let address = || async { entries.get(&entry).await.map(|entry| entry.data["spec"]["address"].clone()).unwrap_or(Value::Null) };
     eventually("the address is mended", address, |address| *address == "127.0.0.9").await;

@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use cofide_core::{Hostname, Profile};
 use cofide_dns::{Upstream, ZoneHandle};
+use cofide_k8s_api::{FederatedServiceObject, istio};
 use k8s_openapi::api::core::v1;
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, Patch, PatchParams};
-use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,18 +20,6 @@ use super::{Agent, program};
 use crate::envoy::Envoy;
 use crate::lab::{Cluster, Host, ISTIO_NAMESPACE, IstioProxy, Lab, Mesh, Pod, Proxy};
 use crate::plane::Plane;
-
-/// The kinds that the agent writes.
-const WRITTEN: [(&str, &str, &str); 8] = [
-    ("networking.istio.io", "v1", "ServiceEntry"),
-    ("networking.istio.io", "v1", "WorkloadEntry"),
-    ("networking.istio.io", "v1", "Gateway"),
-    ("networking.istio.io", "v1", "VirtualService"),
-    ("networking.istio.io", "v1", "DestinationRule"),
-    ("networking.istio.io", "v1alpha3", "EnvoyFilter"),
-    ("security.istio.io", "v1", "PeerAuthentication"),
-    ("security.istio.io", "v1", "AuthorizationPolicy"),
-];
 
 /// The gateways of a cluster, with where clients reach them.
 #[expect(clippy::large_enum_variant, reason = "there is one for each of four sites")]
@@ -200,7 +188,7 @@ impl Site {
     pub async fn learn_mesh_names(&self) -> Result<()> {
         let names = self.names.as_ref().context("no mesh")?;
         let mut addresses = BTreeMap::new();
-        for entry in self.list("networking.istio.io", "v1", "ServiceEntry").await? {
+        for entry in self.list(&ApiResource::erase::<istio::ServiceEntry>(&())).await? {
             let host = entry.data["spec"]["hosts"][0].as_str().and_then(|host| host.parse::<Hostname>().ok());
             let given = entry.data["status"]["addresses"].as_array().into_iter().flatten();
             let address = given.filter_map(|given| given["value"].as_str()?.parse::<Ipv4Addr>().ok()).next();
@@ -240,9 +228,8 @@ impl Site {
     }
 
     /// All objects of a kind, in all namespaces.
-    pub async fn list(&self, group: &str, version: &str, kind: &str) -> Result<ObjectList<DynamicObject>> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Ok(Api::<DynamicObject>::all_with(self.cluster.client()?, &resource).list(&ListParams::default()).await?)
+    pub async fn list(&self, kind: &ApiResource) -> Result<ObjectList<DynamicObject>> {
+        Ok(Api::<DynamicObject>::all_with(self.cluster.client()?, kind).list(&ListParams::default()).await?)
     }
 
     /// Lets processes with this program speak in the zone as `path`, to these zones.
@@ -280,10 +267,10 @@ impl Site {
     /// The objects that the agent has written for a hostname, as `<kind> <namespace>/<name>`.
     pub async fn objects_for(&self, hostname: &str) -> Result<BTreeMap<String, DynamicObject>> {
         let mut found = BTreeMap::new();
-        for (group, version, kind) in WRITTEN {
-            for object in self.list(group, version, kind).await? {
+        for kind in istio::kinds() {
+            for object in self.list(&kind).await? {
                 if object.annotations().get("registry.cofide.io/hostname").is_some_and(|name| name == hostname) {
-                    found.insert(format!("{kind} {}/{}", object.namespace().unwrap_or_default(), object.name_any()), object);
+                    found.insert(format!("{} {}/{}", kind.kind, object.namespace().unwrap_or_default(), object.name_any()), object);
                 }
             }
         }
@@ -293,10 +280,10 @@ impl Site {
     /// What helps to see why something failed.
     pub async fn dump(&self) -> String {
         let mut text = format!("=== {:?}\n", self.cluster);
-        for (group, version, kind) in [("registry.cofide.io", "v1alpha1", "FederatedService")].into_iter().chain(WRITTEN) {
-            for object in self.list(group, version, kind).await.into_iter().flatten() {
+        for kind in [ApiResource::erase::<FederatedServiceObject>(&())].into_iter().chain(istio::kinds()) {
+            for object in self.list(&kind).await.into_iter().flatten() {
                 let (namespace, name) = (object.metadata.namespace.unwrap_or_default(), object.metadata.name.unwrap_or_default());
-                text.push_str(&format!("{kind} {namespace}/{name} {}\n", object.data));
+                text.push_str(&format!("{} {namespace}/{name} {}\n", kind.kind, object.data));
             }
         }
         if let Ok(client) = self.cluster.client() {
