@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use cofide_runtime::logging::Format;
 use cofide_runtime::program::{self, ConfigCommand, Failure, Launch, Program};
-use cofide_runtime::{build_info, duration};
+use cofide_runtime::{bind, build_info, duration};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -163,16 +163,16 @@ pub struct Overrides {
     #[arg(long, env = "COFIDE_AGENT_SPIRE_SERVER_SOCKET", value_name = "PATH")]
     pub spire_server_socket: Option<PathBuf>,
     /// Where local Envoys and SDKs fetch their configuration [default: 127.0.0.1:18001]
-    #[arg(long, env = "COFIDE_AGENT_XDS_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long, env = "COFIDE_AGENT_XDS_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub xds_address: Option<SocketAddr>,
     /// Where the resolver listens, UDP and TCP [default: 127.0.0.1:10053]
-    #[arg(long, env = "COFIDE_AGENT_DNS_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long, env = "COFIDE_AGENT_DNS_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub dns_address: Option<SocketAddr>,
     /// Resolvers for what is not imported, comma-separated or repeated [default: those of the machine]
-    #[arg(long, env = "COFIDE_AGENT_DNS_UPSTREAMS", value_name = "IP:PORT", value_delimiter = ',')]
+    #[arg(long, env = "COFIDE_AGENT_DNS_UPSTREAMS", value_name = "IP:PORT", value_delimiter = ',', value_parser = bind::argument)]
     pub dns_upstreams: Option<Vec<SocketAddr>>,
     /// Where the gateway Envoy listens [default: 127.0.0.1:15443]
-    #[arg(long, env = "COFIDE_AGENT_GATEWAY_LISTEN_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long, env = "COFIDE_AGENT_GATEWAY_LISTEN_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub gateway_listen_address: Option<SocketAddr>,
     /// How remote zones reach the gateway, comma-separated or repeated [default: the listen address]
     #[arg(long, env = "COFIDE_AGENT_GATEWAY_ADDRESSES", value_name = "HOST:PORT", value_delimiter = ',')]
@@ -181,7 +181,7 @@ pub struct Overrides {
     #[arg(long, env = "COFIDE_AGENT_IMPORT_ADDRESSES", value_name = "RANGE")]
     pub import_addresses: Option<LoopbackPool>,
     /// Health, readiness and metrics over HTTP [default: nowhere]
-    #[arg(long, env = "COFIDE_AGENT_ADMIN_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long, env = "COFIDE_AGENT_ADMIN_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub admin_address: Option<SocketAddr>,
     /// How often to look again without being told [default: 30s]
     #[arg(long, env = "COFIDE_AGENT_RESYNC_INTERVAL", value_name = "DURATION", value_parser = duration::argument)]
@@ -201,6 +201,7 @@ pub struct Overrides {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use cofide_runtime::conventions;
 
     /// The variables that the field's charts set, and one that goes with them.
     const ESTABLISHED: [(&str, &str); 12] = [
@@ -225,23 +226,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_flag_and_an_environment_variable() {
-        let config = serde_json::to_value(Config::default()).unwrap();
-        let keys: Vec<_> = config.as_object().unwrap().keys().cloned().collect();
-        let overrides = serde_json::to_value(Overrides::default()).unwrap();
-        assert_eq!(overrides.as_object().unwrap().keys().cloned().collect::<Vec<_>>(), keys);
-
-        let command = Cli::command();
-        let run = command.find_subcommand("run").unwrap();
-        // A token has no flag: every process can read the command lines of the others.
-        for key in keys.iter().filter(|key| *key != "agent_token") {
-            let flag = key.replace('_', "-");
-            let argument = run.get_arguments().find(|argument| argument.get_long() == Some(&flag));
-            let argument = argument.unwrap_or_else(|| panic!("no flag --{flag}"));
-            let established = ESTABLISHED.iter().find(|(name, _)| name == key).map(|(_, variable)| (*variable).to_owned());
-            let variable = established.unwrap_or_else(|| format!("COFIDE_AGENT_{}", key.to_uppercase()));
-            assert_eq!(argument.get_env().unwrap().to_str(), Some(variable.as_str()));
-            assert!(argument.get_help().is_some(), "--{flag} has no help");
-        }
+        assert_eq!(conventions::breaches::<Agent>(&ESTABLISHED), [""; 0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use cofide_runtime::logging::Format;
 use cofide_runtime::program::{self, ConfigCommand, Failure, Launch, Program};
-use cofide_runtime::{build_info, duration};
+use cofide_runtime::{bind, build_info, duration};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,8 @@ pub struct AdminCredential {
     pub data_dir: PathBuf,
 }
 
+const SQL_CONNECTION_STRING: &str = "COFIDE_CONNECT_SQL_CONNECTION_STRING";
+
 /// The program itself.
 pub struct Connect;
 
@@ -55,6 +57,7 @@ impl Program for Connect {
     const VARIABLE_PREFIX: &'static str = "COFIDE_CONNECT_";
     /// Where agents and cofidectl find Connect, and how agents know it.
     const VARIABLES_OF_OTHERS: &'static [&'static str] = &["COFIDE_CONNECT_URL", "COFIDE_CONNECT_TRUST_DOMAIN"];
+    const VARIABLES_WITHOUT_FLAG: &'static [(&'static str, &'static str)] = &[("SQL_CONNECTION_STRING", SQL_CONNECTION_STRING)];
     const DEFAULT_FILE: &'static str = DEFAULT_FILE;
     type Overrides = Overrides;
     type Config = Config;
@@ -98,22 +101,22 @@ pub struct Overrides {
     #[arg(long, env = "COFIDE_CONNECT_DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// PostgreSQL database; no flag, because command lines are visible to every process
-    #[arg(skip = std::env::var("COFIDE_CONNECT_SQL_CONNECTION_STRING").ok())]
+    #[arg(skip = std::env::var(SQL_CONNECTION_STRING).ok())]
     pub sql_connection_string: Option<String>,
     /// File with the connection string of a PostgreSQL database (postgres://user:password@host/database) [default: SQLite in the data folder]
     #[arg(long, env = "COFIDE_CONNECT_SQL_CONNECTION_STRING_FILE", value_name = "FILE")]
     pub sql_connection_string_file: Option<PathBuf>,
     /// Where users and agents connect, over TLS [default: 127.0.0.1:8443]
-    #[arg(long, env = "COFIDE_CONNECT_LISTEN_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
+    #[arg(long, env = "COFIDE_CONNECT_LISTEN_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub listen_address: Option<SocketAddr>,
     /// Where users may connect without TLS, loopback only [default: nowhere]
-    #[arg(long, env = "COFIDE_CONNECT_PLAINTEXT_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
+    #[arg(long, env = "COFIDE_CONNECT_PLAINTEXT_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub plaintext_address: Option<SocketAddr>,
     /// Health, readiness and metrics over HTTP [default: nowhere]
-    #[arg(long, env = "COFIDE_CONNECT_ADMIN_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
+    #[arg(long, env = "COFIDE_CONNECT_ADMIN_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub admin_address: Option<SocketAddr>,
     /// Where the bundles of all trust zones are served over HTTPS [default: nowhere]
-    #[arg(long, env = "COFIDE_CONNECT_BUNDLE_ENDPOINT_ADDRESS", value_name = "IP:PORT", value_parser = socket_address)]
+    #[arg(long, env = "COFIDE_CONNECT_BUNDLE_ENDPOINT_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub bundle_endpoint_address: Option<SocketAddr>,
     /// Certificate chain of the bundle endpoint in PEM, of the public web [default: none]
     #[arg(long, env = "COFIDE_CONNECT_BUNDLE_ENDPOINT_CERTIFICATE_FILE", value_name = "FILE")]
@@ -192,17 +195,11 @@ pub struct Overrides {
     pub log_format: Option<Format>,
 }
 
-fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| match text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(ip) => format!("add a port, as in {}", SocketAddr::new(ip, 8443)),
-        Err(_) => "write an IP address and a port, as in 127.0.0.1:8443 or [::1]:8443; a name is not an address".to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use cofide_runtime::conventions;
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -211,42 +208,13 @@ mod tests {
 
     #[test]
     fn every_key_has_a_flag_and_an_environment_variable() {
-        let config = serde_json::to_value(Config::default()).unwrap();
-        let keys: Vec<_> = config.as_object().unwrap().keys().cloned().collect();
-        let overrides = serde_json::to_value(Overrides::default()).unwrap();
-        assert_eq!(overrides.as_object().unwrap().keys().cloned().collect::<Vec<_>>(), keys);
-
-        let command = Cli::command();
-        let serve = command.find_subcommand("serve").unwrap();
-        // A connection string has no flag: every process can read the command lines of the others.
-        for key in keys.into_iter().filter(|key| key != "sql_connection_string") {
-            let flag = key.replace('_', "-");
-            let argument = serve.get_arguments().find(|argument| argument.get_long() == Some(&flag));
-            let argument = argument.unwrap_or_else(|| panic!("no flag --{flag}"));
-            let variable = format!("COFIDE_CONNECT_{}", key.to_uppercase());
-            assert_eq!(argument.get_env().unwrap().to_str(), Some(variable.as_str()));
-            assert!(argument.get_help().is_some(), "--{flag} has no help");
-        }
+        assert_eq!(conventions::breaches::<Connect>(&[]), [""; 0]);
     }
 
     #[test]
     fn a_password_is_not_printed() {
         let config = Config { sql_connection_string: Some("postgres://connect:s3cret@db.test/cofide".into()), ..Config::default() };
         assert_eq!(Connect::without_secrets(config).sql_connection_string.as_deref(), Some("(set)"));
-    }
-
-    #[test]
-    fn an_address_without_a_port_is_told_how_to_get_one() {
-        for (text, expected) in [
-            ("127.44.0.1", "add a port, as in 127.44.0.1:8443"),
-            ("::1", "add a port, as in [::1]:8443"),
-            ("[::1]", "add a port, as in [::1]:8443"),
-            ("localhost:8443", "write an IP address and a port"),
-        ] {
-            let error = Cli::try_parse_from(["cofide-connect", "serve", "--listen-address", text]).err().unwrap().to_string();
-            assert!(error.contains(expected), "{text}: {error}");
-        }
-        assert_eq!(socket_address("[::1]:1"), Ok(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 1))));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Listening at an address, and what to say where that fails.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpListener;
 
@@ -71,6 +71,14 @@ pub async fn tcp_if_any(address: Option<SocketAddr>, purpose: &str, key: &'stati
     }
 }
 
+/// Reads an address with its port, for `clap`: says what is missing.
+pub fn argument(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(ip) => format!("add a port, as in {}", SocketAddr::new(ip, 8443)),
+        Err(_) => "write an IP address and a port, as in 127.0.0.1:8443 or [::1]:8443; a name is not an address".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +96,20 @@ mod tests {
                  --xds-address (configuration key xds_address)"
             )
         );
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_told_how_to_get_one() {
+        for (text, expected) in [
+            ("127.44.0.1", "add a port, as in 127.44.0.1:8443"),
+            ("::1", "add a port, as in [::1]:8443"),
+            ("[::1]", "add a port, as in [::1]:8443"),
+            ("localhost:8443", "write an IP address and a port"),
+        ] {
+            let error = argument(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        assert_eq!(argument("[::1]:1"), Ok(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 1))));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! - [`program`]: from the command line to the exit code, the same for every server program
 //! - [`config`]: a YAML file under environment variables under flags, checked as one value; [`duration`]: how it says how long
-//! - [`environment`]: variables that look misspelt
+//! - [`environment`]: variables that look misspelt; [`conventions`]: what every key of a configuration has
 //! - [`bind`]: listening, and what to say where that fails
 //! - [`files`]: files that are whole or not there, secrets that only their owner reads, one process per data folder
 //! - [`logging`]: structured lines on stderr; stdout stays free for data
@@ -20,6 +20,7 @@ pub mod build_info;
 mod chain;
 pub mod command_line;
 pub mod config;
+pub mod conventions;
 pub mod duration;
 pub mod environment;
 pub mod files;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use cofide_core::Selector;
 use cofide_runtime::program::{ConfigCommand, Failure, Launch, Program};
-use cofide_runtime::{build_info, duration, logging};
+use cofide_runtime::{bind, build_info, duration, logging};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +102,7 @@ pub struct Overrides {
     #[arg(long, env = "TRUST_ZONE_SERVER_ADMIN_SOCKET", value_name = "PATH")]
     pub admin_socket: Option<PathBuf>,
     /// Health, readiness and metrics over HTTP [default: nowhere]
-    #[arg(long, env = "TRUST_ZONE_SERVER_ADMIN_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long, env = "TRUST_ZONE_SERVER_ADMIN_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub admin_address: Option<SocketAddr>,
     /// How many connections one user may have open to the socket of the Workload API and SDS [default: 256]
     #[arg(long, env = "TRUST_ZONE_SERVER_MAX_CONNECTIONS_PER_USER", value_name = "NUMBER")]
@@ -134,7 +134,7 @@ pub struct Overrides {
 #[derive(Debug, Default, ClapArgs, Serialize)]
 pub struct BundleEndpointArgs {
     /// Publish the bundle (https_spiffe) at this address
-    #[arg(long = "bundle-endpoint-address", env = "TRUST_ZONE_SERVER_BUNDLE_ENDPOINT_ADDRESS", value_name = "IP:PORT")]
+    #[arg(long = "bundle-endpoint-address", env = "TRUST_ZONE_SERVER_BUNDLE_ENDPOINT_ADDRESS", value_name = "IP:PORT", value_parser = bind::argument)]
     pub address: Option<SocketAddr>,
 }
 
