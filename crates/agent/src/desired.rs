@@ -103,26 +103,10 @@ pub fn desired(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cofide_test_objects::{imported_service as import, port};
 
     fn route(hostname: &str, mode: TlsMode) -> GatewayRoute {
-        GatewayRoute {
-            hostname: hostname.parse().unwrap(),
-            port: Port::try_from(8443).unwrap(),
-            mode,
-            admitted: BTreeSet::new(),
-            backends: BTreeSet::new(),
-        }
-    }
-
-    fn import(hostname: &str) -> ImportedService {
-        ImportedService {
-            hostname: hostname.parse().unwrap(),
-            port: Port::try_from(8443).unwrap(),
-            tls_mode: TlsMode::Mtls,
-            trust_domain: TrustDomain::new("a.test").unwrap(),
-            spiffe_id_paths: vec![],
-            gateways: vec![],
-        }
+        GatewayRoute { hostname: hostname.parse().unwrap(), port: port(8443), mode, admitted: BTreeSet::new(), backends: BTreeSet::new() }
     }
 
     fn listen() -> SocketAddr {
@@ -139,7 +123,7 @@ mod tests {
     fn the_order_of_the_inputs_does_not_matter() {
         let addresses = BTreeMap::new();
         let routes = [route("b.demo.a.test", TlsMode::Mtls), route("a.demo.a.test", TlsMode::Mtls)];
-        let imports = [import("y.demo.b.test"), import("x.demo.b.test")];
+        let imports = [import("y.demo.b.test", &[]), import("x.demo.b.test", &[])];
         let forward = desired(listen(), routes.clone(), imports.clone(), &addresses);
         let backward = desired(listen(), routes.into_iter().rev(), imports.into_iter().rev(), &addresses);
         assert_eq!(forward, backward);
@@ -156,7 +140,7 @@ mod tests {
     #[test]
     fn an_import_without_an_address_is_kept_but_has_no_name() {
         let addresses = BTreeMap::from([("x.demo.b.test".parse().unwrap(), Ipv4Addr::new(127, 77, 0, 1))]);
-        let desired = desired(listen(), [], [import("x.demo.b.test"), import("y.demo.b.test")], &addresses);
+        let desired = desired(listen(), [], [import("x.demo.b.test", &[]), import("y.demo.b.test", &[])], &addresses);
         assert_eq!(desired.imports.len(), 2);
         assert_eq!(desired.imports[1].address, None);
         assert_eq!(desired.dns, addresses);

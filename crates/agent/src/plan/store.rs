@@ -74,17 +74,16 @@ mod tests {
     use super::*;
     use cofide_api::convert::plan as wire;
     use cofide_connect_client::{PlanChanges, PlanReceipt, ReceivedPlanResource};
-    use cofide_core::{ExportTarget, ExportedService, ImportedService, Port, TlsMode, TrustDomain};
+    use cofide_core::{ExportTarget, ExportedService, ImportedService, TlsMode};
     use cofide_plan::PlanResource;
+    use cofide_test_objects as objects;
 
     fn import(name: &str, port: i64) -> PlanResource {
         PlanResource::Import(ImportedService {
-            hostname: name.parse().unwrap(),
-            port: Port::try_from(port).unwrap(),
+            port: objects::port(port),
             tls_mode: TlsMode::IstioMtls,
-            trust_domain: TrustDomain::new("a.test").unwrap(),
-            spiffe_id_paths: vec!["/ns/demo/sa/server".parse().unwrap()],
-            gateways: vec![],
+            spiffe_id_paths: vec![objects::id("/ns/demo/sa/server")],
+            ..objects::imported_service(name, &[])
         })
     }
 
@@ -227,7 +226,7 @@ mod tests {
         let mut plan = Plan::default();
         let id = "one".parse().unwrap();
         assert_eq!(plan.targets(&id), None);
-        let targets = vec![ExportTarget { trust_domain: TrustDomain::new("b.test").unwrap(), refusal: None }];
+        let targets = vec![ExportTarget { trust_domain: objects::domain("b.test"), refusal: None }];
         let export = ExportedService { service_id: id.clone(), hostname: "x.demo.a.test".parse().unwrap(), targets: targets.clone() };
         let told = change(vec![("one", "v1", PlanResource::Export(export))], &[]);
         plan.apply(&PlanChanges { type_url: wire::EXPORTED_SERVICE, ..told });

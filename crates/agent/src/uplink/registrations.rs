@@ -88,7 +88,8 @@ fn says(listed: &proto::FederatedService, service: &FederatedService) -> bool {
 mod tests {
     use super::*;
     use crate::own_cluster::testing::own_cluster;
-    use cofide_core::{Port, SpiffeIdPath, Timestamp, TlsMode, TrustDomain};
+    use cofide_core::{SpiffeIdPath, Timestamp};
+    use cofide_test_objects as objects;
     use proptest::prelude::*;
 
     fn cluster() -> OwnCluster {
@@ -96,25 +97,16 @@ mod tests {
     }
 
     fn service(name: &str, port: i64) -> FederatedService {
-        let cluster = cluster();
-        let name = ServiceName { name: name.parse().unwrap(), namespace: "demo".parse().unwrap() };
+        let OwnCluster { cluster_id, cluster_name, trust_zone_id, .. } = cluster();
+        let of = objects::service(name, &objects::cluster("one", "a"), &["b.test"]);
         FederatedService {
-            id: cluster.service_id(&name),
-            hostname: name.hostname(&cluster.trust_domain).unwrap(),
-            name,
-            trust_zone_id: cluster.trust_zone_id,
-            cluster_id: cluster.cluster_id,
-            cluster_name: cluster.cluster_name,
-            trust_domain: cluster.trust_domain,
-            workload_labels: BTreeMap::from([("app".to_owned(), "server".to_owned())]),
-            exported_trust_domains: [TrustDomain::new("b.test").unwrap()].into(),
-            port: Port::try_from(port).unwrap(),
-            tls_mode: TlsMode::Mtls,
-            gateway_entries: vec![],
-            gateway_specs: vec![],
-            spiffe_id_paths: ["/b", "/a"].iter().map(|path| path.parse::<SpiffeIdPath>().unwrap()).collect(),
-            created_at: Timestamp::default(),
-            updated_at: Timestamp::default(),
+            id: cluster().service_id(&of.name),
+            trust_zone_id,
+            cluster_id,
+            cluster_name,
+            port: objects::port(port),
+            spiffe_id_paths: ["/b", "/a"].iter().map(|path| objects::id::<SpiffeIdPath>(path)).collect(),
+            ..of
         }
     }
 

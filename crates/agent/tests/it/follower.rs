@@ -20,7 +20,8 @@ use cofide_api::convert::plan::{
     CONTROL_PLANE_TRUST, EXPORTED_SERVICE, FEDERATED_TRUST, IMPORTED_SERVICE, TYPE_URLS, WORKLOAD_REGISTRATION, standby_for,
 };
 use cofide_api::plan as proto;
-use cofide_core::{FederatedTrust, ImportedService, Port, TlsMode, TrustDomain};
+use cofide_core::{FederatedTrust, ImportedService};
+use cofide_test_objects::{domain, imported_service};
 use cofide_xds::{Cache, Node, Peer, Receipt, Resource, Router, Server};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -125,7 +126,7 @@ impl Place {
     /// The executors of this world report on the plan as it is.
     fn in_effect(&self, refused: &[(&str, &str)]) {
         let plan_revision = self.world.plan.get().revision;
-        let outcome = |(name, reason): &(&str, &str)| (TrustDomain::new(name).unwrap(), Outcome::Failed((*reason).to_owned()));
+        let outcome = |(name, reason): &(&str, &str)| (domain(name), Outcome::Failed((*reason).to_owned()));
         let report = Report { trust: refused.iter().map(outcome).collect(), ..Report::default() };
         self.world.local.set(Some(LocalReport { plan_revision, refused: BTreeMap::new() }));
         self.world.spire.set(Some(SpireReport { plan_revision, report }));
@@ -174,24 +175,13 @@ fn open(path: &Path) -> Arc<DataFolder> {
 }
 
 fn import(hostname: &str) -> Resource {
-    let import = ImportedService {
-        hostname: hostname.parse().unwrap(),
-        port: Port::try_from(8443).unwrap(),
-        tls_mode: TlsMode::Mtls,
-        trust_domain: TrustDomain::new("b.test").unwrap(),
-        spiffe_id_paths: vec![],
-        gateways: vec![],
-    };
+    let import = ImportedService { trust_domain: domain("b.test"), ..imported_service(hostname, &[]) };
     Resource::new(IMPORTED_SERVICE, hostname, &proto::ImportedService::from(&import))
 }
 
 fn trust(name: &str) -> Resource {
-    let trust = FederatedTrust {
-        trust_domain: TrustDomain::new(name).unwrap(),
-        trust_zone_name: "zone".parse().unwrap(),
-        bundle: None,
-        bundle_endpoint: None,
-    };
+    let trust =
+        FederatedTrust { trust_domain: domain(name), trust_zone_name: "zone".parse().unwrap(), bundle: None, bundle_endpoint: None };
     Resource::new(FEDERATED_TRUST, name, &proto::FederatedTrust::from(&trust))
 }
 

@@ -30,9 +30,10 @@ use cofide_api::connect::agent_service::agent_service_server::{AgentService, Age
 use cofide_api::convert::plan::{FEDERATED_TRUST, IMPORTED_SERVICE, WORKLOAD_REGISTRATION};
 use cofide_api::types::federated_service::FederatedService;
 use cofide_connect_client::{PlanChanges, PlanReceipt, ReceivedPlanResource};
-use cofide_core::{FederatedServiceId, Hostname, ImportedService, Port, TlsMode, TrustDomain};
+use cofide_core::{FederatedServiceId, Hostname, ImportedService};
 use cofide_dns::ZoneHandle;
 use cofide_plan::PlanResource;
+use cofide_test_objects::{domain, imported_service};
 use cofide_xds::{Cache, Node, Peer, Router};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -152,7 +153,7 @@ struct Process {
 
 fn cluster() -> OwnCluster {
     OwnCluster {
-        trust_domain: TrustDomain::new("a.test").unwrap(),
+        trust_domain: domain("a.test"),
         trust_zone_id: "tz-a".parse().unwrap(),
         cluster_id: "c-a".parse().unwrap(),
         cluster_name: "one".parse().unwrap(),
@@ -169,14 +170,7 @@ fn manifest(name: &str, port: &str) -> String {
 }
 
 fn import(hostname: &str) -> ImportedService {
-    ImportedService {
-        hostname: hostname.parse().unwrap(),
-        port: Port::try_from(8443).unwrap(),
-        tls_mode: TlsMode::Mtls,
-        trust_domain: TrustDomain::new("b.test").unwrap(),
-        spiffe_id_paths: vec![],
-        gateways: vec![],
-    }
+    ImportedService { trust_domain: domain("b.test"), ..imported_service(hostname, &[]) }
 }
 
 /// All that Connect has of a type.

@@ -241,7 +241,7 @@ fn fingerprints(bundle: Option<&Bundle>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofide_core::{JwtAuthority, Timestamp, X509Authority};
+    use cofide_core::{JwtAuthority, X509Authority};
 
     fn bundle(trust_domain: &str, x509: &[u8], jwt: &[&str], sequence_number: u64) -> Bundle {
         Bundle {
@@ -256,18 +256,7 @@ mod tests {
     }
 
     fn zone(bundle: Option<Bundle>) -> TrustZone {
-        TrustZone {
-            id: "tz-1".parse().unwrap(),
-            organization_id: "org-1".parse().unwrap(),
-            name: "a".parse().unwrap(),
-            trust_domain: TrustDomain::new("a.test").unwrap(),
-            bundle,
-            bundle_endpoint: None,
-            jwt_issuer: None,
-            is_management_zone: false,
-            created_at: Timestamp(0),
-            updated_at: Timestamp(0),
-        }
+        TrustZone { bundle, ..cofide_test_objects::zone("a") }
     }
 
     #[test]

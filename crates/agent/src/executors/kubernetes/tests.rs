@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use cofide_api::convert::plan as wire;
 use cofide_connect_client::{PlanChanges, PlanReceipt, ReceivedPlanResource};
-use cofide_core::{Gateway, GatewayAddress, GatewayKind, ImportedGateway, ImportedService, Port, TlsMode, TrustDomain};
+use cofide_core::GatewayKind;
 use cofide_plan::PlanResource;
+use cofide_test_objects::{domain, imported_service};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -70,19 +71,7 @@ impl ApiServer {
 
 fn plan_of_one_import() -> PlanChanges {
     let hostname = "server.demo.a.test";
-    let gateway = Gateway {
-        kind: GatewayKind::EastWest,
-        address: GatewayAddress::from_fields("", "192.0.2.1").unwrap(),
-        port: Port::try_from(15443).unwrap(),
-    };
-    let import = ImportedService {
-        hostname: hostname.parse().unwrap(),
-        port: Port::try_from(8443).unwrap(),
-        tls_mode: TlsMode::Mtls,
-        trust_domain: TrustDomain::new("a.test").unwrap(),
-        spiffe_id_paths: vec![],
-        gateways: vec![ImportedGateway { gateway, cluster_name: "one".parse().unwrap() }],
-    };
+    let import = imported_service(hostname, &[(GatewayKind::EastWest, "192.0.2.1")]);
     PlanChanges {
         type_url: wire::IMPORTED_SERVICE,
         set: vec![ReceivedPlanResource { name: hostname.to_owned(), version: "1".to_owned(), resource: PlanResource::Import(import) }],
@@ -111,7 +100,7 @@ async fn a_change_waits_for_two_answers_however_many_kinds_it_has_trust_first() 
     let mesh = MeshOfCluster {
         client,
         cluster: OwnCluster {
-            trust_domain: TrustDomain::new("b.test").unwrap(),
+            trust_domain: domain("b.test"),
             trust_zone_id: "tz-b".parse().unwrap(),
             cluster_id: "c-b".parse().unwrap(),
             cluster_name: "two".parse().unwrap(),

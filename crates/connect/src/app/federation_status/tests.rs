@@ -1,64 +1,17 @@
 use super::*;
 use cofide_api::convert::plan::FEDERATED_TRUST;
-use cofide_core::{Bundle, BundleDigest, Cluster, Noun, Profile, X509Authority};
-
-fn domain(name: &str) -> TrustDomain {
-    TrustDomain::new(format!("{name}.test")).unwrap()
-}
-
-fn bundle(name: &str, key: u8) -> Bundle {
-    Bundle { x509_authorities: vec![X509Authority { der: vec![key], tainted: false }], ..Bundle::empty(domain(name)) }
-}
-
-fn zone(name: &str) -> TrustZone {
-    TrustZone {
-        id: format!("tz-{name}").parse().unwrap(),
-        organization_id: "org".parse().unwrap(),
-        name: name.parse().unwrap(),
-        bundle: Some(bundle(name, 1)),
-        trust_domain: domain(name),
-        bundle_endpoint: None,
-        jwt_issuer: None,
-        is_management_zone: false,
-        created_at: Timestamp(0),
-        updated_at: Timestamp(30),
-    }
-}
-
-fn cluster(name: &str) -> Cluster {
-    Cluster {
-        id: format!("cl-{name}").parse().unwrap(),
-        organization_id: "org".parse().unwrap(),
-        trust_zone_id: "tz-a".parse().unwrap(),
-        name: name.parse().unwrap(),
-        profile: Profile::Host,
-        kubernetes_context: None,
-        external_server: false,
-        oidc_issuer_url: None,
-        oidc_issuer_ca_cert: None,
-        trust_provider: None,
-        extra_helm_values: None,
-        created_at: Timestamp(0),
-        updated_at: Timestamp(0),
-    }
-}
+use cofide_core::{BundleDigest, Noun};
+use cofide_test_objects::{self as objects, bundle, cluster, domain, id, zone};
 
 fn federation() -> Federation {
-    Federation {
-        id: "fd".parse().unwrap(),
-        organization_id: "org".parse().unwrap(),
-        trust_zone_id: "tz-a".parse().unwrap(),
-        remote_trust_zone_id: "tz-b".parse().unwrap(),
-        created_at: Timestamp(20),
-        updated_at: Timestamp(20),
-    }
+    Federation { created_at: Timestamp(20), updated_at: Timestamp(20), ..objects::federation("a", "b") }
 }
 
 fn agent(cluster: &str) -> Agent {
     Agent {
-        id: format!("ag-{cluster}").parse().unwrap(),
-        cluster_id: format!("cl-{cluster}").parse().unwrap(),
-        trust_zone_id: "tz-a".parse().unwrap(),
+        id: id(&format!("ag-{cluster}")),
+        cluster_id: id(cluster),
+        trust_zone_id: id("a"),
         status: None,
         spiffe_id: None,
         last_seen_at: None,
@@ -69,8 +22,9 @@ fn agent(cluster: &str) -> Agent {
 
 /// Zone a, with clusters one and two, trusts zone b.
 fn world() -> Snapshot {
-    let nouns: [Noun; 5] = [zone("a").into(), zone("b").into(), cluster("one").into(), cluster("two").into(), federation().into()];
-    nouns.into_iter().collect()
+    let remote = TrustZone { updated_at: Timestamp(30), ..zone("b") };
+    let clusters = [cluster("one", "a"), cluster("two", "a")].map(Noun::from);
+    [zone("a").into(), remote.into(), federation().into()].into_iter().chain(clusters).collect()
 }
 
 const NOW: Timestamp = Timestamp(3_600_000_000);
@@ -80,17 +34,17 @@ fn ago(seconds: i64) -> Timestamp {
 }
 
 fn good() -> BundleDigest {
-    bundle("b", 1).digest()
+    bundle("b.test", 1).digest()
 }
 
 fn old() -> BundleDigest {
-    bundle("b", 2).digest()
+    bundle("b.test", 2).digest()
 }
 
 /// Read at this moment: the bundle of b, if any, as it is since 40.
 fn reading(cluster: &str, digest: Option<BundleDigest>, read_at: Timestamp) -> BundleReading {
     let found = digest.map(|digest| FoundBundle { digest, sequence_number: 3 });
-    let bundles = [(domain("b"), HeldBundle { found, since: Timestamp(40) })].into();
+    let bundles = [(domain("b.test"), HeldBundle { found, since: Timestamp(40) })].into();
     BundleReading { cluster_id: agent(cluster).cluster_id, read_at, bundles }
 }
 
@@ -161,7 +115,7 @@ fn a_federation_is_as_healthy_as_the_worst_of_its_clusters() {
 
 #[test]
 fn what_an_agent_said_against_the_bundle_is_told_while_it_is_about_the_present_one() {
-    let wanted = cofide_plan::resource(&world(), &agent("one").cluster_id, &Key::Trust(domain("b"))).unwrap();
+    let wanted = cofide_plan::resource(&world(), &agent("one").cluster_id, &Key::Trust(domain("b.test"))).unwrap();
     let refused = World::of(&["one"]).reads(reading("one", None, NOW)).refuses("one", hub::version(&wanted));
     assert_eq!(refused.says().1, "No bundle found; cluster one refused it: disk full");
     let about_an_older = World::of(&["one"]).reads(reading("one", Some(old()), NOW)).refuses("one", "older".into());
@@ -203,7 +157,7 @@ fn a_status_says_since_when_it_holds() {
     let since = |world: &World| world.status().since.map(|since| since.0);
     let held = |cluster, digest, since| {
         let mut reading = reading(cluster, digest, NOW);
-        reading.bundles.get_mut(&domain("b")).unwrap().since = Timestamp(since);
+        reading.bundles.get_mut(&domain("b.test")).unwrap().since = Timestamp(since);
         reading
     };
     let world = World::of(&["one", "two"]).reads(held("one", Some(good()), 40)).reads(held("two", Some(good()), 50));
