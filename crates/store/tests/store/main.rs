@@ -71,35 +71,53 @@ macro_rules! conformance {
 
 conformance! {
     any: {
-        nouns: [
+        organizations: [
             organizations_are_kept_and_have_unique_names,
+        ],
+        trust_zones: [
             trust_zones_are_kept_in_full_and_in_part,
             trust_zones_are_unique_by_name_and_by_trust_domain,
             a_trust_zone_is_not_deleted_while_it_has_clusters,
             deleting_a_trust_zone_takes_what_belongs_to_it,
+        ],
+        clusters: [
             clusters_are_kept_in_full_and_in_part,
             cluster_names_are_unique_within_their_zone_only,
             deleting_a_cluster_takes_what_belongs_to_it,
+        ],
+        agents: [
             a_cluster_has_one_agent,
             an_agent_cannot_name_another_zone_than_its_cluster,
+            a_text_with_a_nul_is_kept_without_it,
+        ],
+        replicas: [
+            an_agent_is_followed_where_a_replica_says_so_for_as_long_as_it_is_there,
+        ],
+        federations: [
             federations_are_directed_pairs,
             a_zone_does_not_federate_with_itself,
+            deleting_a_federation_leaves_bindings_alone,
+        ],
+        attestation_policies: [
             policies_of_every_kind_are_kept,
             policy_names_are_unique,
             a_policy_is_not_deleted_while_it_is_bound,
             bindings_keep_the_order_of_their_federations,
             a_policy_is_bound_once_in_a_zone,
-            deleting_a_federation_leaves_bindings_alone,
+        ],
+        federated_services: [
             federated_services_are_kept_in_full_and_in_part,
             a_hostname_is_taken_once_in_a_cluster,
             a_service_id_is_taken_once,
+        ],
+        control_plane_secrets: [
+            secrets_of_the_control_plane_are_kept_by_name,
+        ],
+        nouns: [
             lists_follow_their_filters,
             what_is_not_there_is_not_updated_or_deleted,
             references_to_nothing_are_refused,
             constraints_hold_where_no_check_looks,
-            a_text_with_a_nul_is_kept_without_it,
-            secrets_of_the_control_plane_are_kept_by_name,
-            an_agent_is_followed_where_a_replica_says_so_for_as_long_as_it_is_there,
         ],
         join_tokens: [
             a_token_is_good_once,

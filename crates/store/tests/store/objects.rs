@@ -80,3 +80,19 @@ pub(crate) async fn two_zones<D: Database>(database: &D) {
 pub(crate) fn some_change() -> Change {
     Change::TrustZone(id("a"))
 }
+
+/// What an insertion or an update says is taken.
+pub(crate) fn taken(result: Result<(), StoreError>) -> String {
+    match result {
+        Err(StoreError::AlreadyExists { noun, what }) => format!("{noun} with {what}"),
+        other => panic!("{other:?} does not say that something is taken"),
+    }
+}
+
+/// By what a deletion says the noun is used.
+pub(crate) fn used_by(result: Result<(), StoreError>) -> String {
+    match result {
+        Err(StoreError::InUse { by, .. }) => by,
+        other => panic!("{other:?} does not say that something is in use"),
+    }
+}
