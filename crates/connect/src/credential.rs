@@ -1,7 +1,7 @@
 //! The administrator's credential file: the access token, and how to recognise this control plane.
 //!
 //! The file is the only place where the token is. Whoever deletes it and starts the control plane again gets a new one,
-//! and the old one is void. Where several programs share a database the token is there too, and the file is for reading.
+//! and the old one is void. Where several replicas share a database the token is there too, and the file is for reading.
 
 use std::path::{Path, PathBuf};
 

@@ -31,7 +31,7 @@ pub(crate) fn agent() -> AgentId {
     prefixed("ag")
 }
 
-/// Of one run of this program.
+/// Of one run of this program: one replica.
 pub(crate) fn replica() -> String {
     let random: String = rand::rng().sample_iter(Alphanumeric).take(21).map(char::from).collect();
     format!("re-{random}")

@@ -26,7 +26,7 @@ pub enum Keeping {
 }
 
 impl Keeping {
-    /// The administrator's token that all programs on the database share; the first makes it. `None` where the folder has it.
+    /// The administrator's token that all replicas share; the first makes it. `None` where the folder has it.
     pub async fn shared_admin_token(&self) -> Result<Option<AccessToken>> {
         let Self::Database(store) = self else { return Ok(None) };
         let mut transaction = store.begin_write().await?;

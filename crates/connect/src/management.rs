@@ -77,7 +77,7 @@ impl Management {
         ControlPlaneTrust { spiffe_id: self.spiffe_id.clone(), bundle }
     }
 
-    /// Does what is due: prepares, activates and retires authorities. What another program on the same database has done
+    /// Does what is due: prepares, activates and retires authorities. What another replica has done
     /// is taken over. The bundle may be another one afterwards, and is to be published before [`renew`](Self::renew).
     pub async fn rotate(&self, now: SystemTime) -> anyhow::Result<()> {
         let Keeping::Database(store) = &self.keeping else { return self.rotate_alone(now) };
@@ -86,7 +86,7 @@ impl Management {
             self.take(held, now);
             return Ok(());
         }
-        // Decided once more where nobody else can decide it: of two programs one prepares the next authority.
+        // Decided once more where nobody else can decide it: of two replicas one prepares the next authority.
         let mut transaction = store.begin_write().await?;
         let (next, changes) = maintained(self.held(&mut transaction).await?, now)?;
         if !changes.is_empty() {
@@ -159,7 +159,7 @@ async fn authority(
             Ok((X509CertificateAuthority::load_or_create(&path, trust_domain, settings, now)?, is_first))
         }
         Keeping::Database(store) => {
-            // Of two programs that start at once on an empty database one makes it, and the other finds it.
+            // Of two replicas that start at once on an empty database one makes it, and the other finds it.
             let mut transaction = store.begin_write().await?;
             if let Some(text) = keeping::authority_text(&mut transaction).await? {
                 let held = X509CertificateAuthority::from_text(&text, keeping::authority_place(), trust_domain, settings)?;
@@ -207,12 +207,12 @@ mod tests {
     }
 
     /// Looks every ten seconds for 50 minutes, in turns; what one of them publishes is all that clients know.
-    async fn every_svid_verifies(programs: &[Management], start: SystemTime) {
-        let mut published = programs[0].trust().bundle;
+    async fn every_svid_verifies(replicas: &[Management], start: SystemTime) {
+        let mut published = replicas[0].trust().bundle;
         let mut authorities = std::collections::BTreeSet::new();
         for second in (0..3000).step_by(10) {
             let now = start + Duration::from_secs(second);
-            for management in programs {
+            for management in replicas {
                 // What a follower holds when the next handshake comes: the bundle before this round's rotation.
                 let held = published.clone();
                 management.rotate(now).await.unwrap();
@@ -222,8 +222,8 @@ mod tests {
                 assert_eq!(verify(&svid, held, now), management.trust().spiffe_id);
             }
             authorities.insert(published.x509_authorities[0].der.clone());
-            let sets: Vec<_> = programs.iter().map(|program| program.trust().bundle.x509_authorities.len()).collect();
-            assert!(sets.iter().all(|len| *len <= 3), "one program's authorities are those of all: {sets:?}");
+            let sets: Vec<_> = replicas.iter().map(|replica| replica.trust().bundle.x509_authorities.len()).collect();
+            assert!(sets.iter().all(|len| *len <= 3), "one replica's authorities are those of all: {sets:?}");
         }
         assert!(authorities.len() > 3, "the authority was rotated");
     }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn programs_on_one_database_sign_with_one_authority() {
+    async fn replicas_on_one_database_sign_with_one_authority() {
         let start = SystemTime::now();
         let store = cofide_store::Store::in_memory().await.unwrap();
         let keeping = || Keeping::Database(store.clone());

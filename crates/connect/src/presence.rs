@@ -4,7 +4,7 @@
 //! call with an agent's certificate is a sign of life, and an open plan stream is one for as long as it lasts (a peer
 //! that is gone without a word is noticed by the pings of HTTP/2).
 //!
-//! Signs of life are kept in memory and written down once a minute, for the time after a restart. Where several programs
+//! Signs of life are kept in memory and written down once a minute, for the time after a restart. Where several replicas
 //! share a database ([`Presence::share`]), each also writes down at once which agents follow their plan there: an agent
 //! follows at one of them, and whoever asks may ask another.
 
@@ -24,7 +24,7 @@ use crate::id;
 /// How many agents are written down in one transaction, so that nobody waits long behind it.
 const BATCH: usize = 256;
 
-/// How often a program says that it is there: twice may fail.
+/// How often a replica says that it is there: twice may fail.
 const SAY_EVERY: Duration = Duration::from_secs(REPLICA_COUNTS_FOR.as_secs() / 3);
 
 /// Clones share what they know.
@@ -34,7 +34,7 @@ pub struct Presence(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     known: Mutex<HashMap<ClusterId, Seen>>,
-    /// This run of the program among those on the same database.
+    /// Which one this is.
     replica: String,
     /// A stream has begun or ended.
     streams: Notify,
@@ -46,7 +46,7 @@ impl Default for Inner {
     }
 }
 
-/// The agents that follow their plan at another program on the same database.
+/// The agents that follow their plan at another replica.
 #[derive(Clone, Debug, Default)]
 pub struct Elsewhere(BTreeSet<AgentId>);
 
@@ -126,7 +126,7 @@ impl Presence {
             let mut gone = Vec::new();
             for (cluster, id, at) in batch {
                 match transaction.agent(id).await? {
-                    // Another program may have heard of it later.
+                    // Another replica may have heard of it later.
                     Some(agent) => transaction.update_agent(&Agent { last_seen_at: agent.last_seen_at.max(Some(*at)), ..agent }).await?,
                     None => gone.push(cluster),
                 }

@@ -15,10 +15,10 @@
 //!   no change without its event and no event without its change.
 //! - When `commit` has answered, the change survives a crash of the program and of the machine (write-ahead log, flushed).
 //! - Uniqueness and references are checked with words and then once more by constraints of the database.
-//! - A join token is kept as its hash. What the control plane signs with is kept here where several programs share one
+//! - A join token is kept as its hash. What the control plane signs with is kept here where several replicas share one
 //!   database ([`ControlPlaneSecrets`]), and else in a file.
 //!
-//! There are two databases: a SQLite file, and PostgreSQL, which several programs may use at once. The traits know of
+//! There are two databases: a SQLite file, and PostgreSQL, which several replicas of Connect may use at once. The traits know of
 //! neither, and the suite in `tests/` holds both to the same behaviour. `sql` has the statements of each noun, once: they use
 //! `$1` parameters and what both dialects have. What is not the same is in `sqlite`, in `postgres`, and in the folders of
 //! `migrations`.

@@ -49,7 +49,7 @@ impl Store {
         Self::begun(Backend::Sqlite { readers: pool.clone(), writer: pool, _log_index: None }).await
     }
 
-    /// Connects to a PostgreSQL database, which may be empty, and brings its schema up to date. Several programs may use
+    /// Connects to a PostgreSQL database, which may be empty, and brings its schema up to date. Several replicas may use
     /// one database at once, and each learns what the others commit.
     ///
     /// A database of another program or of a newer version is refused and left as it is. One that goes away later comes
@@ -86,7 +86,7 @@ impl Store {
         WriteTransaction::begun(begun, self.revisions.clone()).await
     }
 
-    /// The newest revision, and a wake-up whenever a newer one has been committed, here or by another program that uses the
+    /// The newest revision, and a wake-up whenever a newer one has been committed, here or by another replica that uses the
     /// same PostgreSQL database.
     pub fn revisions(&self) -> watch::Receiver<Revision> {
         self.revisions.subscribe()

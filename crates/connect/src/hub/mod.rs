@@ -14,7 +14,7 @@
 //! and an agent that comes back with what it holds is sent what differs and nothing else.
 //!
 //! The hub wakes after each commit and looks by itself every second: the waking is for speed, the look for whatever was
-//! missed. In the same way it follows what other programs change in the same database.
+//! missed. In the same way it follows what other replicas change in the same database.
 
 mod receipts;
 mod reload;

@@ -17,7 +17,7 @@ WHERE replica.id <> $1 AND replica.seen_at > $2";
 const PUT_STREAM: &str = "INSERT INTO agent_stream (agent_id, replica_id) VALUES ($1, $2) ON CONFLICT (agent_id, replica_id) DO NOTHING";
 
 impl<Access: Send> Transaction<Access> {
-    /// The clock of the database, in microseconds since the Unix epoch: those of its programs need not agree.
+    /// The clock of the database, in microseconds since the Unix epoch: those of its replicas need not agree.
     async fn clock(&mut self) -> Result<i64> {
         let clock = Statement::new(self.connection().clock());
         clock.number(self.connection()).await

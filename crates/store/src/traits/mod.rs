@@ -55,7 +55,7 @@ pub trait Database: Send + Sync + 'static {
     /// Waits until no other writer is left.
     async fn begin_write(&self) -> Result<Self::Write>;
 
-    /// The newest revision, and a wake-up whenever a newer one has been committed, here or by another program
+    /// The newest revision, and a wake-up whenever a newer one has been committed, here or by another replica
     /// on the same database.
     fn revisions(&self) -> watch::Receiver<Revision>;
 }

@@ -1,4 +1,4 @@
-//! What is particular to PostgreSQL: how it is found, several programs on one database, and a server that goes away.
+//! What is particular to PostgreSQL: how it is found, several replicas on one database, and a server that goes away.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -28,13 +28,13 @@ async fn connect(url: &str) -> Result<Store, StoreError> {
     Store::connect(url.parse::<ConnectionString>().unwrap()).await
 }
 
-/// Two programs on one database.
+/// Two replicas on one database.
 async fn replicas() -> [Store; 2] {
     let url = database().await;
     [connect(&url).await.unwrap(), connect(&url).await.unwrap()]
 }
 
-/// Waits until a program knows that there is a revision.
+/// Waits until a replica knows that there is a revision.
 async fn told(store: &Store, revision: u64) {
     let mut revisions = store.revisions();
     let told = tokio::time::timeout(Duration::from_secs(10), revisions.wait_for(|newest| *newest >= revision)).await;
