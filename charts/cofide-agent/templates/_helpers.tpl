@@ -109,3 +109,34 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 }}
 {{- toYaml $file }}
 {{- end }}
+
+{{/* What agent.env says of a variable that the chart sets itself would be lost without a word. Each is here with where it comes from. */}}
+{{- define "cofide-agent.refuseOwnVariables" -}}
+{{- $own := dict
+  "AGENT_SPIRE" "spire.mode"
+  "COFIDE_AGENT_XDS_ADDRESS" "listenAddress and xdsServer.service"
+  "COFIDE_AGENT_DNS_ADDRESS" "listenAddress and dnsServer.port"
+  "COFIDE_AGENT_ADMIN_ADDRESS" "listenAddress and adminServer.port"
+  "SPIFFE_ENDPOINT_SOCKET" "spiffeEndpointSocket"
+}}
+{{- if .upstreams }}{{ $_ := set $own "COFIDE_AGENT_DNS_UPSTREAMS" "dnsServer.upstreams" }}{{ end }}
+{{- if .socket }}{{ $_ := set $own "COFIDE_AGENT_SPIRE_SERVER_SOCKET" "spire.socket" }}{{ end }}
+{{- if .className }}{{ $_ := set $own "COFIDE_AGENT_SPIRE_CLASS_NAME" "spire.className" }}{{ end }}
+{{- if .secret }}{{ $_ := set $own "COFIDE_AGENT_BOOTSTRAP_FILE" "bootstrap" }}{{ end }}
+{{- if .gateway }}
+{{- $_ := set $own "COFIDE_AGENT_GATEWAY_LISTEN_ADDRESS" "listenAddress and gateway.port" }}
+{{- range $key := list "COFIDE_AGENT_GATEWAY_NAMESPACE" "COFIDE_AGENT_INGRESS_GATEWAY" "COFIDE_AGENT_EAST_WEST_GATEWAY" }}
+{{- $_ := set $own $key "gateway.enabled" }}
+{{- end }}
+{{- end }}
+{{- range $key, $value := $own }}
+{{- if hasKey $.env $key }}
+{{- fail (printf "agent.env.%s would have no effect, because the chart sets that variable from %s: use that value, and leave agent.env.%s out" $key $value $key) }}
+{{- end }}
+{{- end }}
+{{- range $key := list "COFIDE_AGENT_DATA_DIR" "POD_NAME" "POD_NAMESPACE" }}
+{{- if hasKey $.env $key }}
+{{- fail (printf "agent.env.%s would have no effect, because the chart sets that variable as the pod has it: leave agent.env.%s out" $key $key) }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,9 +1,11 @@
 //! What somebody may write into a values file, and what is refused with its reason.
 
-use crate::support::Chart;
+use std::collections::BTreeSet;
+
+use crate::support::{CASES, Chart, object};
 
 /// Refused by the schema, or by a template that knows what goes together; named by its path or its remedy.
-const WRONG: [(Chart, &str, &str); 33] = [
+const WRONG: [(Chart, &str, &str); 35] = [
     (Chart::Agent, "replicas: 2", "replicas"),
     (Chart::Agent, "replicaCount: two", "/replicaCount"),
     (Chart::Agent, "replicaCount: -1", "/replicaCount"),
@@ -12,6 +14,8 @@ const WRONG: [(Chart, &str, &str); 33] = [
     (Chart::Agent, "agent: {env: {AGENT_PROFILE: kubernetes, 'A B': x}}", "A B"),
     (Chart::Agent, "agent: {env: {COFIDE_CONNECT_URL: 'http://connect.example.com'}}", "/agent/env/COFIDE_CONNECT_URL"),
     (Chart::Agent, "agent: {env: {AGENT_TOKEN: secret}}", "bootstrap.connect"),
+    (Chart::Agent, "agent: {env: {AGENT_SPIRE: crd}}", "the chart sets that variable from spire.mode: use that value"),
+    (Chart::Agent, "agent: {env: {POD_NAME: a}}", "leave agent.env.POD_NAME out"),
     (Chart::Agent, "bootstrap: {connect: {spiffeID: management.local, bundle: x}}", "/bootstrap/connect/spiffeID"),
     (Chart::Agent, "bootstrap: {connect: {spiffeID: 'spiffe://m.local/x', bundle: x}}", "agent.env.COFIDE_CONNECT_URL is empty"),
     (Chart::Agent, "bootstrap: {existingSecret: s, connect: {spiffeID: 'spiffe://m.local/x', bundle: x}}", "exclude each other"),
@@ -46,6 +50,31 @@ async fn wrong_values_are_refused_and_named() {
         assert!(error.contains(expected), "{chart} with {values}\nexpected {expected}\nfound {error}");
         assert!(!error.contains("nil pointer"), "{chart} with {values}\n{error}");
     }
+}
+
+#[tokio::test]
+async fn a_variable_that_the_chart_sets_itself_is_refused_in_the_environment() {
+    let mut tried = BTreeSet::new();
+    for (chart, case) in CASES.into_iter().filter(|(chart, _)| *chart == Chart::Agent) {
+        let values = chart.values(case);
+        let objects = chart.objects(&values).await;
+        let container = &object(&objects, "Deployment", "cofide-agent")["spec"]["template"]["spec"]["containers"][0];
+        for variable in container["env"].as_array().unwrap() {
+            let name = variable["name"].as_str().unwrap();
+            if !tried.insert(name.to_owned()) {
+                continue;
+            }
+            let error = chart.render_with(&values, &["--set-string", &format!("agent.env.{name}=x")]).await.expect_err(name).to_string();
+            assert!(error.contains(&format!("agent.env.{name} would have no effect")), "{case}: {error}");
+        }
+    }
+    assert!(tried.len() > 12, "{tried:?}");
+}
+
+#[tokio::test]
+async fn a_variable_that_the_chart_leaves_alone_with_these_values_may_be_in_the_environment() {
+    let rendered = Chart::Agent.render_text("agent: {env: {AGENT_PROFILE: istio, COFIDE_AGENT_INGRESS_GATEWAY: ingress}}").await.unwrap();
+    assert!(rendered.contains("COFIDE_AGENT_INGRESS_GATEWAY: \"ingress\""), "{rendered}");
 }
 
 #[tokio::test]
