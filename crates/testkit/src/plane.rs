@@ -292,17 +292,20 @@ impl Plane {
 
     /// What a zone's cluster said last about an import, and whether that is about the import as it is; the error is its reason.
     pub async fn receipt_of_import(&self, zone: usize, hostname: &str) -> Result<Option<(Result<(), String>, bool)>> {
+        self.receipt(zone, cofide_api::convert::plan::IMPORTED_SERVICE, hostname).await
+    }
+
+    /// As [`Self::receipt_of_import`], of a resource of any type.
+    pub async fn receipt(&self, zone: usize, type_url: &str, name: &str) -> Result<Option<(Result<(), String>, bool)>> {
         let filter = list_receipts_request::Filter { cluster_id: Some(self.zones[zone].cluster_id.to_string()), ..Default::default() };
         let request = ListReceiptsRequest { filter: Some(filter) };
         let receipts = ReceiptServiceClient::new(self.admin().await?).list_receipts(request).await?.into_inner().receipts;
-        let of_import = |receipt: &&receipt_service::Receipt| {
-            receipt.type_url == cofide_api::convert::plan::IMPORTED_SERVICE && receipt.resource_name == hostname
-        };
+        let is_about = |receipt: &&receipt_service::Receipt| receipt.type_url == type_url && receipt.resource_name == name;
         let said = |receipt: &receipt_service::Receipt| {
             let outcome = if receipt.applied { Ok(()) } else { Err(receipt.error_detail.clone()) };
             (outcome, receipt.current)
         };
-        Ok(receipts.iter().find(of_import).map(said))
+        Ok(receipts.iter().find(is_about).map(said))
     }
 
     /// Why clients of a zone cannot use a service: what is said of each link that does not hold.

@@ -1,6 +1,7 @@
 //! From a binding in Connect to an entry in SPIRE, and back.
 
 use cofide_agent::spire::{Outcome, SpireAccess};
+use cofide_api::convert::plan::WORKLOAD_REGISTRATION;
 use cofide_api::types::attestation_policy::ApKubernetes;
 use cofide_api::types::attestation_policy::attestation_policy::Policy;
 use cofide_testkit::wait::eventually;
@@ -60,14 +61,19 @@ async fn objects_are_of_the_class_that_the_agent_is_told() {
     world.run_pod("demo", "server").await;
     let binding = world.bind_pods("servers", "server", &[]).await;
     world.the_only("it has no class", "ClusterSPIFFEID", |spec| spec["className"] == "").await;
-    let silent = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Waiting(reason)) if reason.contains("has said nothing"));
+    let silent = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Unseen(reason)) if reason.contains("has said nothing"));
     eventually("the silence is told", || world.outcome(&binding), silent).await;
+    let receipt = || world.receipt(WORKLOAD_REGISTRATION, &binding);
+    let not_applied =
+        |said: &Option<Result<(), String>>| matches!(said, Some(Err(reason)) if reason.contains("ClusterSPIFFEID cofide-servers-"));
+    eventually("Connect does not take it for applied", receipt, not_applied).await;
     assert_eq!(world.entries("/ns/demo/sa/server").await.len(), 0);
 
     world.stop_agent().await;
     world.start_agent(|config| config.spire_class_name = "spire-a".to_owned()).await;
     eventually("the pod has an entry", || world.entries("/ns/demo/sa/server"), |held| held.len() == 1).await;
     eventually("and that is told", || world.outcome(&binding), |outcome| *outcome == Some(Outcome::Applied)).await;
+    eventually("Connect too", || world.receipt(WORKLOAD_REGISTRATION, &binding), |said| *said == Some(Ok(()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +88,7 @@ async fn over_the_socket_a_kubernetes_policy_is_told_what_it_needs_and_harms_no_
             config.spire_server_socket = socket;
         })
         .await;
-    let told = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Unsupported(reason)) if reason.contains("AGENT_SPIRE=crd"));
+    let told = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Unsupported(reason)) if reason.contains("AGENT_SPIRE (chart: spire.mode) to crd"));
     eventually("the binding is told", || world.outcome(&pods), told).await;
     eventually("the other is there", || world.outcome(&entry), |outcome| *outcome == Some(Outcome::Applied)).await;
     assert_eq!(world.names("ClusterSPIFFEID").await, [""; 0]);

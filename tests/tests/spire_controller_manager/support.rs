@@ -12,6 +12,7 @@ use cofide_api::connect::trust_zone_service::UpdateTrustZoneRequest;
 use cofide_api::connect::trust_zone_service::trust_zone_service_client::TrustZoneServiceClient;
 use cofide_api::types::attestation_policy::attestation_policy::Policy;
 use cofide_api::types::{ap_binding, attestation_policy, trust_zone};
+use cofide_core::TrustDomain;
 use cofide_k8s_api::federated_service::crd;
 use cofide_k8s_api::spire;
 use cofide_testkit::lab::{Cluster, Lab, Process, SpireControllerManager};
@@ -191,6 +192,17 @@ impl World {
             list.map(|domain| domain.as_str().unwrap().to_owned()).collect()
         };
         answer["entries"].as_array().into_iter().flatten().filter(of_path).map(domains).collect()
+    }
+
+    /// What Connect has been told of something of the plan: whether it is in effect, and if not why not.
+    pub(crate) async fn receipt(&self, type_url: &str, name: &str) -> Option<Result<(), String>> {
+        self.plane.receipt(OWN, type_url, name).await.unwrap().map(|(said, _)| said)
+    }
+
+    /// What the agent says of its trust in a domain.
+    pub(crate) async fn trust(&self, trust_domain: &str) -> Option<Outcome> {
+        let report = self.agent.as_ref()?.world().spire.get();
+        report.as_ref().as_ref()?.report.trust.get(&TrustDomain::new(trust_domain).unwrap()).cloned()
     }
 
     /// What the agent says of a binding.

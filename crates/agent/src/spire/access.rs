@@ -35,6 +35,8 @@ pub enum Way {
     Socket,
     /// The objects; the server's socket carries bundles, where it is there.
     Objects,
+    /// None: somebody else keeps the server.
+    LeftAlone,
     /// It is not known yet which one.
     Undecided,
 }
@@ -44,12 +46,13 @@ pub enum Way {
 pub enum NoWay {
     #[error(
         "the cluster does not have the kinds of spire-controller-manager (spire.spiffe.io), by which this agent is to drive the SPIRE \
-         server (AGENT_SPIRE=crd); install it"
+         server; install spire-controller-manager, or choose another way by AGENT_SPIRE (chart: spire.mode), which is crd"
     )]
     NoKinds,
     #[error(
         "the cluster does not have the kinds of spire-controller-manager (spire.spiffe.io), and there is no socket of the SPIRE server \
-         either; install spire-controller-manager, or mount that socket (spire_server_socket), or set AGENT_SPIRE=none"
+         either; install spire-controller-manager, or mount that socket (spire_server_socket; chart: spire.socket), or set AGENT_SPIRE (chart: \
+         spire.mode) to none"
     )]
     Neither,
     #[error("{0}")]
@@ -60,7 +63,8 @@ pub enum NoWay {
 /// server what it has no object for: what another one writes there does not last.
 pub fn choose(access: SpireAccess, kinds: &Availability, has_socket: bool) -> Result<Way, NoWay> {
     match (access, kinds) {
-        (SpireAccess::Socket | SpireAccess::None, _) => Ok(Way::Socket),
+        (SpireAccess::None, _) => Ok(Way::LeftAlone),
+        (SpireAccess::Socket, _) => Ok(Way::Socket),
         (_, Availability::Unknown) => Ok(Way::Undecided),
         (_, Availability::Present) => Ok(Way::Objects),
         (SpireAccess::Crd, Availability::Absent) => Err(NoWay::NoKinds),
@@ -91,6 +95,8 @@ mod tests {
             (SpireAccess::Crd, refused(), true, Err(NoWay::Refused("no right".to_owned()))),
             (SpireAccess::Crd, Availability::Unknown, true, Ok(Way::Undecided)),
             (SpireAccess::Socket, Availability::Present, false, Ok(Way::Socket)),
+            (SpireAccess::None, Availability::Present, true, Ok(Way::LeftAlone)),
+            (SpireAccess::None, Availability::Absent, false, Ok(Way::LeftAlone)),
         ] {
             assert_eq!(choose(access, &kinds, has_socket), expected, "{access:?} {kinds:?} {has_socket}");
         }

@@ -15,6 +15,8 @@ pub enum Outcome {
     Applied,
     /// Nothing is wrong here; somebody else has to deliver first.
     Waiting(String),
+    /// It is written where somebody else is to act on it, and nobody has shown that this works.
+    Unseen(String),
     /// The server holds something newer than what was asked for, and rightly so. To try again would change nothing; what
     /// was asked for is not in effect all the same.
     Outdated(String),
@@ -32,10 +34,11 @@ impl Outcome {
         let badness = |outcome: &Self| match outcome {
             Self::Applied => 0,
             Self::Waiting(_) => 1,
-            Self::LeftAlone => 2,
-            Self::Outdated(_) => 3,
-            Self::Unsupported(_) => 4,
-            Self::Failed(_) => 5,
+            Self::Unseen(_) => 2,
+            Self::LeftAlone => 3,
+            Self::Outdated(_) => 4,
+            Self::Unsupported(_) => 5,
+            Self::Failed(_) => 6,
         };
         if badness(other) > badness(self) {
             self.clone_from(other);
@@ -45,11 +48,11 @@ impl Outcome {
 
 /// What Connect is told of pods where nobody can see them.
 const NO_CONTROLLER: &str = "a kubernetes policy needs spire-controller-manager, which makes entries of pods: install it, and let the agent drive it \
-     (AGENT_SPIRE=crd, or auto)";
+     by setting AGENT_SPIRE (chart: spire.mode) to crd";
 
 /// What Connect is told of [`Outcome::LeftAlone`].
-pub const LEFT_ALONE: &str =
-    "not known here: this agent leaves the SPIRE server alone (AGENT_SPIRE=none), so whoever keeps that server has to give it this";
+pub const LEFT_ALONE: &str = "not known here: this agent leaves the SPIRE server alone, for AGENT_SPIRE (chart: spire.mode) is none; so whoever \
+     keeps that server has to give it this";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -73,19 +76,25 @@ impl Report {
         registrations.chain(trust).collect()
     }
 
-    /// Nothing of it all could be done.
+    /// Nothing could be done of all that could have been.
     pub fn all_failed(desired: &Desired, reason: &str) -> Self {
         let failed = || Outcome::Failed(reason.to_owned());
+        let mut report = first_report(desired);
         let pods = desired.pods.iter().map(|pods| &pods.binding);
-        let bindings = desired.entries.iter().flat_map(|entry| &entry.bindings).chain(pods).chain(desired.refused.keys());
-        let registrations = bindings.map(|binding| (binding.clone(), failed())).collect();
-        let trust = desired.trust.keys().map(|trust_domain| (trust_domain.clone(), failed())).collect();
-        Self { registrations, trust, ..Self::default() }
+        let bindings = desired.entries.iter().flat_map(|entry| &entry.bindings).chain(pods);
+        report.registrations.extend(bindings.map(|binding| (binding.clone(), failed())));
+        report.trust = desired.trust.keys().map(|trust_domain| (trust_domain.clone(), failed())).collect();
+        report
     }
 
     /// Whether anything was left to somebody else.
     pub fn has_left_alone(&self) -> bool {
         self.registrations.values().chain(self.trust.values()).any(|outcome| *outcome == Outcome::LeftAlone)
+    }
+
+    /// How much is written of which nobody has shown that it works.
+    pub fn unseen(&self) -> usize {
+        self.registrations.values().chain(self.trust.values()).filter(|outcome| matches!(outcome, Outcome::Unseen(_))).count()
     }
 
     /// For a binding whose identities are issued without the bundles of these domains.
@@ -205,7 +214,7 @@ async fn set_trust<E: std::fmt::Display>(
     Ok(bundles)
 }
 
-/// Takes down what is the agent's and nobody wants any more.
+/// Takes down what is the agent's and nobody wants any more. Where the server stops answering, the rest is reported as still there.
 async fn remove_trust<E: std::fmt::Display>(
     server: &SpireClient,
     desired: &Desired,
@@ -215,11 +224,21 @@ async fn remove_trust<E: std::fmt::Display>(
     report: &mut Report,
 ) -> Result<(), SpireError> {
     let mut still_there = BTreeSet::new();
-    for removal in removals {
+    let mut removals = removals.into_iter();
+    while let Some(removal) = removals.next() {
         let trust_domain = removal.trust_domain().clone();
-        let (what, result) = match &removal {
-            TrustRemoval::Relationship(domain) => ("delete the federation relationship", server.delete_relationship(domain).await?),
-            TrustRemoval::Bundle(domain) => ("delete the federated bundle", server.delete_bundle(domain).await?),
+        let (what, answer) = match &removal {
+            TrustRemoval::Relationship(domain) => ("delete the federation relationship", server.delete_relationship(domain).await),
+            TrustRemoval::Bundle(domain) => ("delete the federated bundle", server.delete_bundle(domain).await),
+        };
+        let result = match answer {
+            Ok(result) => result,
+            Err(error) => {
+                for left in std::iter::once(removal).chain(removals) {
+                    report.fail_trust(left.trust_domain(), format!("the SPIRE server still trusts it, and it is tried again: {error}"));
+                }
+                return Err(error);
+            }
         };
         match result {
             Ok(()) => tracing::info!(%trust_domain, change = what, "federated trust removed from the SPIRE server"),
@@ -248,8 +267,8 @@ pub struct Bundles {
 }
 
 impl Bundles {
-    /// Sets those that differ in a server of the trust domain `own`; what became of it goes into `report`. See [`reconcile`] for
-    /// `keep` and errors.
+    /// Sets those that differ in a server of the trust domain `own`; what became of it goes into `report`, strangers too. See
+    /// [`reconcile`] for `keep` and errors.
     pub async fn set<E: std::fmt::Display>(
         server: &SpireClient,
         own: &TrustDomain,
@@ -264,19 +283,22 @@ impl Bundles {
         let desired = Desired { trust, ..Desired::default() };
         let state = State { relationships: BTreeMap::new(), ..server.read_trust().await? };
         let held = set_trust(server, &desired, &state, owned, &mut keep, report).await?;
+        report.strangers = strangers(&desired, &state, owned);
         Ok(Self { desired, state, held })
     }
 
-    /// Removes those that nothing wants any more, once no entry names them: until then the server refuses, and that is told.
+    /// Removes those that nothing wants any more, once no entry names them: until then the server refuses, and that is told. So it
+    /// is where the server stops answering.
     pub async fn remove<E: std::fmt::Display>(
         self,
         server: &SpireClient,
         owned: &mut OwnedTrust,
         mut keep: impl FnMut(&OwnedTrust) -> Result<(), E>,
         report: &mut Report,
-    ) -> Result<(), SpireError> {
+    ) {
         let removals = trust_removals(&self.desired, &self.state, owned);
-        remove_trust(server, &self.desired, removals, owned, &mut keep, report).await
+        // What it kept from being removed is in the report.
+        drop(remove_trust(server, &self.desired, removals, owned, &mut keep, report).await);
     }
 }
 

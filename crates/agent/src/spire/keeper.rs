@@ -20,6 +20,9 @@ use crate::plan::Plan;
 use crate::state::{DataFolder, TRUST};
 use crate::world::{SpireReport, World};
 
+/// Why an agent that works by objects does not see what becomes of them in the server.
+const NO_SOCKET: &str = "this agent has no socket of that server (spire_server_socket; chart: spire.socket.mount)";
+
 /// In the place of a keeper where somebody else keeps the server: answers the plan with what this agent can say of it.
 pub fn leave_alone(world: &World) {
     let plan = world.plan.get();
@@ -57,7 +60,7 @@ struct Memory {
     refused: Vec<String>,
     /// As they were named in the log last.
     strangers: BTreeSet<TrustDomain>,
-    /// As it was named in the log last.
+    /// The last one that there was, as it was named in the log.
     way: Option<Way>,
 }
 
@@ -112,8 +115,22 @@ impl SpireKeeper {
         }
         let desired = self.desired(&plan);
         let mut memory = self.memory.lock().await;
-        match self.way(&mut memory)? {
+        let way = match self.way(&mut memory) {
+            Ok(way) => way,
+            Err(error) => {
+                // A socket that was there is that of a server which is away: nothing is said of it, as where it does not answer.
+                if memory.way != Some(Way::Socket) {
+                    self.all_failed(plan.revision, &desired, &error);
+                }
+                return Err(error.into());
+            }
+        };
+        match way {
             (Way::Undecided, _) => Ok(()),
+            (Way::LeftAlone, _) => {
+                leave_alone(&self.world);
+                Ok(())
+            }
             (Way::Objects, Some(objects)) => self.by_objects(plan.revision, &desired, &mut memory, objects).await,
             (Way::Objects | Way::Socket, _) => self.by_socket(plan.revision, &desired, &mut memory).await,
         }
@@ -134,10 +151,17 @@ impl SpireKeeper {
             match way {
                 Way::Objects => tracing::info!("the SPIRE server is driven by objects for spire-controller-manager"),
                 Way::Socket => tracing::info!("the SPIRE server is driven over its socket"),
+                Way::LeftAlone => tracing::info!("the SPIRE server is left alone"),
                 Way::Undecided => {}
             }
         }
         Ok((way, objects))
+    }
+
+    /// Tells of everything that the plan asks for that it is not done, and why.
+    fn all_failed(&self, plan_revision: u64, desired: &Desired, error: &impl std::fmt::Display) {
+        let report = Report::all_failed(desired, &error.to_string());
+        self.world.spire.set(Some(SpireReport { plan_revision, report }));
     }
 
     async fn by_socket(&self, plan_revision: u64, desired: &Desired, memory: &mut Memory) -> Result<(), KeeperError> {
@@ -145,21 +169,12 @@ impl SpireKeeper {
             Ok(report) => report,
             Err(error) => {
                 if let SpireError::OtherTrustDomain { .. } = error {
-                    let report = Report::all_failed(desired, &error.to_string());
-                    self.world.spire.set(Some(SpireReport { plan_revision, report }));
+                    self.all_failed(plan_revision, desired, &error);
                 }
                 return Err(error.into());
             }
         };
-        for trust_domain in report.strangers.difference(&memory.strangers) {
-            tracing::warn!(
-                %trust_domain,
-                "the SPIRE server trusts a domain that the plan does not name and that this agent does not remember setting up; it is left \
-                 alone. Where nobody else needs it: spire-server federation delete -id spiffe://{trust_domain}; spire-server bundle delete \
-                 -id spiffe://{trust_domain} -mode dissociate"
-            );
-        }
-        memory.strangers.clone_from(&report.strangers);
+        name_strangers(memory, &report, Way::Socket);
         let failures = report.failures();
         self.world.spire.set(Some(SpireReport { plan_revision, report }));
         memory.refused.clone_from(&failures);
@@ -177,20 +192,28 @@ impl SpireKeeper {
         // The entries are the controller's; what was read of them ages.
         memory.view.forget();
         let owned = &mut memory.owned;
-        let (mut of_bundles, mut unreachable, mut bundles) = (Report::default(), None, None);
+        let (mut of_bundles, mut bundles, mut trouble) = (Report::default(), None, None);
         if self.server.has_socket() {
             match Bundles::set(&self.server, &self.own, desired, owned, |owned| self.keep(owned), &mut of_bundles).await {
                 Ok(set) => bundles = Some(set),
+                // The controller beside it may be that trust domain's too, so it is given nothing.
+                Err(error @ SpireError::OtherTrustDomain { .. }) => {
+                    self.all_failed(plan_revision, desired, &error);
+                    return Err(error.into());
+                }
                 // The server may have moved to another node; that is no reason to keep the objects from its controller.
-                Err(error @ SpireError::Unreachable { .. }) => unreachable = Some(error.to_string()),
-                Err(error) => return Err(error.into()),
+                Err(error) => trouble = Some(error.to_string()),
             }
         }
-        let (mut report, mut retry) = objects.reconcile(desired, bundles.as_ref().map(|bundles| &bundles.held)).await;
+        let held = bundles.as_ref().map(|bundles| &bundles.held).ok_or_else(|| trouble.as_deref().unwrap_or(NO_SOCKET));
+        let (mut report, mut retry) = objects.reconcile(desired, held).await;
         if let Some(bundles) = bundles {
-            bundles.remove(&self.server, owned, |owned| self.keep(owned), &mut of_bundles).await?;
+            bundles.remove(&self.server, owned, |owned| self.keep(owned), &mut of_bundles).await;
+            report.strangers = std::mem::take(&mut of_bundles.strangers);
+            name_strangers(memory, &report, Way::Objects);
         }
-        retry.extend(unreachable.into_iter().chain(of_bundles.failures()));
+        retry.extend(trouble);
+        retry.extend(of_bundles.failures());
         for (trust_domain, outcome) in of_bundles.trust {
             report.trust.entry(trust_domain).and_modify(|held| held.worsen(&outcome)).or_insert(outcome);
         }
@@ -218,6 +241,23 @@ impl SpireKeeper {
         let kept: BTreeMap<&str, &BundleMark> = owned.iter().map(|(domain, mark)| (domain.as_str(), mark)).collect();
         self.data.save(TRUST, &kept)
     }
+}
+
+/// Names those in the log that were not named before.
+fn name_strangers(memory: &mut Memory, report: &Report, way: Way) {
+    for trust_domain in report.strangers.difference(&memory.strangers) {
+        // A relationship would bring the bundle back, and a controller the relationship.
+        let first = match way {
+            Way::Objects => "delete its ClusterFederatedTrustDomain, if there is one".to_owned(),
+            _ => format!("spire-server federation delete -id spiffe://{trust_domain}"),
+        };
+        tracing::warn!(
+            %trust_domain,
+            "the SPIRE server trusts a domain that the plan does not name and that this agent does not remember setting up; it is left \
+             alone. Where nobody else needs it: {first}; spire-server bundle delete -id spiffe://{trust_domain} -mode dissociate"
+        );
+    }
+    memory.strangers.clone_from(&report.strangers);
 }
 
 fn kept(data: &DataFolder) -> Result<OwnedTrust, FileError> {

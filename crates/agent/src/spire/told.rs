@@ -10,23 +10,30 @@ use serde_json::Value;
 use super::executor::Outcome;
 use crate::render::object::ObjectName;
 
+const POD_IDENTITIES: &str = "ClusterSPIFFEID";
+
 /// `status` was last changed at `time`; `class` is the class in the object.
 pub fn outcome(object: &ObjectName, status: &Value, time: Option<&str>, class: &str) -> Outcome {
     if status.is_null() {
         let class = if class.is_empty() { "objects without a class".to_owned() } else { format!("the class {class}") };
-        return Outcome::Waiting(format!(
-            "spire-controller-manager has said nothing about {object}: no namespace is selected, or it does not run, or does not take {class}"
+        let nothing_selected = if object.kind == POD_IDENTITIES { ", or the object selects no namespace" } else { "" };
+        return Outcome::Unseen(format!(
+            "spire-controller-manager has said nothing about {object}: it does not run, or does not take {class}{nothing_selected}. See its \
+             log, and className and watchClassless in its configuration"
         ));
     }
     let since = time.map(|time| format!(" (since {time})")).unwrap_or_default();
     let problem = match object.kind {
-        "ClusterSPIFFEID" => ClusterSPIFFEIDStatus::deserialize(status).map(of_pods),
+        POD_IDENTITIES => ClusterSPIFFEIDStatus::deserialize(status).map(of_pods),
         _ => ClusterStaticEntryStatus::deserialize(status).map(of_entry),
     };
     match problem {
         Ok(None) => Outcome::Applied,
         Ok(Some(problem)) => Outcome::Failed(format!("spire-controller-manager says of {object}{since}: {problem}")),
-        Err(error) => Outcome::Waiting(format!("what spire-controller-manager says of {object} cannot be read: {error}")),
+        Err(error) => Outcome::Unseen(format!(
+            "what spire-controller-manager says of {object}{since} cannot be read ({error}); see that its version is one that this agent \
+             was made for, and look at the status of the object"
+        )),
     }
 }
 
@@ -86,8 +93,17 @@ mod tests {
 
     #[test]
     fn silence_is_neither_success_nor_failure() {
-        let silence = of("ClusterSPIFFEID", &Value::Null);
-        assert!(matches!(silence, Outcome::Waiting(reason) if reason.contains("does not take the class spire")));
-        assert!(matches!(of("ClusterSPIFFEID", &json!({ "stats": "?" })), Outcome::Waiting(_)));
+        let unseen = |kind, status| match of(kind, &status) {
+            Outcome::Unseen(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        let of_pods = unseen("ClusterSPIFFEID", Value::Null);
+        for word in ["ClusterSPIFFEID cofide-a", "does not take the class spire", "selects no namespace", "See its log"] {
+            assert!(of_pods.contains(word), "{of_pods}");
+        }
+        let of_entry = unseen("ClusterStaticEntry", Value::Null);
+        assert!(of_entry.contains("ClusterStaticEntry cofide-a") && !of_entry.contains("namespace"), "{of_entry}");
+        let unread = unseen("ClusterSPIFFEID", json!({ "stats": "?" }));
+        assert!(unread.contains("ClusterSPIFFEID cofide-a") && unread.contains("cannot be read"), "{unread}");
     }
 }

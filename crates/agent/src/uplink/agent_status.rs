@@ -48,7 +48,11 @@ fn summary(world: &World) -> String {
     }
     if let Some(spire) = world.spire.get().as_ref() {
         if spire.report.has_left_alone() {
-            parts.push("the SPIRE server is left to others (AGENT_SPIRE=none)".to_owned());
+            parts.push("the SPIRE server is left to others: AGENT_SPIRE (chart: spire.mode) is none".to_owned());
+        }
+        match spire.report.unseen() {
+            0 => {}
+            unseen => parts.push(format!("{unseen} written for spire-controller-manager that nobody has shown to work")),
         }
         parts.extend(spire.report.told_at.as_ref().map(|time| format!("spire-controller-manager last told something new at {time}")));
         parts.extend(spire.report.failures());

@@ -2,9 +2,9 @@
 //!
 //! An answer is a receipt, and Connect shows it to people, so it is not given before its time: an import counts as
 //! applied when local proxies were shown it and, in a mesh, its objects are written; trust and registrations when the SPIRE
-//! server holds them. While an executor cannot work at all (the server is down), nothing is answered. What an executor refuses
-//! is rejected with its reason; where that heals by itself, or comes later, the stream is opened again so that the resource
-//! comes again and gets its receipt.
+//! server holds them. While an executor cannot work at all (the server is down), nothing is answered. What an executor refuses,
+//! or what nobody has shown to work, is rejected with its reason; where that heals by itself, comes later, or has another reason by
+//! now, the stream is opened again so that the resource comes again and gets its receipt.
 //!
 //! Of several agents of a cluster one writes. The others hold the plan too, and serve their own clients from it, so they
 //! acknowledge at once; but of what only the leader puts in effect they say that they [stand by](wire::standby_for), and Connect
@@ -12,11 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cofide_api::convert::plan as wire;
 use cofide_connect_client::{Node, PlanChanges, PlanStream, PlanStreamState};
 use cofide_core::{AttestationPolicyBindingId, ControlPlaneTrust, Hostname, TrustDomain};
 use futures::FutureExt;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -28,6 +30,13 @@ use crate::spire::Outcome;
 use crate::spire::executor::LEFT_ALONE;
 use crate::state::DataFolder;
 use crate::world::{Link, LocalReport, SpireReport, World};
+
+/// Between two streams that are opened to say something else of what was said already: where much changes at once, as when a
+/// controller begins to work, it is told together.
+const BETWEEN_STREAMS: Duration = Duration::from_secs(1);
+
+/// Why things are not in effect, as Connect was told.
+type Reasons = BTreeMap<ResourceName, String>;
 
 /// What the follower needs.
 pub struct Follower {
@@ -73,10 +82,13 @@ impl Follower {
         let mut pending: Vec<Pending> = Vec::new();
         // What a new stream was opened for and has yet to bring.
         let mut asked_again: BTreeSet<ResourceName> = BTreeSet::new();
+        let mut reasons = Reasons::new();
+        let (mut may_ask, mut has_to_ask) = (Instant::now(), false);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = wake.woken() => {}
+                () = tokio::time::sleep_until(may_ask), if has_to_ask => {}
                 changed = state.changed() => {
                     if changed.is_ok() {
                         self.world.link.set(link(&state.borrow_and_update()));
@@ -117,9 +129,11 @@ impl Follower {
                 pending.clear();
                 continue;
             }
-            self.settle(&mut plan, &mut stream, &mut pending, standby).await;
-            let misreported = self.misreported(&plan, &pending, standby);
-            if !misreported.is_subset(&asked_again) {
+            self.settle(&mut plan, &mut stream, &mut pending, standby, &mut reasons).await;
+            let misreported = self.misreported(&plan, &pending, standby, &reasons);
+            has_to_ask = !misreported.is_subset(&asked_again);
+            if has_to_ask && Instant::now() >= may_ask {
+                (may_ask, has_to_ask) = (Instant::now() + BETWEEN_STREAMS, false);
                 tracing::info!(resources = ?misreported, "these are not as Connect was told any more; asking for them again");
                 for (type_url, name) in &misreported {
                     plan.forget(type_url, name);
@@ -172,7 +186,7 @@ impl Follower {
     }
 
     /// Gives the answers that can be given.
-    async fn settle(&self, plan: &mut Plan, stream: &mut PlanStream, pending: &mut Vec<Pending>, standby: &[&str]) {
+    async fn settle(&self, plan: &mut Plan, stream: &mut PlanStream, pending: &mut Vec<Pending>, standby: &[&str], reasons: &mut Reasons) {
         let reports = Reports::of(&self.world, self.has_mesh);
         for mut owed in std::mem::take(pending) {
             let stands_by = standby.contains(&owed.changes.type_url);
@@ -181,9 +195,13 @@ impl Follower {
                 pending.push(owed);
                 continue;
             };
-            let PlanChanges { type_url, set, receipt, .. } = &mut owed.changes;
+            let PlanChanges { type_url, set, removed, receipt, .. } = &mut owed.changes;
+            for name in set.iter().map(|resource| &resource.name).chain(removed.iter()) {
+                reasons.remove(&(*type_url, name.clone()));
+            }
             for (name, reason) in &rejected {
                 tracing::warn!(type_url, name, reason, "a resource of the plan is not in effect");
+                reasons.insert((*type_url, name.clone()), reason.clone());
             }
             let applied = set.iter().filter(|resource| !rejected.contains_key(&resource.name));
             let told = if stands_by { Told::Held } else { Told::InEffect };
@@ -193,8 +211,8 @@ impl Follower {
         }
     }
 
-    /// What was rejected and is in effect after all, and what was in effect and is not any more.
-    fn misreported(&self, plan: &Plan, pending: &[Pending], standby: &[&str]) -> BTreeSet<ResourceName> {
+    /// What was rejected and is in effect after all, or for another reason; and what was in effect and is not any more.
+    fn misreported(&self, plan: &Plan, pending: &[Pending], standby: &[&str], reasons: &Reasons) -> BTreeSet<ResourceName> {
         if *self.world.link.get() != Link::Connected {
             return BTreeSet::new();
         }
@@ -203,9 +221,12 @@ impl Follower {
         let reports = Reports::of(&self.world, self.has_mesh);
         let outcome = |(type_url, name): &ResourceName| outcome(type_url, name, plan.revision, &reports);
         let healed = plan.unacknowledged().filter(|name| is_settled(name) && matches!(outcome(name), Some(Ok(())))).cloned();
+        let is_held = |name: &ResourceName| plan.told(name) == Some(Told::Nothing);
+        let is_other = |name, told: &String| matches!(outcome(name), Some(Err(reason)) if reason != *told);
+        let changed = reasons.iter().filter(|(name, told)| is_held(name) && is_settled(name) && is_other(name, told)).map(|(name, _)| name);
         let was_told = |name: &ResourceName| plan.told(name) == Some(Told::InEffect);
         let broken = reports.refused().filter(|name| was_told(name) && is_settled(name) && matches!(outcome(name), Some(Err(_))));
-        healed.chain(broken).collect()
+        healed.chain(changed.cloned()).chain(broken).collect()
     }
 }
 
@@ -267,7 +288,9 @@ fn refused_of<K>(outcomes: &BTreeMap<K, Outcome>) -> impl Iterator<Item = &K> {
 /// What Connect is told of something in the SPIRE server.
 fn in_effect(outcome: Option<&Outcome>) -> Result<(), String> {
     match outcome {
-        Some(Outcome::Failed(reason) | Outcome::Outdated(reason) | Outcome::Unsupported(reason)) => Err(reason.clone()),
+        Some(Outcome::Failed(reason) | Outcome::Outdated(reason) | Outcome::Unsupported(reason) | Outcome::Unseen(reason)) => {
+            Err(reason.clone())
+        }
         Some(Outcome::LeftAlone) => Err(LEFT_ALONE.to_owned()),
         // That the bundle is missing is the other zone's matter; this agent has done its part.
         Some(Outcome::Applied | Outcome::Waiting(_)) | None => Ok(()),
@@ -354,7 +377,9 @@ mod tests {
         assert_eq!(at(3, Some(&spire(3, &[]))), Some(Ok(())), "it is removed");
         assert_eq!(at(3, Some(&spire(3, &[("b.test", Outcome::Unsupported("no way".into()))]))), Some(Err("no way".into())));
         let left = at(3, Some(&spire(3, &[("b.test", Outcome::LeftAlone)])));
-        assert!(matches!(left, Some(Err(reason)) if reason.contains("AGENT_SPIRE=none")), "nobody takes it for applied");
+        assert!(matches!(left, Some(Err(reason)) if reason.contains("AGENT_SPIRE (chart: spire.mode)")), "nobody takes it for applied");
+        let unseen = at(3, Some(&spire(3, &[("b.test", Outcome::Unseen("the controller is silent".into()))])));
+        assert_eq!(unseen, Some(Err("the controller is silent".into())), "nor what nobody has shown to work");
     }
 
     #[test]

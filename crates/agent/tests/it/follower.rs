@@ -231,6 +231,20 @@ async fn what_the_server_refuses_is_rejected_with_its_reason_and_acknowledged_wh
 }
 
 #[tokio::test]
+async fn what_is_not_in_effect_for_another_reason_than_before_is_told_again() {
+    let place = Place::start().await;
+    place.tell(FEDERATED_TRUST, trust("b.test"));
+    until("the plan arrives", &place, || place.world.plan.get().trust().count() == 1).await;
+    for reason in ["the kinds are missing", "the controller is silent"] {
+        place.in_effect(&[("b.test", reason)]);
+        until(reason, &place, || place.receipt(FEDERATED_TRUST, "b.test") == Some(Err(reason.to_owned()))).await;
+    }
+    place.in_effect(&[]);
+    until("it is in effect", &place, || place.receipt(FEDERATED_TRUST, "b.test") == Some(Ok(()))).await;
+    assert_eq!(place.connect.streams.load(Ordering::SeqCst), 3, "one stream more for each change, and no other after it");
+}
+
+#[tokio::test]
 async fn a_restarted_agent_is_sent_what_it_does_not_have_and_nothing_else() {
     let mut place = Place::start().await;
     place.connect.cache.replace(IMPORTED_SERVICE, vec![import("x.demo.b.test"), import("y.demo.b.test")]);

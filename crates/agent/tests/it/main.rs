@@ -3,5 +3,6 @@
 
 mod follower;
 mod ignorance;
+mod keeper;
 mod spire_server;
 mod start;

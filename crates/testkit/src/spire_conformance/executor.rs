@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cofide_agent::spire::client::{SpireClient, SpireError};
 use cofide_agent::spire::diff::{EntryChange, TrustChange, TrustRemoval};
-use cofide_agent::spire::executor::{Outcome, Report, reconcile};
+use cofide_agent::spire::executor::{Bundles, Outcome, Report, reconcile};
 use cofide_agent::spire::model::{
     Desired, DesiredEntry, DesiredTrust, EntryContent, EntryKey, OwnedTrust, Relationship, RelationshipProfile, State,
 };
@@ -114,6 +114,52 @@ pub async fn an_agent_that_forgot_takes_down_what_the_plan_still_named_and_names
     let state = server.client.read().await.unwrap();
     assert_eq!(state.bundles.keys().collect::<Vec<_>>(), [&domain("c.test")], "b.test is gone, c.test is left alone");
     assert_eq!(state.relationships.keys().collect::<Vec<_>>(), [&domain("c.test")]);
+}
+
+/// What the agent does in a server whose entries and relationships a controller keeps.
+async fn set_bundles(server: &Server, desired: &Desired, owned: &mut OwnedTrust) -> (Bundles, Report) {
+    let mut report = Report::default();
+    let keep = |_: &OwnedTrust| Ok::<(), String>(());
+    let bundles = Bundles::set(&server.client, &server.trust_domain, desired, owned, keep, &mut report).await.unwrap();
+    (bundles, report)
+}
+
+pub async fn a_bundle_beside_a_controller_that_nobody_wanted_is_named_as_a_stranger(kind: ServerKind) {
+    let server = Server::start(kind, "a.test").await;
+    let (b, c) = (foreign_bundle(kind, "b.test").await, foreign_bundle(kind, "c.test").await);
+    server.client.change_trust(&TrustChange::SetBundle(c)).await.unwrap().unwrap();
+    let mut owned = OwnedTrust::new();
+    let (bundles, report) = set_bundles(&server, &desired(vec![], vec![("b.test", Some(&b))]), &mut owned).await;
+    assert_eq!(report.strangers, BTreeSet::from([domain("c.test")]));
+    assert_eq!(bundles.held, BTreeSet::from([domain("b.test"), domain("c.test")]));
+
+    let (bundles, mut report) = set_bundles(&server, &Desired::default(), &mut owned).await;
+    bundles.remove(&server.client, &mut owned, |_| Ok::<(), String>(()), &mut report).await;
+    assert_eq!((&report.strangers, report.trust.len()), (&BTreeSet::from([domain("c.test")]), 0));
+    assert_eq!(server.client.bundles().await.unwrap().into_keys().collect::<Vec<_>>(), [domain("c.test")], "it is left alone");
+}
+
+pub async fn a_bundle_that_a_server_went_away_with_is_reported_as_there_and_removed_later(kind: ServerKind) {
+    let mut server = Server::start(kind, "a.test").await;
+    let (b, c) = (foreign_bundle(kind, "b.test").await, foreign_bundle(kind, "c.test").await);
+    let mut owned = OwnedTrust::new();
+    set_bundles(&server, &desired(vec![], vec![("b.test", Some(&b)), ("c.test", Some(&c))]), &mut owned).await;
+
+    let (bundles, mut report) = set_bundles(&server, &Desired::default(), &mut owned).await;
+    server.stop().await;
+    bundles.remove(&server.client, &mut owned, |_| Ok::<(), String>(()), &mut report).await;
+    for name in ["b.test", "c.test"] {
+        let outcome = &report.trust[&domain(name)];
+        let is_told = |reason: &str| reason.contains("still trusts it") && reason.contains("spire_server_socket");
+        assert!(matches!(outcome, Outcome::Failed(reason) if is_told(reason)), "{outcome:?}");
+        assert!(owned.contains_key(&domain(name)), "it is tried again");
+    }
+
+    server.restart().await;
+    let (bundles, mut report) = set_bundles(&server, &Desired::default(), &mut owned).await;
+    bundles.remove(&server.client, &mut owned, |_| Ok::<(), String>(()), &mut report).await;
+    assert_eq!(report.failures(), [""; 0]);
+    assert!(server.client.bundles().await.unwrap().is_empty() && owned.is_empty());
 }
 
 pub async fn a_bundle_that_comes_late_completes_an_identity_that_is_there_already(kind: ServerKind) {

@@ -29,7 +29,9 @@ fn domain(name: &str) -> TrustDomain {
 macro_rules! spire_conformance {
     ($kind:expr) => {
         $crate::spire_conformance! { $kind;
+            a_bundle_beside_a_controller_that_nobody_wanted_is_named_as_a_stranger
             a_bundle_in_use_by_others_is_not_taken_from_them
+            a_bundle_that_a_server_went_away_with_is_reported_as_there_and_removed_later
             a_bundle_of_another_issuer_is_replaced_and_a_newer_one_of_the_same_is_kept_and_reported
             a_bundle_that_comes_late_completes_an_identity_that_is_there_already
             a_run_that_was_killed_between_any_two_calls_is_finished_by_the_next

@@ -68,18 +68,18 @@ impl SpireObjects {
     }
 
     /// Makes the objects what they should be, and says what is known of the rest of the way. `held` are the trust domains whose
-    /// bundles the SPIRE server holds, where the agent can see them.
+    /// bundles the SPIRE server holds, or why the agent cannot see them.
     ///
     /// Answers with what is to be tried again.
-    pub async fn reconcile(&self, desired: &Desired, held: Option<&BTreeSet<TrustDomain>>) -> (Report, Vec<String>) {
+    pub async fn reconcile(&self, desired: &Desired, held: Result<&BTreeSet<TrustDomain>, &str>) -> (Report, Vec<String>) {
         let federations = federations(&self.own, desired, &self.settings);
         let before = self.live();
         let named = named(&before);
         // Without a look at the server, what is known is what the controller was given: a domain is named once its object is there.
         // What is named already stays, for it was usable then.
         let usable = |domain: &TrustDomain| match held {
-            Some(held) => held.contains(domain),
-            None => {
+            Ok(held) => held.contains(domain),
+            Err(_) => {
                 let is_given =
                     |object: &SpireObject| before.get(&object.name).and_then(|live| live.ours()).is_some_and(|there| there.says(object));
                 let has_bundle = desired.trust.get(domain).is_some_and(|trust| trust.bundle.is_some());
@@ -104,9 +104,9 @@ impl SpireObjects {
         }
         let after = self.live();
         for object in wanted.values() {
-            self.report(&mut report, object, &after, &written, held.is_some());
+            self.report(&mut report, object, &after, &written, held.err());
         }
-        if held.is_none() {
+        if held.is_err() {
             report_trust_without_object(&mut report, desired);
         }
         report.told_at = after.values().filter(|live| live.ours().is_some()).filter_map(|live| live.status_time.clone()).max();
@@ -127,13 +127,14 @@ impl SpireObjects {
         all
     }
 
+    /// `blind` is why the agent does not see the bundles in the SPIRE server, where it does not.
     fn report(
         &self,
         report: &mut Report,
         object: &SpireObject,
         live: &BTreeMap<ObjectName, Arc<Live>>,
         written: &Written,
-        sees_bundles: bool,
+        blind: Option<&str>,
     ) {
         let obstacle = written.obstacle(&object.name).map(str::to_owned);
         let here = live.get(&object.name);
@@ -141,16 +142,24 @@ impl SpireObjects {
             Owner::TrustDomain(domain) => {
                 if let Some(obstacle) = obstacle.or_else(|| here.and_then(|here| preferred(domain, here, live))) {
                     report.trust.insert(domain.clone(), Outcome::Failed(obstacle));
-                } else if !sees_bundles && report.trust.get(domain) == Some(&Outcome::Applied) {
-                    let reason = format!("{} is written; what the SPIRE server holds is not visible here", object.name);
-                    report.trust.insert(domain.clone(), Outcome::Waiting(reason));
+                } else if let Some(why) = blind
+                    && report.trust.get(domain) == Some(&Outcome::Applied)
+                {
+                    let reason = format!(
+                        "{} is written, and whether the SPIRE server has the bundle by now is not known here: {why}. See the log of \
+                         spire-controller-manager, and spire-server bundle list -id spiffe://{domain}",
+                        object.name
+                    );
+                    report.trust.insert(domain.clone(), Outcome::Unseen(reason));
                 }
             }
             Owner::Bindings(bindings) => {
                 let outcome = match (obstacle, here) {
                     (Some(obstacle), _) => Outcome::Failed(obstacle),
-                    (None, Some(here)) => told::outcome(&object.name, &here.status, here.status_time.as_deref(), &self.settings.class_name),
-                    (None, None) => Outcome::Waiting(format!("{} is not written yet", object.name)),
+                    (None, here) => {
+                        let (status, time) = here.map_or((&Value::Null, None), |here| (&here.status, here.status_time.as_deref()));
+                        told::outcome(&object.name, status, time, &self.settings.class_name)
+                    }
                 };
                 for binding in bindings {
                     report.registrations.entry(binding.clone()).and_modify(|held| held.worsen(&outcome)).or_insert_with(|| outcome.clone());
@@ -176,7 +185,7 @@ fn report_trust_without_object(report: &mut Report, desired: &Desired) {
     for (domain, _) in desired.trust.iter().filter(|(_, trust)| trust.relationship.is_none() && trust.bundle.is_some()) {
         let reason = format!(
             "the trust zone of {domain} has no bundle endpoint, without which spire-controller-manager takes no bundle; give the zone \
-             one, or the agent the SPIRE server's socket (spire_server_socket)"
+             one, or the agent the SPIRE server's socket (spire_server_socket; chart: spire.socket.mount)"
         );
         report.trust.insert(domain.clone(), Outcome::Unsupported(reason));
     }
