@@ -17,7 +17,7 @@ const SPIRE_SYNC_INTERVAL: Duration = Duration::from_secs(5);
 /// Nothing else has its hand in these servers.
 const NO_REREAD: Duration = Duration::from_secs(3600);
 
-pub async fn compare(entries: usize) -> Result<()> {
+pub(crate) async fn compare(entries: usize) -> Result<()> {
     let ours = ours(entries).await?;
     let by_hand = by_hand(entries).await?;
     let ratio = ours.as_secs_f64() / by_hand.as_secs_f64();

@@ -8,7 +8,7 @@ use crate::print;
 use crate::zones::{A, B, Zones, arrives};
 
 /// Makes trust both ways so often, and takes it away again in between.
-pub async fn measure(how: &str, zones: &Zones, rounds: usize) -> Result<()> {
+pub(crate) async fn measure(how: &str, zones: &Zones, rounds: usize) -> Result<()> {
     let mut times = Vec::new();
     for round in 1..=rounds {
         eprintln!("opting in {round} of {rounds}: {how}");

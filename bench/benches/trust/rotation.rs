@@ -9,7 +9,7 @@ use crate::print;
 use crate::zones::{A, Zones, arrives};
 
 /// Rotates the authority of A so often. Both zones trust each other afterwards.
-pub async fn measure(how: &str, zones: &Zones, rounds: usize) -> Result<()> {
+pub(crate) async fn measure(how: &str, zones: &Zones, rounds: usize) -> Result<()> {
     if !zones.verify_each_other() {
         zones.opt_in().await?;
         arrives("both workloads verify each other", Instant::now(), async || Ok(zones.verify_each_other())).await?;

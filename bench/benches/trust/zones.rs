@@ -9,8 +9,8 @@ use cofide_testkit::plane::Plane;
 use cofide_testkit::spire::SpireOptions;
 use cofide_testkit::workload::Workload;
 
-pub const A: usize = 0;
-pub const B: usize = 1;
+pub(crate) const A: usize = 0;
+pub(crate) const B: usize = 1;
 
 const PATH: &str = "/ns/bench/sa/workload";
 /// SPIRE's default for its two intervals: how often an agent asks its server, and a server its database.
@@ -20,22 +20,22 @@ const LOOK: Duration = Duration::from_millis(2);
 /// What has not arrived by then never will. SPIRE's own polling takes a minute.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-pub struct Zones {
-    pub plane: Plane,
+pub(crate) struct Zones {
+    pub(crate) plane: Plane,
     /// The binding of each workload.
-    pub bindings: [String; 2],
-    pub workloads: [Workload; 2],
+    pub(crate) bindings: [String; 2],
+    pub(crate) workloads: [Workload; 2],
 }
 
 impl Zones {
-    pub async fn on_trust_zone_servers() -> Result<Self> {
+    pub(crate) async fn on_trust_zone_servers() -> Result<Self> {
         let mut plane = Plane::start().await?;
         plane.add_zone("a").await?;
         plane.add_zone("b").await?;
         Self::of(plane).await
     }
 
-    pub async fn on_spire() -> Result<Self> {
+    pub(crate) async fn on_spire() -> Result<Self> {
         let mut plane = Plane::start().await?;
         let options = SpireOptions { sync_interval: SYNC_INTERVAL, ..SpireOptions::default() };
         plane.add_spire_zone("a", options.clone()).await?;
@@ -50,7 +50,7 @@ impl Zones {
     }
 
     /// Federates the zones both ways and has both bindings opt in. Answers the ids of the federations.
-    pub async fn opt_in(&self) -> Result<[String; 2]> {
+    pub(crate) async fn opt_in(&self) -> Result<[String; 2]> {
         let federations = [self.plane.federate(A, B).await?, self.plane.federate(B, A).await?];
         self.plane.update_binding(&self.bindings[A], &[B]).await?;
         self.plane.update_binding(&self.bindings[B], &[A]).await?;
@@ -58,7 +58,7 @@ impl Zones {
     }
 
     /// Whether each workload verifies the other's certificate, which is what a handshake of the two asks.
-    pub fn verify_each_other(&self) -> bool {
+    pub(crate) fn verify_each_other(&self) -> bool {
         let verifies = |one: &Workload, other: &Workload| {
             let svid = other.identity.identity();
             svid.is_some_and(|svid| x509::verify(&svid.certificates, one.bundles.as_ref(), SystemTime::now(), KeyUsage::Server).is_ok())
@@ -66,24 +66,24 @@ impl Zones {
         verifies(&self.workloads[A], &self.workloads[B]) && verifies(&self.workloads[B], &self.workloads[A])
     }
 
-    pub fn trust_domain_of_a(&self) -> &TrustDomain {
+    pub(crate) fn trust_domain_of_a(&self) -> &TrustDomain {
         &self.plane.zones[A].trust_domain
     }
 
     /// How many authorities of A the SPIFFE server of B has.
-    pub async fn held_by_the_server_of_b(&self) -> Result<usize> {
+    pub(crate) async fn held_by_the_server_of_b(&self) -> Result<usize> {
         let bundles = self.plane.zones[B].spire().bundles().await?;
         Ok(bundles.get(self.trust_domain_of_a()).map_or(0, |bundle| bundle.x509_authorities.len()))
     }
 
     /// How many authorities of A the workload of B accepts.
-    pub fn held_by_the_workload_of_b(&self) -> usize {
+    pub(crate) fn held_by_the_workload_of_b(&self) -> usize {
         self.workloads[B].authorities_of(self.trust_domain_of_a()).len()
     }
 }
 
 /// Looks until it is so, and answers how long that was since `began`.
-pub async fn arrives(what: &str, began: Instant, mut is_there: impl AsyncFnMut() -> Result<bool>) -> Result<Duration> {
+pub(crate) async fn arrives(what: &str, began: Instant, mut is_there: impl AsyncFnMut() -> Result<bool>) -> Result<Duration> {
     while !is_there().await.with_context(|| what.to_owned())? {
         ensure!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(LOOK).await;

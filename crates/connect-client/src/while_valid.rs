@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Reading ends once it is time to give way and there is another identity to come back with. Without one it lasts: a new
 /// connection would be worth no more.
-pub struct WhileValid<S> {
+pub(crate) struct WhileValid<S> {
     stream: S,
     shown: Option<Shown>,
 }
@@ -34,7 +34,7 @@ struct Shown {
 
 impl<S> WhileValid<S> {
     /// `shown` is the certificate of this connection, and where the next one will come from.
-    pub fn new(stream: S, shown: Option<(Arc<X509Svid>, Arc<dyn IdentitySource>)>) -> Self {
+    pub(crate) fn new(stream: S, shown: Option<(Arc<X509Svid>, Arc<dyn IdentitySource>)>) -> Self {
         let shown = shown.map(|(certificate, source)| {
             let left = certificate.not_after.duration_since(SystemTime::now()).unwrap_or_default();
             let alarm = Box::pin(tokio::time::sleep(left.mul_f64(GIVES_WAY_AFTER)));
