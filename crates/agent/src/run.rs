@@ -13,10 +13,10 @@ use cofide_svid::IdentitySlot;
 use cofide_xds::Server as XdsServer;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::addresses::{Addresses, DEFAULT_HOLD};
 use crate::cluster_state::{ClusterState, Succession};
@@ -244,15 +244,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
 }
 
 async fn serve_xds(listener: TcpListener, xds: XdsServer<XdsService>, shutdown: CancellationToken) -> Result<(), tonic::transport::Error> {
+    // Here, for tonic heeds its own setting only where it binds the port itself. Without it a small answer waits for the receipt of the
+    // one before, which the other side may hold back for 40 ms (Nagle's algorithm, delayed acknowledgements).
+    let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(30)))
-        .tcp_nodelay(true)
         .add_service(xds.aggregated())
         .add_service(xds.clusters())
         .add_service(xds.endpoints())
         .add_service(xds.listeners())
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(connections, shutdown.cancelled_owned())
         .await
 }
 
