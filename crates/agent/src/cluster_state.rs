@@ -1,8 +1,9 @@
 //! The agent's memory in its cluster: the ConfigMap `cofide-agent-state` in the agent's namespace.
 //!
 //! A pod's disk goes with the pod. What must not be forgotten is kept here as well, in the words of the data folder
-//! ([`crate::state`]): who the agent is and how it recognises Connect, what was registered, which trust in the SPIRE server is
-//! the agent's, and what is in force although its object is not valid any more. No secret is among it. The
+//! ([`crate::state`]): who the agent is and how it recognises Connect, which trust in the SPIRE server is the agent's, and what is
+//! in force although its object is not valid any more. No secret is among it. What was registered is not: the ids in Connect's list
+//! say it ([`Memory::Ids`](crate::uplink::registrar::Memory)). The
 //! leader writes; whoever becomes leader reads first, because the leader before knew more than its own disk says.
 
 use std::collections::BTreeMap;
@@ -19,11 +20,11 @@ use tokio::sync::Mutex;
 
 use crate::leader::Leadership;
 use crate::permissions::STATE_CONFIG_MAP as NAME;
-use crate::state::{DataFolder, IDENTITY, LAST_VALID, REGISTRATIONS, TRUST};
+use crate::state::{DataFolder, IDENTITY, LAST_VALID, TRUST};
 
-const KEPT: [&str; 4] = [IDENTITY, LAST_VALID, REGISTRATIONS, TRUST];
+const KEPT: [&str; 3] = [IDENTITY, LAST_VALID, TRUST];
 /// What only a leader writes, and the next one needs.
-const INHERITED: [&str; 2] = [REGISTRATIONS, TRUST];
+const INHERITED: [&str; 1] = [TRUST];
 /// The API server takes a megabyte for all of it.
 const LONGEST: usize = 900_000;
 const ATTEMPT: Duration = Duration::from_secs(5);

@@ -6,11 +6,11 @@
 //! | `plan` | the last plan from Connect | nothing is imported until Connect answers |
 //! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew; see [`crate::index`] |
 //! | `last-valid` | the last valid version of each object of a cluster that is not valid now | it is withdrawn |
-//! | `registrations` | what was registered with Connect | orphans stay in Connect |
+//! | `registrations` | on a host, what was registered with Connect | orphans stay in Connect |
 //! | `trust` | federated trust that is ours in the SPIRE server | what the plan names is ours again; what ended meanwhile stays |
 //! | `addresses` | the loopback address of each import | most come out the same again |
 //!
-//! In a cluster, where a disk goes with its pod, `identity`, `last-valid`, `registrations` and `trust` are also kept elsewhere: see
+//! In a cluster, where a disk goes with its pod, `identity`, `last-valid` and `trust` are also kept elsewhere: see
 //! [`crate::cluster_state`].
 //!
 //! Each is written whole or not at all, begins with a format version, and carries a checksum. A file that fails the
@@ -29,7 +29,7 @@ pub const IDENTITY: &str = "identity";
 pub const LAST_VALID: &str = "last-valid";
 /// The name under which the manifests are kept.
 pub const MANIFESTS: &str = "manifests";
-/// The name under which is kept what was registered with Connect.
+/// The name under which is kept, on a host, what was registered with Connect.
 pub const REGISTRATIONS: &str = "registrations";
 /// The name under which is kept which federated trust in the SPIRE server is the agent's.
 pub const TRUST: &str = "trust";

@@ -5,7 +5,7 @@
 //!  view                   source                  local, istio
 //!  plan                   plan stream             local, spire, istio, status, agent status, observer
 //!  exports                local                   registrar, istio, status, agent status, observer
-//!  service_registrations  registrar               status, agent status, cluster state
+//!  service_registrations  registrar               status, agent status
 //!  local                  local                   plan stream (receipts)
 //!  spire                  spire                   plan stream (receipts), agent status, cluster state, observer; its changes also wake held bundles
 //!  mesh                   istio                   status, plan stream (receipts)

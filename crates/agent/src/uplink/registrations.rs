@@ -9,7 +9,10 @@ use cofide_core::{FederatedService, FederatedServiceId, ServiceName};
 use crate::own_cluster::OwnCluster;
 
 /// What the local objects ask for, by id.
-pub type Wanted = BTreeMap<FederatedServiceId, FederatedService>;
+pub type Wanted<'a> = BTreeMap<&'a FederatedServiceId, &'a FederatedService>;
+
+/// The services of this cluster that Connect has; `None` for one that is in a form in which nothing local asked for it.
+pub type Known = BTreeMap<FederatedServiceId, Option<FederatedService>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistrationChange {
@@ -25,39 +28,53 @@ impl RegistrationChange {
             Self::Deregister(id) => id,
         }
     }
+
+    /// Connect has done it.
+    pub fn note(self, known: &mut Known) {
+        match self {
+            Self::Register(service) | Self::Update(service) => drop(known.insert(service.id.clone(), Some(service))),
+            Self::Deregister(id) => drop(known.remove(&id)),
+        }
+    }
 }
 
-/// The changes from what Connect lists to what is wanted, withdrawals first: a service may take over a hostname that
-/// another one gives up.
+/// What Connect's answer says of the services of this cluster; what in it belongs to others is none of ours.
+pub fn known(cluster: &OwnCluster, wanted: &Wanted<'_>, listed: &[proto::FederatedService]) -> Known {
+    let of = |listed: &proto::FederatedService| {
+        let id: FederatedServiceId = listed.id.parse().ok()?;
+        let said = wanted.get(&id).filter(|service| says(listed, service)).map(|service| (*service).clone());
+        Some((id, said))
+    };
+    listed.iter().filter(|service| is_own(cluster, service)).filter_map(of).collect()
+}
+
+/// The changes from what Connect has to what is wanted, withdrawals first: a service may take over a hostname that another one
+/// gives up.
 ///
-/// `listed` is Connect's answer; what in it belongs to other clusters is none of ours. `registered` are the ids that
-/// this agent has registered itself: nothing else is ever withdrawn, because a service that the agent does not know may
-/// well be wanted by whoever put it there.
-pub fn changes(
-    cluster: &OwnCluster,
-    wanted: &Wanted,
-    listed: &[proto::FederatedService],
-    registered: &BTreeSet<FederatedServiceId>,
-) -> Vec<RegistrationChange> {
-    let own: BTreeMap<&str, &proto::FederatedService> =
-        listed.iter().filter(|service| is_own(cluster, service)).map(|service| (service.id.as_str(), service)).collect();
+/// `registered` are the ids that this agent has registered itself: nothing else is ever withdrawn, because a service that the
+/// agent does not know may well be wanted by whoever put it there.
+pub fn changes<'a>(
+    wanted: &'a Wanted<'a>,
+    known: &'a Known,
+    registered: &'a BTreeSet<FederatedServiceId>,
+) -> impl Iterator<Item = RegistrationChange> + 'a {
     let withdrawn = registered
         .iter()
-        .filter(|id| !wanted.contains_key(*id) && own.contains_key(id.as_str()))
+        .filter(|id| !wanted.contains_key(*id) && known.contains_key(*id))
         .map(|id| RegistrationChange::Deregister(id.clone()));
-    let changed = wanted.iter().filter_map(|(id, service)| match own.get(id.as_str()) {
-        None => Some(RegistrationChange::Register(service.clone())),
-        Some(listed) if says(listed, service) => None,
-        Some(_) => Some(RegistrationChange::Update(service.clone())),
+    let changed = wanted.iter().filter_map(|(id, service)| match known.get(*id) {
+        None => Some(RegistrationChange::Register((*service).clone())),
+        Some(Some(known)) if known == *service => None,
+        Some(_) => Some(RegistrationChange::Update((*service).clone())),
     });
-    withdrawn.chain(changed).collect()
+    withdrawn.chain(changed)
 }
 
 /// The services of this cluster that Connect lists and that neither the manifests nor the agent's memory know. They are
 /// left alone; whoever runs the cluster should hear of them.
 pub fn strangers<'a>(
     cluster: &'a OwnCluster,
-    wanted: &'a Wanted,
+    wanted: &'a Wanted<'a>,
     listed: &'a [proto::FederatedService],
     registered: &'a BTreeSet<FederatedServiceId>,
 ) -> impl Iterator<Item = &'a proto::FederatedService> {
@@ -75,7 +92,7 @@ pub fn registered_by_agents(cluster: &OwnCluster, listed: &[proto::FederatedServ
     listed.iter().filter(|service| is_own(cluster, service)).filter_map(id_of).collect()
 }
 
-pub(super) fn is_own(cluster: &OwnCluster, service: &proto::FederatedService) -> bool {
+fn is_own(cluster: &OwnCluster, service: &proto::FederatedService) -> bool {
     service.trust_domain == cluster.trust_domain.as_str() && service.cluster_name == cluster.cluster_name.as_str()
 }
 
@@ -110,8 +127,16 @@ mod tests {
         }
     }
 
-    fn wanted(services: &[FederatedService]) -> Wanted {
-        services.iter().map(|service| (service.id.clone(), service.clone())).collect()
+    fn wanted(services: &[FederatedService]) -> Wanted<'_> {
+        services.iter().map(|service| (&service.id, service)).collect()
+    }
+
+    fn changes(
+        wanted: &Wanted<'_>,
+        listed: &[proto::FederatedService],
+        registered: &BTreeSet<FederatedServiceId>,
+    ) -> Vec<RegistrationChange> {
+        super::changes(wanted, &known(&cluster(), wanted, listed), registered).collect()
     }
 
     /// As Connect lists it: with times, and with lists in an order of its own.
@@ -124,13 +149,13 @@ mod tests {
     #[test]
     fn what_connect_knows_already_is_not_told_again() {
         let one = service("one", 1);
-        assert_eq!(changes(&cluster(), &wanted(std::slice::from_ref(&one)), &[listed(&one)], &BTreeSet::new()), []);
+        assert_eq!(changes(&wanted(std::slice::from_ref(&one)), &[listed(&one)], &BTreeSet::new()), []);
     }
 
     #[test]
     fn a_changed_service_is_updated_and_a_new_one_registered() {
         let (old, new, other) = (service("one", 1), service("one", 2), service("two", 1));
-        let found = changes(&cluster(), &wanted(&[new.clone(), other.clone()]), &[listed(&old)], &BTreeSet::new());
+        let found = changes(&wanted(&[new.clone(), other.clone()]), &[listed(&old)], &BTreeSet::new());
         assert!(found.contains(&RegistrationChange::Update(new)) && found.contains(&RegistrationChange::Register(other)), "{found:?}");
     }
 
@@ -138,7 +163,7 @@ mod tests {
     fn a_service_that_connect_lists_in_a_form_that_nobody_could_register_is_updated() {
         let one = service("one", 1);
         let odd = proto::FederatedService { port: 0, ..listed(&one) };
-        assert_eq!(changes(&cluster(), &wanted(std::slice::from_ref(&one)), &[odd], &BTreeSet::new()), [RegistrationChange::Update(one)]);
+        assert_eq!(changes(&wanted(std::slice::from_ref(&one)), &[odd], &BTreeSet::new()), [RegistrationChange::Update(one)]);
     }
 
     #[test]
@@ -148,7 +173,7 @@ mod tests {
         elsewhere.cluster_name = "two".to_owned();
         let registered = BTreeSet::from([mine.id.clone(), elsewhere.id.parse().unwrap()]);
         let answer = [listed(&mine), listed(&other), elsewhere];
-        assert_eq!(changes(&cluster(), &Wanted::new(), &answer, &registered), [RegistrationChange::Deregister(mine.id)]);
+        assert_eq!(changes(&Wanted::new(), &answer, &registered), [RegistrationChange::Deregister(mine.id)]);
         let strangers: Vec<_> = strangers(&cluster(), &Wanted::new(), &answer, &registered).map(|service| service.id.clone()).collect();
         assert_eq!(strangers, [other.id.to_string()]);
     }
@@ -182,9 +207,12 @@ mod tests {
             let services = |map: &BTreeMap<u8, i64>| map.iter().map(|(name, port)| service(&format!("s{name}"), *port)).collect::<Vec<_>>();
             let registered: BTreeSet<_> = services(&before).into_iter().map(|service| service.id).collect();
             let mut connect: BTreeMap<_, _> = services(&before).into_iter().map(|service| (service.id.clone(), service)).collect();
-            let wanted = wanted(&services(&after));
+            let after = services(&after);
+            let wanted = wanted(&after);
             let answer: Vec<_> = connect.values().map(listed).collect();
-            for change in changes(&cluster(), &wanted, &answer, &registered) {
+            let mut noted = known(&cluster(), &wanted, &answer);
+            for change in changes(&wanted, &answer, &registered) {
+                change.clone().note(&mut noted);
                 match change {
                     RegistrationChange::Register(service) => prop_assert!(connect.insert(service.id.clone(), service).is_none()),
                     RegistrationChange::Update(service) => prop_assert!(connect.insert(service.id.clone(), service).is_some()),
@@ -193,8 +221,9 @@ mod tests {
             }
             let answer: Vec<_> = connect.values().map(listed).collect();
             let registered = connect.keys().cloned().chain(registered).collect();
-            prop_assert_eq!(changes(&cluster(), &wanted, &answer, &registered), []);
-            prop_assert_eq!(connect, wanted);
+            prop_assert_eq!(changes(&wanted, &answer, &registered), []);
+            prop_assert_eq!(noted, known(&cluster(), &wanted, &answer), "what was noted is what Connect would list");
+            prop_assert!(connect.values().eq(wanted.into_values()));
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::uplink::held_bundles::HeldBundlesPush;
 use crate::uplink::join::Join;
 use crate::uplink::membership::Membership;
 use crate::uplink::own_bundle::OwnBundle;
-use crate::uplink::registrar::Registrar;
+use crate::uplink::registrar::{Memory, Registrar};
 use crate::world::{Link, World};
 
 /// How often Connect hears that the agent is alive, and what the SPIRE server holds.
@@ -154,9 +154,9 @@ impl Uplink {
     }
 
     fn register_services(&self, cluster: &OwnCluster, connect: &Connect) {
-        let is_source_whole = self.cluster_state.is_some();
-        let registrar = Registrar::open(cluster.clone(), connect.clone(), self.data.clone(), self.world.clone(), is_source_whole);
-        let registrar = match registrar {
+        let memory = if self.cluster_state.is_some() { Memory::Ids } else { Memory::Kept(self.data.clone()) };
+        let relist = self.settings.resync;
+        let registrar = match Registrar::open(cluster.clone(), connect.clone(), memory, self.world.clone(), relist) {
             Ok(registrar) => Arc::new(registrar),
             // To register without knowing what is registered would leave orphans.
             Err(error) => {
@@ -181,7 +181,6 @@ impl Uplink {
     fn keep_state(&self) {
         let Some(state) = self.cluster_state.clone() else { return };
         let wake = Wake::default();
-        self.world.service_registrations.wakes(&wake);
         self.world.exports.wakes(&wake);
         self.world.plan.wakes(&wake);
         self.world.spire.wakes(&wake);

@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use cofide_agent::addresses::{Addresses, DEFAULT_HOLD, LoopbackPool};
 use cofide_agent::export::ServiceRegistration;
 use cofide_agent::local::Local;
@@ -22,110 +21,22 @@ use cofide_agent::sources::host::HostSource;
 use cofide_agent::spire::{SpireClient, SpireKeeper};
 use cofide_agent::state::{DataFolder, REGISTRATIONS};
 use cofide_agent::uplink::connect::Connect;
-use cofide_agent::uplink::registrar::Registrar;
+use cofide_agent::uplink::registrar::{Memory, Registrar};
 use cofide_agent::world::World;
 use cofide_agent::xds_service::XdsService;
-use cofide_api::connect::agent_service as proto;
-use cofide_api::connect::agent_service::agent_service_server::{AgentService, AgentServiceServer};
 use cofide_api::convert::plan::{FEDERATED_TRUST, IMPORTED_SERVICE, WORKLOAD_REGISTRATION};
-use cofide_api::types::federated_service::FederatedService;
 use cofide_connect_client::{PlanChanges, PlanReceipt, ReceivedPlanResource};
 use cofide_core::{FederatedServiceId, Hostname, ImportedService};
 use cofide_dns::ZoneHandle;
 use cofide_plan::PlanResource;
 use cofide_test_objects::{domain, imported_service};
 use cofide_xds::{Cache, Node, Peer, Router};
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
-/// The side of Connect on which agents register services: a list, and whether it answers.
-#[derive(Clone, Default)]
-struct Register {
-    services: Arc<Mutex<BTreeMap<String, FederatedService>>>,
-    refusal: Arc<Mutex<Option<Status>>>,
-    /// It takes what it is told and never answers.
-    silent: Arc<AtomicBool>,
-}
+use crate::register::Register;
 
-impl Register {
-    /// The names of the services in it.
-    fn names(&self) -> Vec<String> {
-        self.services.lock().unwrap().values().map(|service| service.name.clone()).collect()
-    }
-
-    fn answer(&self) -> Result<(), Status> {
-        self.refusal.lock().unwrap().clone().map_or(Ok(()), Err)
-    }
-
-    fn put(&self, service: Option<FederatedService>) -> Result<FederatedService, Status> {
-        self.answer()?;
-        let service = service.unwrap();
-        self.services.lock().unwrap().insert(service.id.clone(), service.clone());
-        Ok(service)
-    }
-}
-
-#[async_trait]
-impl AgentService for Register {
-    async fn list_federated_services(
-        &self,
-        _: Request<proto::ListFederatedServicesRequest>,
-    ) -> Result<Response<proto::ListFederatedServicesResponse>, Status> {
-        self.answer()?;
-        let services = self.services.lock().unwrap().values().cloned().collect();
-        Ok(Response::new(proto::ListFederatedServicesResponse { services }))
-    }
-
-    async fn register_federated_service(
-        &self,
-        request: Request<proto::RegisterFederatedServiceRequest>,
-    ) -> Result<Response<proto::RegisterFederatedServiceResponse>, Status> {
-        let taken = self.put(request.into_inner().service).map(|_| Response::new(Default::default()));
-        if self.silent.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        taken
-    }
-
-    async fn update_federated_service(
-        &self,
-        request: Request<proto::UpdateFederatedServiceRequest>,
-    ) -> Result<Response<proto::UpdateFederatedServiceResponse>, Status> {
-        self.put(request.into_inner().service).map(|_| Response::new(Default::default()))
-    }
-
-    async fn deregister_federated_service(
-        &self,
-        request: Request<proto::DeregisterFederatedServiceRequest>,
-    ) -> Result<Response<proto::DeregisterFederatedServiceResponse>, Status> {
-        self.answer()?;
-        self.services.lock().unwrap().remove(&request.into_inner().service_id);
-        Ok(Response::new(Default::default()))
-    }
-
-    async fn get_federated_service(
-        &self,
-        _: Request<proto::GetFederatedServiceRequest>,
-    ) -> Result<Response<proto::GetFederatedServiceResponse>, Status> {
-        Err(Status::unimplemented("no agent asks this"))
-    }
-
-    async fn create_agent_join_token(
-        &self,
-        _: Request<proto::CreateAgentJoinTokenRequest>,
-    ) -> Result<Response<proto::CreateAgentJoinTokenResponse>, Status> {
-        Err(Status::unimplemented("no agent asks this"))
-    }
-
-    async fn update_agent_status(
-        &self,
-        _: Request<proto::UpdateAgentStatusRequest>,
-    ) -> Result<Response<proto::UpdateAgentStatusResponse>, Status> {
-        Ok(Response::new(Default::default()))
-    }
-}
+const FOREVER: Duration = Duration::from_secs(3600);
 
 /// A host, as it outlives the processes of its agent.
 struct Host {
@@ -189,11 +100,7 @@ fn told_in_part(type_url: &'static str, resources: Vec<(&str, PlanResource)>) ->
 impl Host {
     async fn new() -> Self {
         let (connect, shutdown) = (Register::default(), CancellationToken::new());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = tonic::transport::Server::builder().add_service(AgentServiceServer::new(connect.clone()));
-        tokio::spawn(serving.serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned()));
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        let channel = connect.serve(shutdown.clone()).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("manifests")).unwrap();
         Self { folder, connect, channel, shutdown }
@@ -232,7 +139,8 @@ impl Host {
         };
         let (manifests, own) = (self.folder.path().join("manifests"), cluster().trust_domain);
         let source = HostSource::open(manifests, own.clone(), data.clone(), world.clone(), Wake::default(), self.shutdown.clone()).unwrap();
-        let registrar = Registrar::open(cluster(), Connect::new(self.channel.clone()), data.clone(), world.clone(), false).unwrap();
+        let (connect, memory) = (Connect::new(self.channel.clone()), Memory::Kept(data.clone()));
+        let registrar = Registrar::open(cluster(), connect, memory, world.clone(), FOREVER).unwrap();
         // Whatever the keeper asked of this server would fail.
         let nowhere = SpireClient::new(Path::new("/nonexistent/api.sock"));
         let keeper = SpireKeeper::open(own, nowhere, Duration::from_secs(60), data.clone(), world.clone()).unwrap();

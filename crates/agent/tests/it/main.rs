@@ -4,5 +4,7 @@
 mod follower;
 mod ignorance;
 mod keeper;
+mod register;
+mod registrar;
 mod spire_server;
 mod start;
