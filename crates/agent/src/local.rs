@@ -67,11 +67,11 @@ impl Local {
 
         let desired = desired(self.gateway_listen, routes, plan.imports().cloned(), &assignment.addresses);
         if exports.as_ref().is_some_and(|exports| !exports.incomplete) {
-            self.xds.publish_gateway(&desired.gateway);
+            self.xds.publish_gateway(desired.gateway);
         }
         if imports_known {
             // A name is answered when its listener has been announced, not before.
-            self.xds.publish_imports(&desired.imports);
+            self.xds.publish_imports(desired.imports);
             self.dns.set(desired.dns);
         }
         self.world.exports.set(exports);

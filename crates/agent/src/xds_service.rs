@@ -3,7 +3,9 @@
 //! Everybody on the address may connect: what is served here is where services are, and no secret. A client says with
 //! its node's cluster what it is for, and with this [`Role`] chooses its view.
 //!
-//! A view is served when it has been published for the first time; until then its clients wait.
+//! A view is served when it has been published for the first time; until then its clients wait. How it is made is in [`views`].
+
+mod views;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,7 @@ use crate::desired::{DesiredImport, GatewayPlan};
 use crate::published::Published;
 use crate::render::envoy::{self, SidecarSettings, TrustBundles};
 use crate::role::Role;
+use views::Views;
 
 /// How long a proxy that does not acknowledge clusters holds up the listeners that use them.
 const ACK_WAIT: Duration = Duration::from_secs(5);
@@ -31,20 +34,10 @@ pub struct Proxy {
     pub rejected: BTreeMap<(String, String), String>,
 }
 
-/// What is published at once: all exports, or all imports.
-#[derive(Clone, Copy)]
-enum Shown<'a> {
-    Exports(&'a GatewayPlan),
-    Imports(&'a [DesiredImport]),
-}
-
 /// The views, and the connected proxies.
 #[derive(Debug)]
 pub struct XdsService {
-    sidecar_settings: SidecarSettings,
-    bundles: TrustBundles,
-    /// One for every role.
-    caches: BTreeMap<Role, Arc<Cache>>,
+    views: Arc<Views>,
     /// By stream.
     connected: Mutex<BTreeMap<u64, Proxy>>,
     proxies: Published<Vec<Proxy>>,
@@ -57,13 +50,8 @@ impl XdsService {
 
     /// For proxies that get their trust bundles under this name.
     pub fn with_bundles(sidecar_settings: SidecarSettings, bundles: TrustBundles) -> Arc<Self> {
-        Arc::new(Self {
-            sidecar_settings,
-            bundles,
-            caches: Role::all().iter().map(|role| (*role, Arc::new(Cache::new()))).collect(),
-            connected: Mutex::default(),
-            proxies: Published::default(),
-        })
+        let views = Arc::new(Views::new(sidecar_settings, bundles));
+        Arc::new(Self { views, connected: Mutex::default(), proxies: Published::default() })
     }
 
     /// The gRPC services. `shutdown` ends their streams.
@@ -72,33 +60,13 @@ impl XdsService {
     }
 
     /// Shows gateways this plan. What did not change is not sent.
-    pub fn publish_gateway(&self, plan: &GatewayPlan) {
-        self.publish(Shown::Exports(plan));
+    pub fn publish_gateway(&self, plan: GatewayPlan) {
+        self.views.publish_gateway(plan);
     }
 
-    /// Shows clients these imports. What did not change is not sent.
-    pub fn publish_imports(&self, imports: &[DesiredImport]) {
-        self.publish(Shown::Imports(imports));
-    }
-
-    fn publish(&self, shown: Shown<'_>) {
-        for (role, cache) in &self.caches {
-            if let Some(rendered) = self.rendered(*role, shown) {
-                cache.replace_all(rendered);
-                cache.mark_ready();
-            }
-        }
-    }
-
-    /// What a role sees of this; `None` where it is none of its matter.
-    fn rendered(&self, role: Role, shown: Shown<'_>) -> Option<envoy::Rendered> {
-        match (role, shown) {
-            (Role::Gateway, Shown::Exports(plan)) => Some(envoy::gateway(plan, self.bundles)),
-            (Role::Client, Shown::Imports(imports)) => Some(envoy::client(imports, self.bundles)),
-            (Role::Sidecar, Shown::Imports(imports)) => Some(envoy::sidecar(imports, &self.sidecar_settings, self.bundles)),
-            (Role::Sdk, Shown::Imports(imports)) => Some(envoy::sdk(imports, self.bundles)),
-            (Role::Gateway, Shown::Imports(_)) | (Role::Client | Role::Sidecar | Role::Sdk, Shown::Exports(_)) => None,
-        }
+    /// Shows clients these imports, sorted by hostname and each once. What did not change is not sent.
+    pub fn publish_imports(&self, imports: Vec<DesiredImport>) {
+        self.views.publish_imports(imports);
     }
 
     /// The connected proxies, in the order in which they came.
@@ -116,7 +84,13 @@ impl XdsService {
 #[async_trait::async_trait]
 impl Router for XdsService {
     async fn cache_for(&self, _peer: &Peer, node: &Node, _type_url: &str) -> Result<Arc<Cache>, Status> {
-        Ok(self.caches[&Role::of(&node.cluster)].clone())
+        let role = Role::of(&node.cluster);
+        if let Some(cache) = self.views.held(role) {
+            return Ok(cache);
+        }
+        // Ten thousand imports take their time, in which no stream is to wait.
+        let views = self.views.clone();
+        tokio::task::spawn_blocking(move || views.open(role)).await.map_err(|error| Status::internal(error.to_string()))
     }
 
     async fn on_subscribe(&self, client: &Arc<Client>, _type_url: &str) {

@@ -216,7 +216,7 @@ impl Plain {
         let addresses: BTreeMap<_, _> =
             imports.iter().enumerate().map(|(index, import)| (import.hostname.clone(), address(index))).collect();
         let unused = (Ipv4Addr::LOCALHOST, 1).into();
-        xds.publish_imports(&desired(unused, [], imports.to_vec(), &addresses).imports);
+        xds.publish_imports(desired(unused, [], imports.to_vec(), &addresses).imports);
         let listener = tokio::net::TcpListener::bind((address(50), 0)).await.unwrap();
         let xds_address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -89,7 +89,7 @@ async fn until(service: &XdsService, condition: impl Fn(&[Proxy]) -> bool) -> Ar
 async fn an_sdk_that_asks_for_endpoints_alone_follows_its_service() {
     let service = service();
     let name = "server.demo.a.test_cluster";
-    service.publish_imports(&[]);
+    service.publish_imports(vec![]);
     let mut stream = Stream::open(&service, "", ENDPOINT, &[name]).await;
     let unknown = stream.next().await;
     let endpoints = |response: &DiscoveryResponse| {
@@ -100,14 +100,14 @@ async fn an_sdk_that_asks_for_endpoints_alone_follows_its_service() {
     stream.answer(&unknown, &[name], None).await;
 
     // Something else is imported as well: only what was asked for is sent, and it comes first.
-    service.publish_imports(&[import("a.demo.a.test", "192.0.2.1"), import("server.demo.a.test", "gateway.example.com")]);
+    service.publish_imports(vec![import("a.demo.a.test", "192.0.2.1"), import("server.demo.a.test", "gateway.example.com")]);
     let known = stream.next().await;
     assert_eq!(endpoints(&known), [1]);
     let text = String::from_utf8_lossy(&known.resources[0].value).into_owned();
     assert!(text.contains("gateway.example.com"), "{text:?}");
     stream.answer(&known, &[name], None).await;
 
-    service.publish_imports(&[]);
+    service.publish_imports(vec![]);
     assert_eq!(endpoints(&stream.next().await).iter().sum::<usize>(), 0, "imported no longer");
 }
 
@@ -116,14 +116,14 @@ async fn a_view_that_is_not_known_yet_is_not_served_as_an_empty_one() {
     let service = service();
     let mut stream = Stream::open(&service, "cofide-client", CLUSTER, &[]).await;
     until(&service, |proxies| !proxies.is_empty()).await;
-    service.publish_imports(&[import("server.demo.a.test", "192.0.2.1")]);
+    service.publish_imports(vec![import("server.demo.a.test", "192.0.2.1")]);
     assert_eq!(stream.next().await.resources.len(), 2, "the first answer is the whole");
 }
 
 #[tokio::test]
 async fn a_refused_resource_is_remembered_until_it_is_accepted_or_the_proxy_leaves() {
     let service = service();
-    service.publish_imports(&[import("server.demo.a.test", "192.0.2.1")]);
+    service.publish_imports(vec![import("server.demo.a.test", "192.0.2.1")]);
     let mut stream = Stream::open(&service, "cofide-client", CLUSTER, &[]).await;
     let response = stream.next().await;
     stream.answer(&response, &[], Some("Error adding/updating cluster(s) server.demo.a.test_cluster: no\nsuch thing")).await;
@@ -134,7 +134,7 @@ async fn a_refused_resource_is_remembered_until_it_is_accepted_or_the_proxy_leav
     assert_eq!(reason, "Error adding/updating cluster(s) server.demo.a.test_cluster: no such thing", "on one line");
     assert_eq!(proxies[0].role, Role::Client);
 
-    service.publish_imports(&[import("server.demo.a.test", "gateway.example.com")]);
+    service.publish_imports(vec![import("server.demo.a.test", "gateway.example.com")]);
     let response = stream.next().await;
     stream.answer(&response, &[], None).await;
     until(&service, |proxies| proxies.iter().all(|proxy| proxy.rejected.is_empty())).await;

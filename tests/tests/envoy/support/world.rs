@@ -139,7 +139,7 @@ impl Agent {
     /// The routes of the gateway are these from now on.
     pub(crate) fn export(&self, routes: &[GatewayRoute]) {
         let plan = desired(self.gateway_address, routes.to_vec(), [], &BTreeMap::new()).gateway;
-        self.xds.publish_gateway(&plan);
+        self.xds.publish_gateway(plan);
     }
 
     /// The imports are these from now on; answers where each is, in their order.
@@ -149,7 +149,7 @@ impl Agent {
             addresses.entry(import.hostname.clone()).or_insert_with(own_loopback);
         }
         let desired: Vec<DesiredImport> = desired(self.gateway_address, [], imports.to_vec(), &addresses).imports;
-        self.xds.publish_imports(&desired);
+        self.xds.publish_imports(desired);
         imports.iter().map(|import| SocketAddr::from((addresses[&import.hostname], import.port.get()))).collect()
     }
 

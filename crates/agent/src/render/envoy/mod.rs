@@ -43,7 +43,7 @@ pub use client::client;
 pub use gateway::gateway;
 pub use names::{backends_cluster, cluster, hostname_of_listener, listener, passthrough_cluster};
 pub use sdk::sdk;
-pub use sidecar::{SidecarSettings, sidecar};
+pub use sidecar::{SidecarSettings, sidecar_clusters, sidecar_listeners};
 pub use tls::TrustBundles;
 
 /// Type URL and resource, as [`Cache::replace_all`](cofide_xds::Cache::replace_all) takes them.

@@ -53,12 +53,18 @@ pub struct SidecarSettings {
     pub fallback_resolvers: BTreeSet<SocketAddr>,
 }
 
-/// The resources of a sidecar.
-pub fn sidecar(imports: &[DesiredImport], settings: &SidecarSettings, bundles: TrustBundles) -> Rendered {
+/// Of the resources of a sidecar, those that follow from single imports.
+pub fn sidecar_clusters(imports: &[DesiredImport], bundles: TrustBundles) -> Rendered {
     let mut rendered = Rendered::new();
     for DesiredImport { import, .. } in imports {
         client::clusters(&mut rendered, import, bundles);
     }
+    rendered
+}
+
+/// Of the resources of a sidecar, those that there are once.
+pub fn sidecar_listeners(imports: &[DesiredImport], settings: &SidecarSettings) -> Rendered {
+    let mut rendered = Rendered::new();
     for cluster in [cluster::original_destination(ORIGINAL_DESTINATION_CLUSTER), dns_cluster(settings)] {
         wire::push(&mut rendered, cluster.name.clone(), &cluster);
     }

@@ -9,7 +9,7 @@ use cofide_xds::type_url::{CLUSTER, ENDPOINT, LISTENER};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::{Rendered, SidecarSettings, TrustBundles, golden};
+use super::{Rendered, SidecarSettings, TrustBundles, golden, sidecar_clusters, sidecar_listeners};
 use crate::desired::{Backend, DesiredImport, GatewayPlan, GatewayRoute, desired};
 
 const ALL: TrustBundles = TrustBundles::All;
@@ -23,7 +23,7 @@ fn client(imports: &[DesiredImport]) -> Rendered {
 }
 
 fn sidecar(imports: &[DesiredImport], settings: &SidecarSettings) -> Rendered {
-    super::sidecar(imports, settings, ALL)
+    sidecar_clusters(imports, ALL).into_iter().chain(sidecar_listeners(imports, settings)).collect()
 }
 
 fn sdk(imports: &[DesiredImport]) -> Rendered {
