@@ -225,7 +225,9 @@ impl ClusterStatus {
         let news = news(&change.before.conditions, &change.wanted.conditions);
         let written = Written { replaced: change.resource_version.clone(), status };
         self.state.lock().unwrap_or_else(PoisonError::into_inner).written.insert(change.uid.clone(), written);
-        self.events.tell(&change.key, &change.uid, &news).await;
+        if let Some(news) = news {
+            self.events.tell(&change.key, &change.uid, news).await;
+        }
         Ok(())
     }
 }
