@@ -37,6 +37,8 @@ struct State {
     presence: Presence,
     /// The version of each object; what is older than that is late news.
     versions: BTreeMap<Name, u64>,
+    /// By name, the uid of what was deleted and which the watch may speak of once more before it says so too.
+    gone: BTreeMap<Name, String>,
 }
 
 /// What is known of a kind.
@@ -79,6 +81,11 @@ impl Mirror {
     /// Takes in what the API server answered to a write, which the watch may tell later.
     pub(super) fn saw(&self, object: &DynamicObject) -> bool {
         self.lock().put(Record::new(object, self.keeps_status))
+    }
+
+    /// Takes in that an object is there no more, of which the watch may tell later. Until then it would be deleted again.
+    pub(super) fn saw_gone(&self, name: Name, uid: &str) {
+        self.lock().forget(name, uid);
     }
 
     /// Watches until `shutdown`.
@@ -156,8 +163,7 @@ impl Mirror {
             Presence::Absent => tracing::info!(kind = %self.kind.kind, "the cluster does not have this kind; it is looked for again"),
             _ => tracing::warn!(kind = %self.kind.kind, %error, "cannot watch"),
         }
-        state.presence = presence;
-        state.versions.clear();
+        *state = State { presence, ..State::default() };
         true
     }
 }
@@ -192,6 +198,7 @@ impl State {
         let presence = Presence::Listed(Arc::new(live));
         let changed = self.presence != presence;
         self.presence = presence;
+        self.gone.clear();
         changed
     }
 
@@ -199,6 +206,11 @@ impl State {
         let Presence::Listed(live) = &mut self.presence else { return false };
         if self.versions.get(&name).is_some_and(|known| *known > version) {
             return false;
+        }
+        match self.gone.get(&name) {
+            Some(uid) if *uid == record.uid => return false,
+            // Another one in its place.
+            _ => drop(self.gone.remove(&name)),
         }
         self.versions.insert(name.clone(), version);
         if live.get(&name) == Some(&record) {
@@ -208,13 +220,72 @@ impl State {
         true
     }
 
+    fn forget(&mut self, name: Name, uid: &str) {
+        let Presence::Listed(live) = &mut self.presence else { return };
+        if live.get(&name).is_some_and(|held| held.uid == uid) {
+            Arc::make_mut(live).remove(&name);
+            self.versions.remove(&name);
+            self.gone.insert(name, uid.to_owned());
+        }
+    }
+
     fn remove(&mut self, object: &DynamicObject) -> bool {
         let Presence::Listed(live) = &mut self.presence else { return false };
         let (name, version) = (name(object), version(object));
+        if object.metadata.uid.as_ref() == self.gone.get(&name) {
+            self.gone.remove(&name);
+        }
         if self.versions.get(&name).is_some_and(|known| *known > version) {
             return false;
         }
         self.versions.remove(&name);
         Arc::make_mut(live).remove(&name).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(uid: &str, version: u64) -> DynamicObject {
+        let metadata = json!({ "namespace": "demo", "name": "a", "uid": uid, "resourceVersion": version.to_string() });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": {} })).unwrap()
+    }
+
+    fn record(uid: &str, version: u64) -> Record {
+        Record::new(&object(uid, version), false)
+    }
+
+    fn uids(state: &State) -> Vec<String> {
+        let Presence::Listed(live) = &state.presence else { return vec![] };
+        live.values().map(|live| live.uid.clone()).collect()
+    }
+
+    fn listed(records: Vec<Record>) -> State {
+        let mut state = State::default();
+        state.replace(records);
+        state
+    }
+
+    #[test]
+    fn what_was_deleted_is_gone_before_the_watch_says_so_and_late_news_of_it_does_not_bring_it_back() {
+        let mut state = listed(vec![record("one", 3)]);
+        state.forget(name(&object("one", 3)), "one");
+        assert!(uids(&state).is_empty());
+        assert!(!state.put(record("one", 4)), "an update from before");
+        assert!(!state.remove(&object("one", 5)), "the watch has come to it");
+        assert!(uids(&state).is_empty() && state.gone.is_empty());
+    }
+
+    #[test]
+    fn another_object_of_the_name_is_seen_before_and_after_the_end_of_the_one_before() {
+        let mut state = listed(vec![record("one", 3)]);
+        state.forget(name(&object("one", 3)), "one");
+        assert!(state.put(record("two", 6)));
+        assert!(!state.remove(&object("one", 5)), "late news");
+        assert_eq!(uids(&state), ["two"]);
+        state.forget(name(&object("one", 3)), "one");
+        assert_eq!(uids(&state), ["two"], "it is not the one that was deleted");
     }
 }

@@ -192,11 +192,20 @@ impl Writer {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match self.api(mirror.kind(), &name.namespace).delete(&name.name, &params).await {
-            Ok(_) => {
+            Ok(answer) => {
                 tracing::debug!(object = %name, "deleted");
+                match answer.left() {
+                    // A finalizer keeps it.
+                    Some(object) => drop(mirror.saw(&object)),
+                    None => mirror.saw_gone((name.namespace.clone(), name.name.clone()), uid),
+                }
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                mirror.saw_gone((name.namespace.clone(), name.name.clone()), uid);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             Err(error) => Err(Failure::new(&error, Verb::Delete, mirror.kind(), name)),
         }
     }
