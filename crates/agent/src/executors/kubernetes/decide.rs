@@ -1,6 +1,7 @@
 //! What to write and what to delete. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::live::{Live, Name, Ours};
@@ -37,30 +38,38 @@ pub(super) fn decide<O: RenderedObject>(
     live: &BTreeMap<Name, Arc<Live>>,
 ) -> Vec<Action<O>> {
     let mut actions = Vec::new();
-    let mut places = BTreeSet::new();
-    for (name, object) in wanted.iter().filter(|(name, _)| name.kind == kind) {
-        let place = (name.namespace.clone(), name.name.clone());
-        let object = object.clone();
-        match live.get(&place).map(|live| live.ours()) {
-            None => actions.push(Action::Apply { object, ours: false }),
-            Some(None) => actions.push(Action::Foreign { object }),
-            // It goes already; what replaces it comes after it has gone.
-            Some(Some(there)) if there.is_going => {}
-            Some(Some(there)) if !there.says(&*object) => actions.push(Action::Apply { object, ours: true }),
-            Some(Some(_)) => {}
+    let first = ObjectName { kind, namespace: String::new(), name: String::new() };
+    let mut wanted = wanted.range(first..).take_while(|(name, _)| name.kind == kind).peekable();
+    let mut live = live.iter().peekable();
+    // Both are sorted by namespace and name.
+    loop {
+        let place = |name: &ObjectName, (namespace, there): &Name| (&name.namespace, &name.name).cmp(&(namespace, there));
+        let order = match (wanted.peek(), live.peek()) {
+            (Some((name, _)), Some((there, _))) => place(name, there),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return actions,
+        };
+        let object = wanted.next_if(|_| order != Ordering::Greater).map(|(_, object)| object.clone());
+        let there = live.next_if(|_| order != Ordering::Less);
+        match (object, there) {
+            (Some(object), None) => actions.push(Action::Apply { object, ours: false }),
+            (Some(object), Some((_, there))) => match there.ours() {
+                None => actions.push(Action::Foreign { object }),
+                // It goes already; what replaces it comes after it has gone.
+                Some(there) if there.is_going => {}
+                Some(there) if !there.says(&*object) => actions.push(Action::Apply { object, ours: true }),
+                Some(_) => {}
+            },
+            (None, Some(((namespace, name), object))) => {
+                if object.ours().is_some_and(|there| !there.is_going && is_unwanted(there)) {
+                    let name = ObjectName { kind, namespace: namespace.clone(), name: name.clone() };
+                    actions.push(Action::Delete { name, uid: object.uid.clone() });
+                }
+            }
+            (None, None) => return actions,
         }
-        places.insert(place);
     }
-    for ((namespace, name), object) in live {
-        let Some(there) = object.ours() else { continue };
-        let place = (namespace.clone(), name.clone());
-        if places.contains(&place) || there.is_going || !is_unwanted(there) {
-            continue;
-        }
-        let name = ObjectName { kind, namespace: namespace.clone(), name: name.clone() };
-        actions.push(Action::Delete { name, uid: object.uid.clone() });
-    }
-    actions
 }
 
 #[cfg(test)]
@@ -143,6 +152,23 @@ mod tests {
         let live = cluster(&[("a", live(&object("a").json())), ("b", live(&object("b").json()))]);
         assert_eq!(decided(vec![], &|_| false, &live), [""; 0]);
         assert_eq!(decided(vec![], &|there| there.json()["spec"]["hosts"] == json!(["b"]), &live), ["delete b uid"]);
+    }
+
+    #[test]
+    fn each_object_is_compared_with_the_one_of_its_namespace_and_kind() {
+        let at = |namespace: &str, name: &str| {
+            let Object(of, text) = object(name);
+            Object(ObjectName { namespace: namespace.into(), ..of }, text)
+        };
+        let name = |object: &Object| (object.0.namespace.clone(), object.0.name.clone());
+        let there = [at("a", "z"), at("b", "x"), at("c", "a"), at("c", "y")];
+        let live = there.iter().map(|object| (name(object), Arc::new(live(&object.json())))).collect();
+        let mut wanted = vec![at("a", "y"), at("b", "x"), at("c", "b"), at("c", "y")];
+        for kind in ["Gateway", "VirtualService"] {
+            let Object(of, text) = at("c", "z");
+            wanted.push(Object(ObjectName { kind, ..of }, text));
+        }
+        assert_eq!(decided(wanted, YES, &live), ["apply y false", "delete z uid", "delete a uid", "apply b false"]);
     }
 
     #[test]

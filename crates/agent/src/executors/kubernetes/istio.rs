@@ -1,10 +1,10 @@
 //! Istio's objects: what exports and plan say, for the mesh of the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cofide_api::convert::plan as wire;
-use cofide_core::Hostname;
+use cofide_core::{ExportTarget, Hostname, ImportedService};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,14 +12,16 @@ use tokio_util::task::TaskTracker;
 use super::Unfinished;
 use super::decide::Objects;
 use super::live::{Name, Ours, taken};
+use super::memo::Memo;
 use super::writer::Writer;
-use crate::export::Decision;
+use crate::export::{Decision, Export};
 use crate::leader::Leadership;
 use crate::own_cluster::OwnCluster;
 use crate::published::Wake;
 use crate::render::istio::client::imports;
 use crate::render::istio::server::{Exporting, exports};
 use crate::render::istio::{IstioObject, MeshSettings, Rendered, Side, WAVES};
+use crate::view::{GatewayService, ObjectKey};
 use crate::world::World;
 
 /// What became of the objects.
@@ -54,6 +56,28 @@ impl MeshReport {
 pub struct IstioExecutor {
     mesh: MeshOfCluster,
     pub(super) writer: Writer,
+    memory: Mutex<Memory>,
+}
+
+/// What was rendered in the last run.
+#[derive(Default)]
+struct Memory {
+    exports: Memo<ObjectKey, RenderedExport, Rendered>,
+    imports: Memo<Hostname, RenderedImport, Rendered>,
+    /// For which all exports were rendered.
+    gateways: Vec<GatewayService>,
+}
+
+/// What an export was rendered from, beside the gateways.
+struct RenderedExport {
+    export: Export,
+    targets: Option<Vec<ExportTarget>>,
+    taken_by: Option<String>,
+}
+
+struct RenderedImport {
+    import: ImportedService,
+    taken_by: Option<String>,
 }
 
 /// Where and for whom.
@@ -76,7 +100,7 @@ impl IstioExecutor {
     /// Begins to watch. `wake` is called when an object that matters has changed.
     pub fn start(mesh: MeshOfCluster, wake: &Wake, tasks: &TaskTracker, shutdown: &CancellationToken) -> Self {
         let writer = Writer::start(mesh.client.clone(), &WAVES, &cofide_k8s_api::istio::kinds(), wake, tasks, shutdown);
-        Self { mesh, writer }
+        Self { mesh, writer, memory: Mutex::default() }
     }
 
     /// Makes the cluster's objects what they should be, as far as that is known; nothing where another agent leads.
@@ -142,19 +166,37 @@ impl IstioExecutor {
     fn wanted(&self, report: &mut MeshReport) -> Wanted {
         let (held, view, plan) = (self.mesh.world.exports.get(), self.mesh.world.view.get(), self.mesh.world.plan.get());
         let taken = taken(self.writer.mirrors());
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let Memory { exports: of_exports, imports: of_imports, gateways } = &mut *memory;
         let mut wanted = Wanted::default();
         if let (Some(held), Some(view)) = (held.as_ref(), view.as_ref()) {
+            if *gateways != view.gateways {
+                *of_exports = Memo::default();
+                gateways.clone_from(&view.gateways);
+            }
+            of_exports.begin();
             let exports_known = plan.is_known(wire::EXPORTED_SERVICE);
-            let rendered = exports(Exporting {
-                own: &self.mesh.cluster.trust_domain,
-                exports: &held.exports,
-                gateways: &view.gateways,
+            for export in &held.exports {
+                let Some(service) = export.offer().map(|offer| &offer.service) else { continue };
                 // From a plan that is not whole, nothing is concluded.
-                targets: &|id| if exports_known { plan.targets(id).map(<[_]>::to_vec) } else { None },
-                taken: &taken,
-                settings: &self.mesh.settings,
-            });
-            take_in(&mut wanted, report, rendered);
+                let targets = if exports_known { plan.targets(&service.id) } else { None };
+                let taken_by = taken.get(&service.hostname);
+                let is_same =
+                    |of: &RenderedExport| of.export == *export && of.targets.as_deref() == targets && of.taken_by.as_ref() == taken_by;
+                let rendered = of_exports.of(export.key.clone(), is_same, || {
+                    let rendered = exports(Exporting {
+                        own: &self.mesh.cluster.trust_domain,
+                        exports: std::slice::from_ref(export),
+                        gateways,
+                        targets: &|_| targets.map(<[_]>::to_vec),
+                        taken: &taken,
+                        settings: &self.mesh.settings,
+                    });
+                    let (export, targets, taken_by) = (export.clone(), targets.map(<[_]>::to_vec), taken_by.cloned());
+                    (RenderedExport { export, targets, taken_by }, rendered)
+                });
+                take_in(&mut wanted, report, &rendered);
+            }
             let invalid = |decision: &Decision| matches!(decision, Decision::Invalid);
             // What is not valid now may have been, and then its objects stand for its last valid version.
             let unknown = held.exports.iter().filter(|export| invalid(&export.decision));
@@ -162,7 +204,16 @@ impl IstioExecutor {
             wanted.known.exports = !held.incomplete;
         }
         if plan.is_known(wire::IMPORTED_SERVICE) {
-            take_in(&mut wanted, report, imports(plan.imports(), &taken, &self.mesh.settings));
+            of_imports.begin();
+            for import in plan.imports() {
+                let taken_by = taken.get(&import.hostname);
+                let is_same = |of: &RenderedImport| of.import == *import && of.taken_by.as_ref() == taken_by;
+                let rendered = of_imports.of(import.hostname.clone(), is_same, || {
+                    let rendered = imports([import], &taken, &self.mesh.settings);
+                    (RenderedImport { import: import.clone(), taken_by: taken_by.cloned() }, rendered)
+                });
+                take_in(&mut wanted, report, &rendered);
+            }
             wanted.known.imports = true;
             wanted.plan_revision = Some(plan.revision);
         }
@@ -200,14 +251,14 @@ impl Wanted {
     }
 }
 
-fn take_in(wanted: &mut Wanted, report: &mut MeshReport, rendered: Rendered) {
+fn take_in(wanted: &mut Wanted, report: &mut MeshReport, rendered: &Rendered) {
     let Rendered { objects, notes, refused } = rendered;
     for (hostname, reason) in refused {
-        report.problems.entry(hostname).or_default().push(reason);
+        report.problems.entry(hostname.clone()).or_default().push(reason.clone());
     }
-    wanted.objects.extend(objects.into_iter().map(|(name, object)| (name, Arc::new(object))));
+    wanted.objects.extend(objects.iter().map(|(name, object)| (name.clone(), object.clone())));
     for (hostname, notes) in notes {
-        report.notes.entry(hostname).or_default().extend(notes);
+        report.notes.entry(hostname.clone()).or_default().extend(notes.iter().cloned());
     }
 }
 

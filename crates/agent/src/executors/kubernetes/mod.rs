@@ -21,6 +21,7 @@ mod decide;
 mod failure;
 pub mod istio;
 mod live;
+mod memo;
 mod mirror;
 pub mod spire;
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub mod server;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cofide_core::Hostname;
 
@@ -42,7 +43,7 @@ pub use object::{IstioObject, OWNER_ANNOTATION, SERVICE_LABEL, Side, WAVES};
 /// What the objects should be, and what their owner should know beside them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rendered {
-    pub objects: BTreeMap<ObjectName, IstioObject>,
+    pub objects: BTreeMap<ObjectName, Arc<IstioObject>>,
     /// What could not be had in full, and why, by the service.
     pub notes: BTreeMap<Hostname, Vec<String>>,
     /// Services for which there are no objects at all, and why.
@@ -51,7 +52,7 @@ pub struct Rendered {
 
 impl Rendered {
     fn add(&mut self, object: IstioObject) {
-        self.objects.insert(object.name.clone(), object);
+        self.objects.insert(object.name.clone(), Arc::new(object));
     }
 
     fn note(&mut self, hostname: &Hostname, note: impl Into<String>) {
