@@ -15,17 +15,17 @@ use tonic::{Request, Response, Status};
 
 /// The side of Connect on which agents register services: a list, and whether it answers.
 #[derive(Clone, Default)]
-pub struct Register {
-    pub services: Arc<Mutex<BTreeMap<String, FederatedService>>>,
-    pub refusal: Arc<Mutex<Option<Status>>>,
+pub(crate) struct Register {
+    pub(crate) services: Arc<Mutex<BTreeMap<String, FederatedService>>>,
+    pub(crate) refusal: Arc<Mutex<Option<Status>>>,
     /// It takes what it is told and never answers.
-    pub silent: Arc<AtomicBool>,
+    pub(crate) silent: Arc<AtomicBool>,
     /// What was asked of it since somebody looked: the call, and the name of the service.
     calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Register {
-    pub async fn serve(&self, shutdown: CancellationToken) -> Channel {
+    pub(crate) async fn serve(&self, shutdown: CancellationToken) -> Channel {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tonic::transport::Server::builder().add_service(AgentServiceServer::new(self.clone()));
@@ -34,7 +34,7 @@ impl Register {
     }
 
     /// What was asked since this was asked the last time.
-    pub fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
@@ -43,7 +43,7 @@ impl Register {
     }
 
     /// The names of the services in it.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.services.lock().unwrap().values().map(|service| service.name.clone()).collect()
     }
 
