@@ -35,8 +35,11 @@ use crate::xds_service::XdsService;
 
 /// How long something may be on its way before its owner hears of it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long it may take while Connect answers: of a thousand services that come at once each has its turn.
+/// How long it may take while Connect answers, since the last one that has arrived: of a thousand services that come at once each
+/// has its turn.
 const PATIENCE_WITH_CONNECT: Duration = Duration::from_secs(20);
+/// However many others arrive.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(120);
 const AT_A_TIME: usize = 8;
 const ATTEMPT: Duration = Duration::from_secs(5);
 
@@ -61,6 +64,8 @@ struct State {
     written: BTreeMap<String, Written>,
     /// By uid: since when something is on its way.
     underway: BTreeMap<String, Instant>,
+    /// When the last of these has arrived.
+    arrived_at: Option<Instant>,
     complaints: Complaints,
 }
 
@@ -109,6 +114,14 @@ pub fn wanted(export: &Export, conditions: &[conditions::Condition], before: &Fe
 fn is_underway(status: &FederatedServiceStatus) -> bool {
     let ready = status.conditions.iter().find(|condition| condition.kind == ConditionKind::Ready.as_str());
     ready.is_some_and(|ready| ready.status == ConditionStatus::Unknown)
+}
+
+/// Whether what is on its way, for so long and for so long after the last one that has arrived, is waited for without a word.
+fn is_awaited(link: &Link, waited: Duration, idle: Duration) -> bool {
+    match link {
+        Link::Connected => idle < PATIENCE_WITH_CONNECT && waited < LONGEST_PATIENCE,
+        Link::Joining | Link::Disconnected(_) => waited < PATIENCE,
+    }
 }
 
 impl ClusterStatus {
@@ -160,12 +173,12 @@ impl ClusterStatus {
         let objects = self.stores.objects.read();
         let Some(objects) = objects.as_ref() else { return Vec::new() };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { written, underway, complaints } = &mut *state;
+        let State { written, underway, arrived_at, complaints } = &mut *state;
         complaints.update(&judged, &exports.problems);
 
-        let patience = if *self.world.link.get() == Link::Connected { PATIENCE_WITH_CONNECT } else { PATIENCE };
+        let link = self.world.link.get();
         let mut changes = Vec::new();
-        let (mut still_written, mut still_underway) = (BTreeMap::new(), BTreeMap::new());
+        let (mut still_written, mut still_underway, mut waits) = (BTreeMap::new(), BTreeMap::new(), false);
         for (export, conditions) in &judged {
             let Origin::Object { key, uid } = &export.origin else { continue };
             let Some(object) = objects.get(&(key.namespace.clone(), key.name.clone())).filter(|object| object.uid == *uid) else {
@@ -183,20 +196,26 @@ impl ClusterStatus {
             if let Some(written) = written {
                 still_written.insert(uid.clone(), written);
             }
-            if is_same {
-                continue;
-            }
             if is_underway(&wanted) {
-                let since = underway.get(uid).copied().unwrap_or(instant);
-                still_underway.insert(uid.clone(), since);
-                if instant.duration_since(since) < patience {
+                if is_same {
                     continue;
                 }
+                let since = underway.remove(uid).unwrap_or(instant);
+                still_underway.insert(uid.clone(), since);
+                let idle = instant.duration_since(arrived_at.map_or(since, |arrived| arrived.max(since)));
+                if is_awaited(&link, instant.duration_since(since), idle) {
+                    waits = true;
+                    continue;
+                }
+            } else if underway.remove(uid).is_some() {
+                *arrived_at = Some(instant);
+            }
+            if is_same {
+                continue;
             }
             let (key, uid, resource_version) = (key.clone(), uid.clone(), object.resource_version.clone());
             changes.push(Change { key, uid, resource_version, before, wanted });
         }
-        let waits = still_underway.values().any(|since| instant.duration_since(*since) < patience);
         (*written, *underway) = (still_written, still_underway);
         if waits {
             let wake = self.wake.clone();
