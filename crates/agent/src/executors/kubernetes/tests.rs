@@ -34,13 +34,20 @@ struct ApiServer {
     /// The resources whose writes wait, such as `gateways`.
     waiting: Mutex<BTreeSet<String>>,
     let_through: Notify,
+    /// A resource and a part of a name: such a write is refused, for want of time.
+    overloaded_by: Option<(&'static str, &'static str)>,
 }
 
 impl ApiServer {
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let watches = request.uri().query().unwrap_or_default().contains("watch=");
         // /apis/<group>/<version>/namespaces/<namespace>/<resource>/<name>
-        let resource = request.uri().path().split('/').nth(6).unwrap_or_default().to_owned();
+        let mut path = request.uri().path().split('/').skip(6).map(str::to_owned);
+        let (resource, name) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
+        if self.overloaded_by.is_some_and(|(of, part)| resource == of && name.contains(part)) {
+            let refusal = json!({ "kind": "Status", "status": "Failure", "message": "too busy", "reason": "ServerTimeout", "code": 504 });
+            return Response::builder().status(504).body(Body::from(refusal.to_string().into_bytes())).unwrap();
+        }
         let answer = match *request.method() {
             Method::GET if watches => std::future::pending().await,
             Method::GET => json!({ "metadata": { "resourceVersion": "1" }, "items": [] }),
@@ -69,22 +76,24 @@ impl ApiServer {
     }
 }
 
-fn plan_of_one_import() -> PlanChanges {
-    let hostname = "server.demo.a.test";
-    let import = imported_service(hostname, &[(GatewayKind::EastWest, "192.0.2.1")]);
+fn plan_of(hostnames: &[&str]) -> PlanChanges {
+    let received = |hostname: &&str| ReceivedPlanResource {
+        name: (*hostname).to_owned(),
+        version: "1".to_owned(),
+        resource: PlanResource::Import(imported_service(hostname, &[(GatewayKind::EastWest, "192.0.2.1")])),
+    };
     PlanChanges {
         type_url: wire::IMPORTED_SERVICE,
-        set: vec![ReceivedPlanResource { name: hostname.to_owned(), version: "1".to_owned(), resource: PlanResource::Import(import) }],
+        set: hostnames.iter().map(received).collect(),
         removed: Vec::new(),
         completes: true,
         receipt: PlanReceipt::default(),
     }
 }
 
-#[tokio::test]
-async fn a_change_waits_for_two_answers_however_many_kinds_it_has_trust_first() {
+/// One that has listed everything, and the token that ends its watches.
+async fn executor(api_server: &Arc<ApiServer>, imports: &[&str]) -> (IstioExecutor, CancellationToken) {
     cofide_svid::install_crypto_provider();
-    let api_server = Arc::new(ApiServer::default());
     let answering = api_server.clone();
     let client = Client::new(
         tower::service_fn(move |request| {
@@ -95,7 +104,7 @@ async fn a_change_waits_for_two_answers_however_many_kinds_it_has_trust_first() 
     );
     let world = Arc::new(World::default());
     let mut plan = (*world.plan.get()).clone();
-    plan.apply(&plan_of_one_import());
+    plan.apply(&plan_of(imports));
     world.plan.set(plan);
     let mesh = MeshOfCluster {
         client,
@@ -118,11 +127,33 @@ async fn a_change_waits_for_two_answers_however_many_kinds_it_has_trust_first() 
     while executor.writer.mirrors().iter().any(|mirror| mirror.presence() == Presence::Unknown) {
         tokio::time::timeout(PATIENCE, wake.woken()).await.expect("each kind is listed");
     }
+    (executor, shutdown)
+}
+
+#[tokio::test]
+async fn a_change_waits_for_two_answers_however_many_kinds_it_has_trust_first() {
+    let api_server = Arc::new(ApiServer::default());
+    let (executor, shutdown) = executor(&api_server, &["server.demo.a.test"]).await;
     let waves = async {
         api_server.wave(&["destinationrules", "envoyfilters"]).await;
         api_server.wave(&["serviceentries", "virtualservices", "workloadentries"]).await;
     };
     let (written, ()) = tokio::join!(executor.reconcile(), waves);
     written.unwrap();
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn where_the_api_server_has_no_time_for_one_object_what_is_under_way_is_finished_and_not_made_again() {
+    let api_server = Arc::new(ApiServer { overloaded_by: Some(("destinationrules", "other")), ..ApiServer::default() });
+    let (executor, shutdown) = executor(&api_server, &["other.demo.a.test", "server.demo.a.test"]).await;
+    let waves = async {
+        api_server.wave(&["destinationrules", "envoyfilters"]).await;
+        api_server.wave(&["serviceentries", "virtualservices", "workloadentries"]).await;
+    };
+    let (written, ()) = tokio::join!(executor.reconcile(), waves);
+    assert!(written.unwrap_err().to_string().contains("too busy"));
+    let rules = executor.writer.mirrors().iter().find(|mirror| mirror.name() == "DestinationRule").unwrap().presence();
+    assert!(matches!(rules, Presence::Listed(live) if live.len() == 1), "the other one is there");
     shutdown.cancel();
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{FutureExt, StreamExt};
 use kube::Client;
@@ -119,50 +120,64 @@ impl Writer {
                 outstanding.insert(object.name().clone());
             }
         }
-        let work: Vec<_> =
-            actions.into_iter().filter(|action| phase == Phase::of(action)).map(|action| self.act(mirror, action).boxed()).collect();
+        // What stops the rest. What is under way is finished: to drop it would be to make it again.
+        let stopped = AtomicBool::new(false);
+        let mut stopped_by = None;
+        let of_phase = actions.into_iter().filter(|action| phase == Phase::of(action));
+        let work: Vec<_> = of_phase.map(|action| self.act(mirror, action, &stopped).boxed()).collect();
         let mut outcomes = futures::stream::iter(work).buffer_unordered(PARALLEL);
-        while let Some((action, outcome)) = outcomes.next().await {
+        while let Some(acted) = outcomes.next().await {
+            let Some((action, outcome)) = acted else { continue };
             if let Action::Apply { object, .. } = &action
                 && matches!(outcome, Ok(()) | Err(Failure::OfObject(_)))
             {
                 outstanding.remove(object.name());
             }
-            let Err(failure) = outcome else { continue };
-            match failure {
-                Failure::OfObject(problem) => {
+            match outcome {
+                Ok(()) => {}
+                Err(Failure::OfObject(problem)) => {
                     if let Action::Apply { object, .. } | Action::Foreign { object } = &action {
                         written.problems.insert(object.name().clone(), problem);
                     } else {
                         written.retry.push(problem);
                     }
                 }
-                Failure::OfKind(problem) => {
-                    written.could_not_write(&outstanding, &problem);
-                    written.retry.push(problem.clone());
-                    written.kinds.insert(problem);
-                    // The others of this kind would meet the same, or make it worse.
-                    break;
+                // The others of this kind would meet the same, or make it worse.
+                Err(failure @ (Failure::OfKind(_) | Failure::Passing(_))) => {
+                    stopped.store(true, Ordering::Relaxed);
+                    stopped_by.get_or_insert(failure);
                 }
-                Failure::Passing(problem) => {
-                    written.could_not_write(&outstanding, &problem);
-                    written.retry.push(problem);
-                    break;
-                }
+            }
+        }
+        if let Some(failure) = stopped_by {
+            let (Failure::OfObject(problem) | Failure::OfKind(problem) | Failure::Passing(problem)) = &failure;
+            written.could_not_write(&outstanding, problem);
+            written.retry.push(problem.clone());
+            if matches!(failure, Failure::OfKind(_)) {
+                written.kinds.insert(problem.clone());
             }
         }
         written
     }
 
-    async fn act<O: RenderedObject>(&self, mirror: &Mirror, action: Action<O>) -> (Action<O>, Result<(), Failure>) {
+    /// Nothing where it was stopped before it began.
+    async fn act<O: RenderedObject>(
+        &self,
+        mirror: &Mirror,
+        action: Action<O>,
+        stopped: &AtomicBool,
+    ) -> Option<(Action<O>, Result<(), Failure>)> {
         // Never closed.
         let _turn = self.turns.acquire().await;
+        if stopped.load(Ordering::Relaxed) {
+            return None;
+        }
         let outcome = match &action {
             Action::Apply { object, ours } => self.apply(mirror, object.as_ref(), *ours).await,
             Action::Delete { name, uid } => self.delete(mirror, name, uid).await,
             Action::Foreign { object } => Err(Failure::foreign(object.name())),
         };
-        (action, outcome)
+        Some((action, outcome))
     }
 
     fn api(&self, kind: &ApiResource, namespace: &str) -> Api<DynamicObject> {
