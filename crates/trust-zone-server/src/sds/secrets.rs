@@ -22,8 +22,17 @@ use crate::workload::{WorkloadUpdate, readable_authorities};
 const SPIFFE_VALIDATOR: &str = "envoy.tls.cert_validator.spiffe";
 const SPIFFE_VALIDATOR_CONFIG: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig";
 
+/// How bundles are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// For the validator: each trust domain with its own bundle.
+    SpiffeValidator,
+    /// As a list of authorities. Of several bundles there is none, for each authority in it would vouch for every trust domain.
+    Plain,
+}
+
 /// All secrets of a workload that has an identity, under all their names.
-pub(super) fn all(update: &WorkloadUpdate, names: &config::Sds) -> Vec<Resource> {
+pub(super) fn all(update: &WorkloadUpdate, names: &config::Sds, form: Form) -> Vec<Resource> {
     let mut secrets = BTreeMap::new();
     // The first of several identities with one SPIFFE ID wins, and the default is the first of all.
     for identity in &update.identities {
@@ -33,11 +42,17 @@ pub(super) fn all(update: &WorkloadUpdate, names: &config::Sds) -> Vec<Resource>
         secrets.insert(names.default_svid_name.clone(), certificate(&first.svid));
     }
     let bundles = || std::iter::once(&update.bundle).chain(update.federated_bundles.values());
+    let one = |bundle: &Bundle| match form {
+        Form::SpiffeValidator => validation([bundle]),
+        Form::Plain => list(bundle),
+    };
     for bundle in bundles() {
-        secrets.insert(bundle.trust_domain.id_string(), validation([bundle.as_ref()]));
+        secrets.insert(bundle.trust_domain.id_string(), one(bundle));
     }
-    secrets.insert(names.default_bundle_name.clone(), validation([update.bundle.as_ref()]));
-    secrets.insert(names.default_all_bundles_name.clone(), validation(bundles().map(AsRef::as_ref)));
+    secrets.insert(names.default_bundle_name.clone(), one(&update.bundle));
+    if form == Form::SpiffeValidator {
+        secrets.insert(names.default_all_bundles_name.clone(), validation(bundles().map(AsRef::as_ref)));
+    }
     let resource = |(name, kind): (String, secret::Type)| Resource::new(SECRET, name.clone(), &Secret { name, r#type: Some(kind) });
     secrets.into_iter().map(resource).collect()
 }
@@ -51,11 +66,22 @@ fn certificate(svid: &X509Svid) -> secret::Type {
     })
 }
 
+fn pem(bundle: &Bundle) -> String {
+    readable_authorities(bundle).into_iter().map(|authority| certificate_pem(&authority.der)).collect()
+}
+
+fn list(bundle: &Bundle) -> secret::Type {
+    secret::Type::ValidationContext(CertificateValidationContext {
+        trusted_ca: Some(inline(pem(bundle))),
+        ..CertificateValidationContext::default()
+    })
+}
+
 /// Each trust domain verifies against its own bundle.
 fn validation<'a>(bundles: impl IntoIterator<Item = &'a Bundle>) -> secret::Type {
     // Envoy refuses a whole context for one certificate that it cannot read, or for one bundle without certificates.
     let domain = |bundle: &Bundle| {
-        let certificates: String = readable_authorities(bundle).into_iter().map(|authority| certificate_pem(&authority.der)).collect();
+        let certificates = pem(bundle);
         let trust_bundle = (!certificates.is_empty()).then(|| inline(certificates))?;
         Some(TrustDomain { name: bundle.trust_domain.to_string(), trust_bundle: Some(trust_bundle), ..TrustDomain::default() })
     };

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use cofide_api::spire::server::localauthority::{ActivateX509AuthorityRequest, PrepareX509AuthorityRequest};
 use cofide_api::spire::types::Entry;
 use cofide_svid::X509Svid;
+use cofide_xds::Node;
+use cofide_xds::envoy::envoy::config::core::v3::BuildVersion;
+use cofide_xds::envoy::envoy::config::core::v3::node::UserAgentVersionType;
 use cofide_xds::envoy::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use cofide_xds::envoy::envoy::extensions::transport_sockets::tls::v3::{Secret, SpiffeCertValidatorConfig};
 use cofide_xds::envoy::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest, DiscoveryResponse};
 use cofide_xds::envoy::envoy::service::secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient;
+use cofide_xds::envoy::envoy::r#type::v3::SemanticVersion;
 use prost::Message;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -99,6 +103,28 @@ async fn an_envoy_gets_its_identity_and_one_bundle_for_each_domain() {
     assert_eq!(trusted(&secrets["ROOTCA"]), ["a.test"]);
     assert_eq!(trusted(&secrets["ALL"]), ["a.test", "b.test"], "c.test is held, but not for this workload");
     assert_eq!(trusted(&secrets["spiffe://b.test"]), ["b.test"]);
+}
+
+#[tokio::test]
+async fn an_envoy_without_a_validator_for_spiffe_gets_single_bundles_as_lists_and_never_all_of_them() {
+    let server = TestServer::start("a.test").await;
+    server.api.set_bundle(&TestServer::start("b.test").await.api.bundle().await).await;
+    server.api.register(Entry { federates_with: vec!["b.test".into()], ..server.entry("/x") }).await;
+    for (minor_number, is_list) in [(17, true), (18, false)] {
+        let version = Some(SemanticVersion { major_number: 1, minor_number, patch: 0 });
+        let build = UserAgentVersionType::UserAgentBuildVersion(BuildVersion { version, metadata: None });
+        let request = DiscoveryRequest {
+            node: Some(Node { user_agent_version_type: Some(build), ..Node::default() }),
+            resource_names: ["ROOTCA", "spiffe://b.test", "ALL"].map(str::to_owned).to_vec(),
+            ..DiscoveryRequest::default()
+        };
+        let secrets = read(&client(&server).await.fetch_secrets(request).await.unwrap().into_inner());
+        assert_eq!(secrets.contains_key("ALL"), !is_list);
+        for name in ["ROOTCA", "spiffe://b.test"] {
+            let Type::ValidationContext(context) = &secrets[name] else { panic!("{name} is no validation context") };
+            assert_eq!((context.trusted_ca.is_some(), context.custom_validator_config.is_some()), (is_list, !is_list), "{name}");
+        }
+    }
 }
 
 #[tokio::test]
