@@ -123,6 +123,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .socket }}{{ $_ := set $own "COFIDE_AGENT_SPIRE_SERVER_SOCKET" "spire.socket" }}{{ end }}
 {{- if .className }}{{ $_ := set $own "COFIDE_AGENT_SPIRE_CLASS_NAME" "spire.className" }}{{ end }}
 {{- if .secret }}{{ $_ := set $own "COFIDE_AGENT_BOOTSTRAP_FILE" "bootstrap" }}{{ end }}
+{{- if .mesh }}
+{{- $_ := set $own "COFIDE_AGENT_MESH_NAMESPACE" "mesh.namespace" }}
+{{- $_ := set $own "COFIDE_AGENT_MESH_CONFIG_MAP" "mesh.configMap" }}
+{{- $_ := set $own "COFIDE_AGENT_ISTIOD" "mesh.istiod" }}
+{{- $_ := set $own "AGENT_MANAGE_MESH_CONFIG" "mesh.manageConfig" }}
+{{- end }}
 {{- if .gateway }}
 {{- $_ := set $own "COFIDE_AGENT_GATEWAY_LISTEN_ADDRESS" "listenAddress and gateway.port" }}
 {{- range $key := list "COFIDE_AGENT_GATEWAY_NAMESPACE" "COFIDE_AGENT_INGRESS_GATEWAY" "COFIDE_AGENT_EAST_WEST_GATEWAY" }}

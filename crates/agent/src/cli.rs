@@ -117,6 +117,18 @@ pub struct Overrides {
     /// Where remote clients reach the nodes, for gateways of type NodePort, comma-separated or repeated [default: nowhere]
     #[arg(long, env = "COFIDE_AGENT_GATEWAY_NODE_ADDRESSES", value_name = "HOST", value_delimiter = ',')]
     pub gateway_node_addresses: Option<Vec<String>>,
+    /// Namespace of istiod [default: istio-system]
+    #[arg(long, env = "COFIDE_AGENT_MESH_NAMESPACE", value_name = "NAME")]
+    pub mesh_namespace: Option<String>,
+    /// ConfigMap from which istiod reads its mesh configuration [default: istio]
+    #[arg(long, env = "COFIDE_AGENT_MESH_CONFIG_MAP", value_name = "NAME")]
+    pub mesh_config_map: Option<String>,
+    /// Deployment of istiod [default: istiod]
+    #[arg(long, env = "COFIDE_AGENT_ISTIOD", value_name = "NAME")]
+    pub istiod: Option<String>,
+    /// Write what the mesh configuration lacks for federated trust domains [default: false]
+    #[arg(long, env = "AGENT_MANAGE_MESH_CONFIG", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub manage_mesh_config: Option<bool>,
     /// Namespaces whose services may be of another one, comma-separated or repeated; * for all [default: none]
     #[arg(long, env = "COFIDE_AGENT_CROSS_NAMESPACE_FROM", value_name = "NAMESPACE", value_delimiter = ',')]
     pub cross_namespace_from: Option<Vec<String>>,
@@ -204,12 +216,13 @@ mod tests {
     use cofide_runtime::conventions;
 
     /// The variables that the field's charts set, and one that goes with them.
-    const ESTABLISHED: [(&str, &str); 12] = [
+    const ESTABLISHED: [(&str, &str); 13] = [
         ("kubeconfig", "KUBECONFIG"),
         ("pod_namespace", "POD_NAMESPACE"),
         ("pod_name", "POD_NAME"),
         ("profile", "AGENT_PROFILE"),
         ("spire", "AGENT_SPIRE"),
+        ("manage_mesh_config", "AGENT_MANAGE_MESH_CONFIG"),
         ("cluster_id", "CLUSTER_ID"),
         ("trust_zone_id", "TRUST_ZONE_ID"),
         ("trust_domain", "TRUST_DOMAIN"),

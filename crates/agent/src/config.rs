@@ -18,6 +18,8 @@ use cofide_runtime::logging::Format;
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::LoopbackPool;
+use crate::mesh::MeshKeeperSettings;
+use crate::permissions::{ISTIOD, MESH_CONFIG_MAP};
 use crate::render::spire::SpireSettings;
 use crate::sources::kubernetes::decide::{CrossNamespace, SourceSettings};
 use crate::sources::kubernetes::gateways::GatewaySettings;
@@ -44,6 +46,14 @@ pub struct Config {
     pub east_west_gateway: String,
     /// Where remote clients reach the nodes, for gateways of type NodePort; empty where these are not to be used.
     pub gateway_node_addresses: Vec<String>,
+    /// Where istiod is: Istio's root namespace.
+    pub mesh_namespace: String,
+    /// The ConfigMap there from which istiod reads its MeshConfig.
+    pub mesh_config_map: String,
+    /// The name of istiod's Deployment.
+    pub istiod: String,
+    /// Whether the agent writes what the mesh configuration lacks.
+    pub manage_mesh_config: bool,
     /// Namespaces whose FederatedServices may name another one in `spec.namespace`; `*` for all.
     pub cross_namespace_from: Vec<String>,
     /// The folder for everything that is kept. One process at a time.
@@ -114,6 +124,10 @@ impl Default for Config {
             ingress_gateway: GatewayKind::Ingress.as_str().into(),
             east_west_gateway: GatewayKind::EastWest.as_str().into(),
             gateway_node_addresses: Vec::new(),
+            mesh_namespace: "istio-system".into(),
+            mesh_config_map: MESH_CONFIG_MAP.into(),
+            istiod: ISTIOD.into(),
+            manage_mesh_config: false,
             cross_namespace_from: Vec::new(),
             data_dir: "agent-data".into(),
             manifest_dir: "manifests".into(),
@@ -180,6 +194,7 @@ pub struct KubernetesSettings {
     pub pod_name: Option<String>,
     pub source: SourceSettings,
     pub spire: SpireSettings,
+    pub mesh: MeshKeeperSettings,
 }
 
 /// What the configuration says about joining; the bootstrap file says the rest.
@@ -284,6 +299,12 @@ impl Config {
                 .map(|label| label.to_string()),
             pod_name: given(self.pod_name.as_deref()).map(str::to_owned),
             spire: SpireSettings { class_name: self.spire_class_name.clone() },
+            mesh: MeshKeeperSettings {
+                namespace: label("mesh_namespace", &self.mesh_namespace)?.to_string(),
+                config_map: label("mesh_config_map", &self.mesh_config_map)?.to_string(),
+                istiod: label("istiod", &self.istiod)?.to_string(),
+                manages: self.manage_mesh_config,
+            },
             source: SourceSettings {
                 gateways: GatewaySettings {
                     namespace: label("gateway_namespace", &self.gateway_namespace)?.to_string(),

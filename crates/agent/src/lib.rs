@@ -12,11 +12,12 @@
 //!                      │         │            └───────────────> DNS zone  <── clients
 //!                      ├─────── local (the executor of the two lines above)
 //!                      ├─────── render::istio ─> executors::kubernetes ──> API server (profile istio)
+//!                      ├─────── mesh: findings <───────────────────────── settings of Istio and SDS (profile istio)
 //!                      └─────── spire: desired ─> diff ─> executor ─────────> SPIRE server
 //! ```
 //!
-//! - Decisions are pure: [`index`], [`export`], [`desired`], [`render`], [`spire::desired`], [`spire::diff`],
-//!   [`uplink::registrations`]. They know no clock, no file and no socket.
+//! - Decisions are pure: [`index`], [`export`], [`desired`], [`render`], [`mesh::decide`], [`spire::desired`],
+//!   [`spire::diff`], [`uplink::registrations`]. They know no clock, no file and no socket.
 //! - Executors are dull: each is a [`reconciler`] that looks at values which others have published ([`world`]), makes the
 //!   outside what it should be, and publishes what came of it. None of them waits for another.
 //! - What is kept over a restart is listed in [`state`]. The agent starts from it, without Connect and without the
@@ -44,6 +45,7 @@ pub mod index;
 pub mod kubernetes;
 pub mod leader;
 pub mod local;
+pub mod mesh;
 pub mod observe;
 pub mod own_cluster;
 pub mod permissions;

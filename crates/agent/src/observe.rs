@@ -27,6 +27,7 @@ pub struct Observer {
     imported: Gauge,
     connected: Gauge,
     refused_by_spire: Gauge,
+    mesh_findings: Gauge,
     proxies: Gauge,
     refused_by_proxies: Gauge,
 }
@@ -65,6 +66,7 @@ impl Observer {
             imported: gauge("imported_services", "Services that this cluster may use"),
             connected: gauge("connect_connected", "1 while the plan stream to Connect is up"),
             refused_by_spire: gauge("spire_refusals", "Registrations and trust domains that the SPIRE server does not take"),
+            mesh_findings: gauge("mesh_findings", "Settings of the mesh that are not as they have to be"),
             proxies: gauge("proxies", "Proxies and SDKs that are connected over xDS"),
             refused_by_proxies: gauge("proxy_rejections", "Resources that connected proxies do not take"),
         }
@@ -89,6 +91,7 @@ impl Observer {
         }
         self.connected.set(i64::from(*self.world.link.get() == Link::Connected));
         self.refused_by_spire.set(self.world.spire.get().as_ref().as_ref().map_or(0, |spire| count(spire.report.failures().len())));
+        self.mesh_findings.set(self.world.mesh_findings.get().as_ref().as_ref().map_or(0, |findings| count(findings.wrong().count())));
         let proxies = self.xds.proxies().get();
         self.proxies.set(count(proxies.len()));
         self.refused_by_proxies.set(count(proxies.iter().map(|proxy| proxy.rejected.len()).sum()));

@@ -18,6 +18,8 @@ pub enum Scope {
     OwnNamespace,
     /// In the agent's own namespace, for the object of this name alone.
     OwnObject(&'static str),
+    /// In the namespace of istiod, for the object of this name alone; with profile `istio`.
+    MeshObject(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,9 +40,12 @@ const fn cluster(group: &'static str, resource: &'static str, verbs: &'static [&
 pub const STATE_CONFIG_MAP: &str = "cofide-agent-state";
 /// The Lease whose holder writes.
 pub const LEASE: &str = "cofide-agent";
+/// From which istiod reads its mesh configuration, and istiod itself, where the operator says nothing else.
+pub const MESH_CONFIG_MAP: &str = "istio";
+pub const ISTIOD: &str = "istiod";
 
 /// Everything, each resource once for each scope.
-pub const PERMISSIONS: [Permission; 20] = [
+pub const PERMISSIONS: [Permission; 22] = [
     // Backends and gateways of exported services.
     cluster("", "services", WATCH),
     cluster("discovery.k8s.io", "endpointslices", WATCH),
@@ -67,6 +72,9 @@ pub const PERMISSIONS: [Permission; 20] = [
     // A Lease that does not exist yet has no name that a rule could go by.
     Permission { scope: Scope::OwnNamespace, group: "coordination.k8s.io", resource: "leases", verbs: &["create"] },
     Permission { scope: Scope::OwnObject(LEASE), group: "coordination.k8s.io", resource: "leases", verbs: &["get", "update"] },
+    // Whether Istio can verify federated trust domains; `patch` where the agent is to see to that.
+    Permission { scope: Scope::MeshObject(MESH_CONFIG_MAP), group: "", resource: "configmaps", verbs: &["get", "patch"] },
+    Permission { scope: Scope::MeshObject(ISTIOD), group: "apps", resource: "deployments", verbs: &["get"] },
 ];
 
 #[cfg(test)]

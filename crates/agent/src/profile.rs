@@ -10,6 +10,7 @@ use crate::config::{KubernetesSettings, Settings};
 use crate::executors::kubernetes::{IstioExecutor, MeshOfCluster, SpireObjects};
 use crate::kubernetes::KubernetesCluster;
 use crate::leader::Election;
+use crate::mesh::{MeshKeeper, MeshKeeperSettings, SecretsClient};
 use crate::own_cluster::OwnCluster;
 use crate::permissions::LEASE;
 use crate::published::Wake;
@@ -36,6 +37,7 @@ fn status_wake(world: &World, xds: &XdsService) -> Wake {
     world.service_registrations.wakes(&wake);
     world.plan.wakes(&wake);
     world.mesh.wakes(&wake);
+    world.mesh_findings.wakes(&wake);
     xds.proxies().wakes(&wake);
     wake
 }
@@ -100,12 +102,27 @@ impl Spawner {
         let wake = Wake::default();
         world.exports.wakes(&wake);
         world.plan.wakes(&wake);
+        world.mesh_findings.wakes(&wake);
         leadership.wakes(&wake);
         let mesh = MeshOfCluster { client, cluster, settings, leadership, world: world.clone() };
         let executor = Arc::new(IstioExecutor::start(mesh, &wake, &self.tasks, &self.shutdown));
         self.each("istio", wake, move || {
             let executor = executor.clone();
             async move { executor.reconcile().await }
+        });
+    }
+
+    /// The settings of the mesh.
+    pub(crate) fn mesh(&self, at: &KubernetesCluster, of: MeshKeeperSettings, socket: &str, cluster: OwnCluster, world: &Arc<World>) {
+        let wake = Wake::default();
+        world.exports.wakes(&wake);
+        world.plan.wakes(&wake);
+        // Without an identity, SDS has no answer.
+        world.own_bundle.wakes(&wake);
+        let keeper = Arc::new(MeshKeeper::new(at, of, SecretsClient::new(socket), cluster, world.clone(), self.interval));
+        self.as_leader("mesh", wake, &at.leadership, move || {
+            let keeper = keeper.clone();
+            async move { keeper.reconcile().await }
         });
     }
 

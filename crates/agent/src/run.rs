@@ -159,7 +159,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
         (Some(at), Some(of)) => {
             spawn.kubernetes(at, of.source.clone(), own_trust_domain, &data, &world, &xds)?;
             if at.is_istio {
-                spawn.istio(at, &of.source.gateways.namespace, cluster.clone(), &world);
+                spawn.istio(at, &of.mesh.namespace, cluster.clone(), &world);
+                spawn.mesh(at, of.mesh.clone(), &settings.spiffe_endpoint_socket, cluster.clone(), &world);
             }
         }
         _ => spawn.host(&settings, own_trust_domain, &data, &world, &xds)?,
@@ -201,6 +202,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     world.exports.wakes(&wake);
     world.plan.wakes(&wake);
     world.spire.wakes(&wake);
+    world.mesh_findings.wakes(&wake);
     world.link.wakes(&wake);
     xds.proxies().wakes(&wake);
     spawn.at_once("observer", wake, move || {

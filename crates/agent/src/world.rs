@@ -3,14 +3,15 @@
 //! ```text
 //!  value                  written by              read by
 //!  view                   source                  local, istio
-//!  plan                   plan stream             local, spire, istio, status, agent status, observer
-//!  exports                local                   registrar, istio, status, agent status, observer
+//!  plan                   plan stream             local, spire, istio, mesh, status, agent status, observer
+//!  exports                local                   registrar, istio, mesh, status, agent status, observer
 //!  service_registrations  registrar               status, agent status
 //!  local                  local                   plan stream (receipts)
 //!  spire                  spire                   plan stream (receipts), agent status, cluster state, observer; its changes also wake held bundles
 //!  mesh                   istio                   status, plan stream (receipts)
+//!  mesh_findings          mesh                    istio, status, observer
 //!  unmet_conditions       status                  agent status
-//!  own_bundle             identity                join, bundle; where the SPIRE server is left alone
+//!  own_bundle             identity                join, bundle, where the SPIRE server is left alone; its changes also wake mesh
 //!  link                   uplink, plan stream     plan stream, bundle, observer; its changes also wake registrar, held bundles and agent status
 //! ```
 //!
@@ -22,6 +23,7 @@ use cofide_core::{Bundle, FederatedServiceId, Hostname, UnmetCondition};
 
 use crate::executors::kubernetes::MeshReport;
 use crate::export::{Export, ServiceRegistration};
+use crate::mesh::MeshFindings;
 use crate::plan::Plan;
 use crate::published::Published;
 use crate::spire;
@@ -41,6 +43,8 @@ pub struct World {
     pub spire: Published<Option<SpireReport>>,
     /// Absent until the mesh's objects have been reconciled once; for ever where there is no mesh.
     pub mesh: Published<Option<MeshReport>>,
+    /// What of the mesh's settings is not as it has to be. Absent until they have been looked at; for ever where there is no mesh.
+    pub mesh_findings: Published<Option<MeshFindings>>,
     /// What the Workload API says of the trust zone's bundle: its X.509 authorities, uncounted. Absent without an identity.
     pub own_bundle: Published<Option<Bundle>>,
     /// What keeps exported services from working, as their owners are told.

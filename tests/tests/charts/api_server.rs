@@ -43,6 +43,7 @@ spec:
 async fn cluster(lab: &Lab) -> Cluster {
     let cluster = lab.cluster("charts").await.unwrap();
     cluster.apply_yaml(SERVICE_MONITOR).await.unwrap();
+    cluster.create_namespace("istio-system").await.unwrap();
     for chart in [Chart::Agent, Chart::Connect] {
         let name = chart.namespace();
         // Admission is real: a pod that is not restricted is refused, not warned of.

@@ -55,6 +55,18 @@ spec:
   workloadLabels: { app: server }
   port: 8443
   tlsMode: IstioMtls
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: istio, namespace: istio-system }
+data: { mesh: \"trustDomain: cluster.local\" }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: istiod, namespace: istio-system }
+spec:
+  selector: { matchLabels: { istio: pilot } }
+  template: { metadata: { labels: { istio: pilot } }, spec: { containers: [{ name: discovery, image: istiod }] } }
 ";
 
 /// How often the API server has not allowed something to somebody: a refusal never reaches what counts requests by their code.
@@ -94,7 +106,7 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
         cluster.create_namespace(namespace).await.unwrap();
     }
     cluster.apply_yaml(&std::fs::read_to_string(install("istio").await.unwrap().join("crds.yaml")).unwrap()).await.unwrap();
-    let rendered = Chart::Agent.render_with(&Chart::Agent.values("crd"), &["--include-crds"]).await.unwrap();
+    let rendered = Chart::Agent.render_with(&Chart::Agent.values("mesh"), &["--include-crds"]).await.unwrap();
     for object in objects(&rendered) {
         cluster.apply(&object).await.unwrap();
     }
@@ -110,6 +122,8 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
     works("the roles are in effect", async || {
         let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(own.clone(), "cofide");
         maps.get("cofide-agent-state").await?;
+        let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(own.clone(), "istio-system");
+        maps.get("istio").await?;
         let services: Api<k8s_openapi::api::core::v1::Service> = Api::all(own.clone());
         Ok(services.list(&ListParams::default()).await?)
     })
@@ -119,6 +133,7 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
     let zone = plane.create_zone("a").await.unwrap();
     let token = plane.join_token(zone).await.unwrap();
     plane.write_bootstrap(zone, token).unwrap();
+    plane.zones[zone].sds = json!({ "default_bundle_name": "null", "default_all_bundles_name": "ROOTCA" });
     plane.zones[zone].start_trust_zone_server().await.unwrap();
     let remote = plane.add_zone("b").await.unwrap();
     plane.federate_both_ways(zone, remote).await.unwrap();
@@ -128,6 +143,7 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
     config.kubeconfig = Some(kubeconfig);
     config.pod_namespace = Some("cofide".to_owned());
     config.spire = SpireAccess::Crd;
+    config.manage_mesh_config = true;
     let agent = Agent::start(config, &lab.folder().join("agent.log")).await.unwrap();
 
     // Exported and imported, told to Connect and to the owner.
@@ -141,6 +157,11 @@ async fn the_agent_does_all_that_it_does_with_the_rights_of_its_chart() {
     let events: Api<Event> = Api::namespaced(cluster.client().unwrap(), "demo");
     let told = || async { events.list(&ListParams::default()).await.unwrap().items.len() };
     eventually("there is an Event", told, |events| *events > 0).await;
+
+    // What Istio needs to verify whoever comes from there.
+    let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(cluster.client().unwrap(), "istio-system");
+    let mesh = || async { maps.get("istio").await.unwrap().data.unwrap_or_default().remove("mesh").unwrap_or_default() };
+    eventually("the mesh configuration is written", mesh, |mesh| mesh.contains("a.test") && mesh.contains("b.test")).await;
 
     // What the SPIRE server should hold, as an object and away again.
     let binding = plane.bind(zone, "/ns/demo/sa/server", &[]).await.unwrap();

@@ -26,7 +26,7 @@ impl fmt::Display for Chart {
 }
 
 /// Each chart with each of its values files.
-pub(crate) const CASES: [(Chart, &str); 10] = [
+pub(crate) const CASES: [(Chart, &str); 11] = [
     (Chart::Agent, "default"),
     (Chart::Agent, "joining"),
     (Chart::Agent, "everything"),
@@ -34,6 +34,7 @@ pub(crate) const CASES: [(Chart, &str); 10] = [
     (Chart::Agent, "gateway"),
     (Chart::Agent, "socket"),
     (Chart::Agent, "crd"),
+    (Chart::Agent, "mesh"),
     (Chart::Connect, "default"),
     (Chart::Connect, "everything"),
     (Chart::Connect, "postgres"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::support::{CASES, Chart, object};
 
 /// Refused by the schema, or by a template that knows what goes together; named by its path or its remedy.
-const WRONG: [(Chart, &str, &str); 35] = [
+const WRONG: [(Chart, &str, &str); 37] = [
     (Chart::Agent, "replicas: 2", "replicas"),
     (Chart::Agent, "replicaCount: two", "/replicaCount"),
     (Chart::Agent, "replicaCount: -1", "/replicaCount"),
@@ -28,6 +28,8 @@ const WRONG: [(Chart, &str, &str); 35] = [
     (Chart::Agent, "spire: {mode: crd, className: 'a b'}", "/spire/className"),
     (Chart::Agent, "spire: {socket: {hostPath: sockets}}", "/spire/socket/hostPath"),
     (Chart::Agent, "spire: {socket: {name: a/b}}", "/spire/socket/name"),
+    (Chart::Agent, "mesh: {namespace: Istio}", "/mesh/namespace"),
+    (Chart::Agent, "mesh: {manageConfig: 'yes'}", "/mesh/manageConfig"),
     (Chart::Agent, "gateway: {enable: true}", "enable"),
     (Chart::Agent, "gateway: {port: 443}", "/gateway/port"),
     (Chart::Agent, "gateway: {enabled: true, readyPort: 15443}", "gateway.readyPort are the same"),

@@ -40,6 +40,8 @@ pub struct Surroundings<'a> {
     pub gateway_findings: &'a [String],
     /// What stands in the way of the mesh's objects for this service.
     pub mesh_problems: &'a [String],
+    /// Settings of the mesh that keep its sidecars from admitting remote clients.
+    pub mesh_findings: &'a [String],
 }
 
 /// The conditions of one export, in the order of [`ConditionKind::ALL`].
@@ -104,6 +106,9 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
     let service = &offer.service;
     if !around.mesh_problems.is_empty() {
         return condition(kind, Status::False, reasons::MESH_NOT_CONFIGURED, around.mesh_problems.join("; "));
+    }
+    if !around.mesh_findings.is_empty() {
+        return condition(kind, Status::False, reasons::MESH_MISCONFIGURED, around.mesh_findings.join(". "));
     }
     if !service.gateway_specs.is_empty() {
         let message = format!("as spec.gateways says: {}", list(&service.gateway_specs));

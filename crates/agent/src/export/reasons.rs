@@ -33,6 +33,8 @@ reasons! {
     GATEWAYS_DISCOVERED = "GatewaysDiscovered";
     /// Objects that the mesh needs to let remote clients in could not be written.
     MESH_NOT_CONFIGURED = "MeshNotConfigured";
+    /// A setting of the mesh keeps its sidecars from admitting those to whom the service is exported.
+    MESH_MISCONFIGURED = "MeshMisconfigured";
     /// No address is known at which remote clients could enter.
     NO_GATEWAY = "NoGateway";
 

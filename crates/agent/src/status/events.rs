@@ -80,8 +80,13 @@ impl Events {
             tracing::debug!(object = %key, reason = condition.reason, "an Event is left out: there were many");
             return;
         }
-        let event =
-            Event { type_, reason: condition.reason.clone(), note: Some(note(condition)), action: condition.kind.clone(), secondary: None };
+        let event = Event {
+            type_,
+            reason: condition.reason.clone(),
+            note: Some(note(format!("{}: {}", condition.kind, condition.message))),
+            action: condition.kind.clone(),
+            secondary: None,
+        };
         let regarding = ObjectReference {
             api_version: Some(federated_service::API_VERSION.to_owned()),
             kind: Some(federated_service::KIND.to_owned()),
@@ -96,8 +101,8 @@ impl Events {
     }
 }
 
-fn note(condition: &Condition) -> String {
-    let mut note = format!("{}: {}", condition.kind, condition.message);
+/// No longer than the API server takes it.
+pub(crate) fn note(mut note: String) -> String {
     if note.len() > LONGEST_NOTE {
         let end = (0..=LONGEST_NOTE).rev().find(|&end| note.is_char_boundary(end)).unwrap_or_default();
         note.truncate(end);
@@ -154,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_two_characters() {
-        let long = Condition { message: "ä".repeat(2000), ..condition(ConditionKind::Ready, ConditionStatus::False, "X") };
-        assert!(note(&long).len() <= 1024 && note(&long).ends_with("..."));
+        let long = note("ä".repeat(2000));
+        assert!(long.len() <= 1024 && long.ends_with("..."));
     }
 }

@@ -14,11 +14,13 @@ pub fn judge<'e>(exports: &'e Exports, world: &World, xds: &XdsService, gateway_
     let plan = world.plan.get();
     let registrations = world.service_registrations.get();
     let gateway_connected = xds.proxies().get().iter().any(|proxy| proxy.role == Role::Gateway);
-    let mesh = world.mesh.get();
+    let (mesh, findings) = (world.mesh.get(), world.mesh_findings.get());
     let judged = exports.exports.iter().map(|export| {
         let id = export.offer().map(|offer| &offer.service.id);
         let hostname = export.offer().map(|offer| &offer.service.hostname);
         let mesh_problems = mesh.as_ref().as_ref().zip(hostname).map(|(mesh, hostname)| mesh.problems_of(hostname)).unwrap_or_default();
+        let mesh_findings =
+            findings.as_ref().as_ref().zip(export.offer()).map(|(findings, offer)| findings.of_export(offer)).unwrap_or_default();
         let around = Surroundings {
             registration: id.and_then(|id| registrations.get(id)),
             targets: id.and_then(|id| plan.targets(id)),
@@ -27,6 +29,7 @@ pub fn judge<'e>(exports: &'e Exports, world: &World, xds: &XdsService, gateway_
             gateway_of_mesh,
             gateway_findings: &exports.gateway_findings,
             mesh_problems: &mesh_problems,
+            mesh_findings: &mesh_findings,
         };
         (export, conditions(export, around))
     });

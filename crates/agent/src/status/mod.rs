@@ -7,7 +7,7 @@
 
 pub mod cluster;
 pub mod complaints;
-mod events;
+pub(crate) mod events;
 pub mod judge;
 pub mod render;
 pub mod reporter;

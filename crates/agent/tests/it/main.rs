@@ -4,6 +4,7 @@
 mod follower;
 mod ignorance;
 mod keeper;
+mod mesh_secrets;
 mod register;
 mod registrar;
 mod spire_server;

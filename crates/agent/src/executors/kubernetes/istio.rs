@@ -16,6 +16,7 @@ use super::memo::Memo;
 use super::writer::Writer;
 use crate::export::{Decision, Export};
 use crate::leader::Leadership;
+use crate::mesh::MeshFindings;
 use crate::own_cluster::OwnCluster;
 use crate::published::Wake;
 use crate::render::istio::client::imports;
@@ -132,6 +133,13 @@ impl IstioExecutor {
             let unwritten = written.unwritten.iter().filter_map(|(name, reason)| Some((of_import(name)?.hostname.clone(), reason.clone())));
             let mut refused: BTreeMap<_, _> = unwritten.collect();
             refused.extend(report.problems.iter().map(|(hostname, problems)| (hostname.clone(), problems.join("; "))));
+            // Objects that no sidecar can use are not in effect either.
+            let findings = self.mesh.world.mesh_findings.get();
+            if let Some(reason) = findings.as_ref().as_ref().and_then(MeshFindings::of_imports) {
+                for import in self.mesh.world.plan.get().imports() {
+                    refused.entry(import.hostname.clone()).or_insert_with(|| reason.clone());
+                }
+            }
             ImportsReport { plan_revision, refused }
         });
         self.publish(report);
