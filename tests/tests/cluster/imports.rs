@@ -47,12 +47,12 @@ fn theirs(host: &str) -> Value {
 }
 
 impl World {
-    fn export(&self, name: &str) {
+    pub(crate) fn export(&self, name: &str) {
         self.plane.zones[EXPORTER].write_manifest(&format!("{name}.yaml"), &manifest(name)).unwrap();
     }
 
     /// What Connect shows as the importing cluster's last word about a hostname.
-    async fn said_of(&self, hostname: &str) -> Option<(Result<(), String>, bool)> {
+    pub(crate) async fn said_of(&self, hostname: &str) -> Option<(Result<(), String>, bool)> {
         self.plane.receipt_of_import(IMPORTER, hostname).await.unwrap()
     }
 

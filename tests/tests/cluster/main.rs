@@ -8,6 +8,7 @@ mod availability;
 mod imports;
 mod many;
 mod memory;
+mod mesh;
 mod pressure;
 mod services;
 mod support;

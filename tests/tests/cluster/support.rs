@@ -52,6 +52,8 @@ impl World {
         assert_eq!(plane.create_zone("a").await.unwrap(), SERVER);
         let token = plane.join_token(SERVER).await.unwrap();
         plane.write_bootstrap(SERVER, token).unwrap();
+        // As Istio's proxies ask for them.
+        plane.zones[SERVER].sds = json!({ "default_bundle_name": "null", "default_all_bundles_name": "ROOTCA" });
         plane.zones[SERVER].start_trust_zone_server().await.unwrap();
         let other = plane.add_zone("b").await.unwrap();
         plane.federate(other, SERVER).await.unwrap();

@@ -1,11 +1,12 @@
 //! What connections become of the objects that the agent writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use cofide_agent::bootstrap::EnvoyBootstrap;
 use cofide_agent::desired::desired;
+use cofide_agent::mesh::mesh_config::{self, Managed};
 use cofide_agent::render::envoy::{SidecarSettings, TrustBundles};
 use cofide_agent::role::Role;
 use cofide_agent::view::ServiceObject;
@@ -195,6 +196,31 @@ async fn an_istiod_that_validates_trust_domains_lets_mtls_through_and_keeps_ever
         Ok("at the handshake".to_owned())
     };
     server.hears("who is refused, and where", "at the handshake", is_counted).await;
+}
+
+#[tokio::test]
+async fn an_istiod_that_validates_trust_domains_lets_in_those_that_the_agent_lists_and_the_policy_still_decides() {
+    let lab = Lab::start().unwrap();
+    let zones = Zones::start().await;
+    // What the agent writes into a mesh configuration: trust domains without a certificate.
+    let managed = Managed {
+        trust_domain: zones.a.trust_domain.clone(),
+        accepted: Some([&zones.b, &zones.c].map(|zone| zone.trust_domain.clone()).into()),
+        added_before: BTreeSet::new(),
+    };
+    let text = mesh_config::edit("{}", &managed).unwrap().unwrap().text;
+    let config = serde_saphyr::from_str(&text).unwrap();
+    let mesh = Mesh { validates_trust_domains: true, config, ..Mesh::new("cluster.local") };
+    let server = Server::start_in(&lab, &zones, &mesh).await;
+    let (declared, undeclared) = (zones.client(&zones.b).await, zones.client(&zones.c).await);
+    let gateway = server.addresses()[1];
+    let sni = istio_sni(ISTIO_HOST);
+    let call = async |client: &Client| client.over_tls(TcpStream::connect(gateway).await?, &sni, &["istio"]).await;
+    server.hears("IstioMtls, of a trust domain that is listed", "mesh to somebody", async || call(&declared).await).await;
+    // c.test passes the handshake too, and is no more let in than before, once the policy has reached the sidecar.
+    let closed = async || call(&undeclared).await.or_else(|_| Ok("refused".to_owned()));
+    server.hears("IstioMtls, of one to which it is not exported", "refused", closed).await;
+    assert_eq!(server.sidecar.envoy.stat("listener.0.0.0.0_15006.ssl.fail_verify_san").await.unwrap(), 0);
 }
 
 /// The agent's xDS in a cluster without a mesh, and an Envoy that it programs.

@@ -6,4 +6,5 @@ mod federation;
 mod many;
 mod outages;
 mod rotation;
+mod secrets;
 mod support;
