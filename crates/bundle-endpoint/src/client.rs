@@ -79,10 +79,18 @@ impl BundleClient {
         Ok(bundle)
     }
 
+    /// Whether what is needed to verify such an endpoint is held now.
+    pub(crate) fn can_verify(&self, profile: &Profile) -> bool {
+        match profile {
+            Profile::HttpsWeb => true,
+            Profile::HttpsSpiffe { endpoint_spiffe_id } => self.bundles.bundle(endpoint_spiffe_id.trust_domain()).is_some(),
+        }
+    }
+
     async fn tls(&self, profile: &Profile) -> Result<Arc<ClientConfig>, FetchError> {
         match profile {
             Profile::HttpsSpiffe { endpoint_spiffe_id } => {
-                if self.bundles.bundle(endpoint_spiffe_id.trust_domain()).is_none() {
+                if !self.can_verify(profile) {
                     let trust_domain = endpoint_spiffe_id.trust_domain().clone();
                     return Err(FetchError::NoBundle { trust_domain, endpoint_spiffe_id: endpoint_spiffe_id.clone() });
                 }

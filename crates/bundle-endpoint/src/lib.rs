@@ -7,6 +7,8 @@
 //!                                                      │  https_web: it has a certificate of the web for the URL's host
 //!                                                      └─ one timeout, no redirects, a bound for what is read
 //!
+//!  partners ──> Poller ──> a task for each: BundleClient ──> BundleTaker::take, and again, four times within the refresh hint
+//!
 //!  GET /path ──> BundleServer ── Bundles::at ──> document (pure) ──> 200 with ETag, 304, 404
 //!                  └─ the certificate, and so the profile, is the user's; so is what there is at a path
 //! ```
@@ -16,13 +18,17 @@
 
 mod client;
 mod document;
+mod poller;
 mod server;
+#[cfg(test)]
+mod testing;
 
 use cofide_core::{SpiffeId, TrustDomain};
 use url::Url;
 
 pub use client::{BundleClient, FetchError, WebRoots};
 pub use document::document;
+pub use poller::{BundleTaker, Pace, Poller, RefreshError, refresh};
 pub use server::{BundleServer, Bundles};
 
 /// Where the bundle of a trust domain is fetched.

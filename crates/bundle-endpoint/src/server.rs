@@ -118,43 +118,18 @@ async fn serve_connection(stream: TcpStream, acceptor: TlsAcceptor, bundles: &im
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BundleClient, BundleEndpoint, Profile, WebRoots};
-    use cofide_core::{SpiffeId, TrustDomain};
-    use cofide_svid::authority::{self, X509CertificateAuthority, X509Settings};
-    use cofide_svid::tls::{ClientAuth, server_config};
-    use cofide_svid::{BundleSet, IdentitySlot};
-    use std::time::SystemTime;
+    use crate::testing::{client, publish};
+    use crate::{BundleEndpoint, FetchError};
+    use cofide_svid::BundleSet;
     use tokio::io::AsyncReadExt;
 
-    struct Root(Bundle);
-
-    impl Bundles for Root {
-        fn at(&self, path: &str) -> Result<Bundle, &'static str> {
-            if path == "/" { Ok(self.0.clone()) } else { Err("the bundle is at /") }
-        }
-    }
-
-    /// A server of `a.test` for one connection at a time, and a client that knows it.
-    async fn server(shutdown: &CancellationToken) -> (SocketAddr, Bundle, impl AsyncFn(&str) -> Result<Bundle, crate::FetchError>) {
-        cofide_svid::install_crypto_provider();
-        let domain = TrustDomain::new("a.test").unwrap();
-        let authority = X509CertificateAuthority::create(domain.clone(), X509Settings::default(), SystemTime::now()).unwrap();
-        let id = SpiffeId::new("spiffe://a.test/server").unwrap();
-        let identity = IdentitySlot::default();
-        identity.set(authority.issue(&id, &[], &[], Duration::from_secs(600), SystemTime::now()).unwrap());
-        let bundle = authority::bundle(&authority, None, 60);
-        let bundles = Arc::new(BundleSet::from_iter([bundle.clone()]));
-        let tls = server_config(Arc::new(identity), bundles.clone(), ClientAuth::None);
-        let server = BundleServer { tls, max_connections: 1, bundles: Root(bundle.clone()) };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = server.serve(listener, shutdown.clone()).unwrap();
-        let client = BundleClient { bundles, timeout: Duration::from_secs(10), web_roots: WebRoots::new(None, "web_roots") };
-        let profile = Profile::HttpsSpiffe { endpoint_spiffe_id: id };
-        let fetch = async move |path: &str| {
-            let url = format!("https://{address}{path}").parse().unwrap();
-            client.fetch(&BundleEndpoint { trust_domain: domain.clone(), url, profile: profile.clone() }).await
-        };
-        (address, bundle, fetch)
+    /// A server for one connection at a time, and a client that knows it.
+    async fn server(shutdown: &CancellationToken) -> (SocketAddr, Bundle, impl AsyncFn(&str) -> Result<Bundle, FetchError>) {
+        let publisher = publish("a.test", shutdown).await;
+        let client = client(&Arc::new(BundleSet::from_iter([publisher.bundle.clone()])));
+        let at = publisher.endpoint;
+        let fetch = async move |path: &str| client.fetch(&BundleEndpoint { url: at.url.join(path).unwrap(), ..at.clone() }).await;
+        (publisher.address, publisher.bundle, fetch)
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cofide_bundle_endpoint::Pace;
 use cofide_core::{Hostname, Selector, TrustDomain};
 use cofide_runtime::config::InvalidKey;
 use cofide_runtime::{duration, logging};
@@ -88,7 +89,7 @@ impl Default for Federation {
     fn default() -> Self {
         Self {
             minimum_poll_interval: Duration::from_secs(60),
-            default_poll_interval: Duration::from_secs(300),
+            default_poll_interval: Pace::WITHOUT_HINT,
             timeout: Duration::from_secs(10),
             web_roots: None,
         }

@@ -1,49 +1,34 @@
-//! Polling of federation partners: each relationship has a task of its own, so an endpoint that is slow, gone or lying
-//! harms no other.
+//! Polling of federation partners, by the rules of this server.
 //!
 //! ```text
-//!  relationships ──> one poller each ──> client (https_spiffe | https_web) ──> Bundle ──> rules ──> datastore
-//!       ▲ watched                          timeout, size limit, no redirects              not older, not emptied
+//!  relationships ──> Poller ──> client (https_spiffe | https_web) ──> Bundle ──> rules ──> datastore
+//!       ▲ watched                 timeout, size limit, no redirects              not older, not emptied
 //! ```
 //!
 //! What an endpoint says replaces the held bundle only by the rules of [`Bundle::may_replace`]; a person can overrule
 //! them by setting the bundle through the API.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use cofide_bundle_endpoint::{BundleClient, BundleEndpoint, FetchError, Profile, WebRoots};
+use cofide_bundle_endpoint::{BundleClient, BundleEndpoint, BundleTaker, Pace, Poller, RefreshError, WebRoots};
 use cofide_core::{Bundle, BundleError, TrustDomain};
 use cofide_svid::BundleSource;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::Authority;
 use crate::config;
-use crate::datastore::{BundleEndpointProfile, Datastore, DatastoreError, FederationRelationship};
+use crate::datastore::{Content, Datastore, DatastoreError, FederationRelationship};
 use crate::metrics::Metrics;
 
-/// A bundle is asked for several times within its refresh hint, so that one failure does not make it stale; as in SPIRE.
-const ATTEMPTS_PER_REFRESH_HINT: u32 = 4;
-
+/// Why a bundle that was fetched is not taken.
 #[derive(Debug, thiserror::Error)]
-pub enum RefreshError {
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
+pub enum Refusal {
     #[error("{0}; the held bundle stays in force: if the trust domain really began anew, set its bundle through the API")]
-    Refused(#[from] BundleError),
+    Bundle(#[from] BundleError),
     #[error("the relationship has changed in the meantime")]
     Superseded,
     #[error(transparent)]
     Datastore(#[from] DatastoreError),
-}
-
-/// What a refresh came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refreshed {
-    Changed,
-    Unchanged,
 }
 
 /// The bundles of this server: its own and the foreign ones that it holds.
@@ -65,7 +50,7 @@ pub struct Federation {
     bundles: HeldBundles,
     client: Arc<BundleClient>,
     metrics: Metrics,
-    config: Arc<config::Federation>,
+    pace: Pace,
 }
 
 impl Federation {
@@ -73,21 +58,19 @@ impl Federation {
         let client = BundleClient {
             bundles: Arc::new(bundles.clone()),
             timeout: config.timeout,
-            web_roots: WebRoots::new(config.web_roots.clone(), "federation.web_roots"),
+            web_roots: WebRoots::new(config.web_roots, "federation.web_roots"),
         };
-        Self { bundles, client: Arc::new(client), metrics, config: Arc::new(config) }
+        let pace = Pace { shortest: config.minimum_poll_interval, without_hint: config.default_poll_interval };
+        Self { bundles, client: Arc::new(client), metrics, pace }
     }
 
     /// Polls all partners until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut changes = self.bundles.datastore.subscribe();
-        let mut pollers: BTreeMap<TrustDomain, Poller> = BTreeMap::new();
+        let mut poller = Poller::new(self.client.clone(), self.pace, self.clone());
         loop {
             let content = changes.borrow_and_update().clone();
-            pollers.retain(|trust_domain, poller| content.relationship(trust_domain) == Some(&poller.relationship));
-            for relationship in content.relationships() {
-                pollers.entry(relationship.trust_domain.clone()).or_insert_with(|| self.poller(relationship.clone()));
-            }
+            poller.poll(content.relationships().cloned());
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
@@ -95,122 +78,49 @@ impl Federation {
         }
     }
 
-    fn poller(&self, relationship: Arc<FederationRelationship>) -> Poller {
-        let task = tokio::spawn(self.clone().poll(relationship.clone()));
-        Poller { relationship, task }
-    }
-
-    async fn poll(self, relationship: Arc<FederationRelationship>) {
-        let trust_domain = &relationship.trust_domain;
-        // Said once for each new trouble, not with each attempt.
-        let mut last_trouble = None;
-        loop {
-            self.wait_until_verifiable(&relationship).await;
-            match self.refresh(&relationship).await {
-                Ok(Refreshed::Changed) => {
-                    tracing::info!(%trust_domain, url = %relationship.bundle_endpoint_url, "took the partner's new bundle");
-                    last_trouble = None;
-                }
-                Ok(Refreshed::Unchanged) => {
-                    tracing::debug!(%trust_domain, "the partner's bundle is unchanged");
-                    last_trouble = None;
-                }
-                Err(error) => {
-                    let trouble = error.to_string();
-                    if last_trouble.as_ref() == Some(&trouble) {
-                        tracing::debug!(%trust_domain, trouble, "still cannot refresh the partner's bundle");
-                    } else {
-                        tracing::warn!(%trust_domain, url = %relationship.bundle_endpoint_url, trouble, "cannot refresh the partner's bundle; the held one stays in force");
-                        last_trouble = Some(trouble);
-                    }
-                }
-            }
-            tokio::time::sleep(self.pause(trust_domain)).await;
-        }
-    }
-
-    /// An `https_spiffe` endpoint can be verified once a bundle of its trust domain is held, which somebody has to bring.
-    async fn wait_until_verifiable(&self, relationship: &FederationRelationship) {
-        let BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } = &relationship.profile else { return };
-        let mut changes = self.bundles.datastore.subscribe();
-        let mut has_waited = false;
-        while self.bundles.bundle(endpoint_spiffe_id.trust_domain()).is_none() {
-            if !has_waited {
-                tracing::info!(trust_domain = %relationship.trust_domain, %endpoint_spiffe_id, "federation waits for a first bundle to verify the endpoint with");
-                has_waited = true;
-            }
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn pause(&self, trust_domain: &TrustDomain) -> Duration {
-        let hint = self.bundles.datastore.bundle(trust_domain).map_or(0, |bundle| bundle.refresh_hint);
-        pause(hint, &self.config)
-    }
-
     /// Asks the partner once, now.
-    pub async fn refresh(&self, relationship: &FederationRelationship) -> Result<Refreshed, RefreshError> {
-        let outcome = self.refresh_once(relationship).await;
-        self.metrics.refreshed(&relationship.trust_domain, outcome.is_ok());
-        outcome
+    pub async fn refresh(&self, relationship: &Arc<FederationRelationship>) -> Result<(), RefreshError<Refusal>> {
+        cofide_bundle_endpoint::refresh(&self.client, self, relationship).await
+    }
+}
+
+impl BundleTaker for Federation {
+    type Partner = Arc<FederationRelationship>;
+    type Refusal = Refusal;
+
+    fn endpoint(relationship: &Arc<FederationRelationship>) -> BundleEndpoint {
+        relationship.endpoint()
     }
 
-    async fn refresh_once(&self, relationship: &FederationRelationship) -> Result<Refreshed, RefreshError> {
-        let fetched = self.client.fetch(&endpoint(relationship)).await?;
-        let outcome = self.bundles.datastore.update(|content| {
-            if content.relationship(&relationship.trust_domain).is_none_or(|held| **held != *relationship) {
-                return Err(RefreshError::Superseded);
+    async fn take(&self, relationship: &Arc<FederationRelationship>, fetched: Bundle) -> Result<(), Refusal> {
+        let trust_domain = &relationship.trust_domain;
+        let take = |content: &mut Content| {
+            if content.relationship(trust_domain) != Some(relationship) {
+                return Err(Refusal::Superseded);
             }
-            let Some(held) = content.bundle(&relationship.trust_domain) else {
-                content.set_bundle(fetched);
-                return Ok(Refreshed::Changed);
+            let fetched = match content.bundle(trust_domain) {
+                Some(held) => {
+                    let fetched = with_marks_of(fetched, held);
+                    if is_same(&fetched, held) {
+                        return Ok(false);
+                    }
+                    fetched.may_replace(held)?;
+                    fetched
+                }
+                None => fetched,
             };
-            let fetched = with_marks_of(fetched, held);
-            if is_same(&fetched, held) {
-                return Ok(Refreshed::Unchanged);
-            }
-            fetched.may_replace(held)?;
             content.set_bundle(fetched);
-            Ok(Refreshed::Changed)
-        });
-        outcome.await?
-    }
-}
-
-/// One relationship's task; ends with it.
-#[derive(Debug)]
-struct Poller {
-    relationship: Arc<FederationRelationship>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Poller {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Until the next attempt; `hint` in seconds, 0 where there is none. A hint of whatever size cannot make a partner's
-/// server be flooded or be forgotten.
-fn pause(hint: u64, config: &config::Federation) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(24 * 3600);
-    let wanted = match hint {
-        0 => config.default_poll_interval,
-        hint => Duration::from_secs(hint) / ATTEMPTS_PER_REFRESH_HINT,
-    };
-    wanted.min(LONGEST).max(config.minimum_poll_interval)
-}
-
-fn endpoint(relationship: &FederationRelationship) -> BundleEndpoint {
-    let profile = match &relationship.profile {
-        BundleEndpointProfile::HttpsWeb => Profile::HttpsWeb,
-        BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
-            Profile::HttpsSpiffe { endpoint_spiffe_id: endpoint_spiffe_id.clone() }
+            Ok(true)
+        };
+        if self.bundles.datastore.update(take).await?? {
+            tracing::info!(%trust_domain, url = %relationship.bundle_endpoint_url, "took the partner's new bundle");
         }
-    };
-    BundleEndpoint { trust_domain: relationship.trust_domain.clone(), url: relationship.bundle_endpoint_url.clone(), profile }
+        Ok(())
+    }
+
+    fn attempted(&self, relationship: &Arc<FederationRelationship>, outcome: &Result<(), RefreshError<Refusal>>) {
+        self.metrics.refreshed(&relationship.trust_domain, outcome.is_ok());
+    }
 }
 
 /// The document at an endpoint has no words for "tainted" and for a key's end. What is known of these from elsewhere
@@ -237,16 +147,6 @@ fn is_same(one: &Bundle, other: &Bundle) -> bool {
 mod tests {
     use super::*;
     use cofide_core::{JwtAuthority, X509Authority};
-
-    #[test]
-    fn a_hint_is_followed_within_bounds() {
-        let config = config::Federation::default();
-        let seconds = |hint| pause(hint, &config).as_secs();
-        assert_eq!(seconds(0), 300, "no hint");
-        assert_eq!(seconds(600), 150, "four attempts within the hint");
-        assert_eq!(seconds(4), 60, "not more often than the minimum");
-        assert_eq!(seconds(u64::MAX), 24 * 3600, "not forgotten");
-    }
 
     #[test]
     fn what_the_document_cannot_say_stays_known() {

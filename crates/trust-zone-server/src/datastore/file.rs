@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cofide_bundle_endpoint::Profile;
 use cofide_core::{Bundle, JwtAuthority, Selector, SpiffeId, TrustDomain, X509Authority};
 use serde::{Deserialize, Serialize};
 
-use super::{BundleEndpointProfile, Content, Entry, FederationRelationship, parse_bundle_endpoint_url};
+use super::{Content, Entry, FederationRelationship, parse_bundle_endpoint_url};
 
 /// Raised when the meaning of a field changes.
 const VERSION: u32 = 1;
@@ -206,8 +207,8 @@ fn relationship_record(relationship: &FederationRelationship) -> RelationshipRec
         trust_domain: relationship.trust_domain.to_string(),
         bundle_endpoint_url: relationship.bundle_endpoint_url.to_string(),
         profile: match &relationship.profile {
-            BundleEndpointProfile::HttpsWeb => ProfileRecord::HttpsWeb {},
-            BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
+            Profile::HttpsWeb => ProfileRecord::HttpsWeb {},
+            Profile::HttpsSpiffe { endpoint_spiffe_id } => {
                 ProfileRecord::HttpsSpiffe { endpoint_spiffe_id: endpoint_spiffe_id.to_string() }
             }
         },
@@ -219,9 +220,9 @@ fn relationship(record: &RelationshipRecord) -> Result<FederationRelationship, S
         trust_domain: parse_trust_domain(&record.trust_domain)?,
         bundle_endpoint_url: parse_bundle_endpoint_url(&record.bundle_endpoint_url)?,
         profile: match &record.profile {
-            ProfileRecord::HttpsWeb {} => BundleEndpointProfile::HttpsWeb,
+            ProfileRecord::HttpsWeb {} => Profile::HttpsWeb,
             ProfileRecord::HttpsSpiffe { endpoint_spiffe_id } => {
-                BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id: spiffe_id(endpoint_spiffe_id)? }
+                Profile::HttpsSpiffe { endpoint_spiffe_id: spiffe_id(endpoint_spiffe_id)? }
             }
         },
     })

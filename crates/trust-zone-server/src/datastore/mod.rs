@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, watch};
 
 pub use content::{Content, ContentError, Created, DeleteMode};
 pub use entry::{Entry, EntryId, MAX_HINT_LENGTH, check_selector, member_id, workload_id};
-pub use relationship::{BundleEndpointProfile, FederationRelationship, parse_bundle_endpoint_url};
+pub use relationship::{FederationRelationship, parse_bundle_endpoint_url};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DatastoreError {

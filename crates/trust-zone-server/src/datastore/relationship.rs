@@ -1,23 +1,20 @@
 //! A federation relationship: where a foreign trust domain publishes its bundle.
 
-use cofide_core::{SpiffeId, TrustDomain};
+use cofide_bundle_endpoint::{BundleEndpoint, Profile};
+use cofide_core::TrustDomain;
 use url::Url;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FederationRelationship {
     pub trust_domain: TrustDomain,
     pub bundle_endpoint_url: Url,
-    pub profile: BundleEndpointProfile,
+    pub profile: Profile,
 }
 
-/// How the endpoint's server is authenticated (SPIFFE Federation, section 5.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BundleEndpointProfile {
-    HttpsWeb,
-    /// The SPIFFE ID may be of another trust domain than the bundle.
-    HttpsSpiffe {
-        endpoint_spiffe_id: SpiffeId,
-    },
+impl FederationRelationship {
+    pub fn endpoint(&self) -> BundleEndpoint {
+        BundleEndpoint { trust_domain: self.trust_domain.clone(), url: self.bundle_endpoint_url.clone(), profile: self.profile.clone() }
+    }
 }
 
 /// A URL at which a bundle endpoint can be: `https`, a host, no credentials.

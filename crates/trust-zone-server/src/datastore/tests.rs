@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use cofide_bundle_endpoint::Profile;
 use cofide_core::{JwtAuthority, SpiffeId, Timestamp, X509Authority};
 
 use super::*;
@@ -42,7 +43,7 @@ fn relationship(name: &str) -> FederationRelationship {
     FederationRelationship {
         trust_domain: domain(name),
         bundle_endpoint_url: parse_bundle_endpoint_url("https://127.0.0.1:8443/").unwrap(),
-        profile: BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id: SpiffeId::new(format!("spiffe://{name}/spire/server")).unwrap() },
+        profile: Profile::HttpsSpiffe { endpoint_spiffe_id: SpiffeId::new(format!("spiffe://{name}/spire/server")).unwrap() },
     }
 }
 

@@ -3,12 +3,13 @@
 use cofide_api::spire::server::trustdomain as api;
 use cofide_api::spire::server::trustdomain::trust_domain_server::TrustDomain as TrustDomainApi;
 use cofide_api::spire::types;
-use cofide_api::spire::types::federation_relationship::BundleEndpointProfile as Profile;
+use cofide_api::spire::types::federation_relationship::BundleEndpointProfile;
+use cofide_bundle_endpoint::Profile;
 use cofide_core::{Bundle, SpiffeId};
 use tonic::{Request, Response, Status};
 
 use super::{Failure, paging, parts, trust_domain_argument};
-use crate::datastore::{BundleEndpointProfile, Content, Datastore, FederationRelationship, parse_bundle_endpoint_url};
+use crate::datastore::{Content, Datastore, FederationRelationship, parse_bundle_endpoint_url};
 use crate::federation::Federation;
 
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl TrustDomainApi for Service {
             return Err(Status::not_found(format!("no relationship with trust domain \"{trust_domain}\"")));
         };
         match self.federation.refresh(&relationship).await {
-            Ok(_) => Ok(Response::new(())),
+            Ok(()) => Ok(Response::new(())),
             Err(error) => Err(Status::internal(format!("failed to refresh bundle: {error}"))),
         }
     }
@@ -192,9 +193,9 @@ fn to_proto(content: &Content, relationship: &FederationRelationship) -> types::
         trust_domain: relationship.trust_domain.to_string(),
         bundle_endpoint_url: relationship.bundle_endpoint_url.to_string(),
         bundle_endpoint_profile: Some(match &relationship.profile {
-            BundleEndpointProfile::HttpsWeb => Profile::HttpsWeb(types::HttpsWebProfile {}),
-            BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id } => {
-                Profile::HttpsSpiffe(types::HttpsspiffeProfile { endpoint_spiffe_id: endpoint_spiffe_id.to_string() })
+            Profile::HttpsWeb => BundleEndpointProfile::HttpsWeb(types::HttpsWebProfile {}),
+            Profile::HttpsSpiffe { endpoint_spiffe_id } => {
+                BundleEndpointProfile::HttpsSpiffe(types::HttpsspiffeProfile { endpoint_spiffe_id: endpoint_spiffe_id.to_string() })
             }
         }),
         trust_domain_bundle: content.bundle(&relationship.trust_domain).map(|bundle| bundle.as_ref().into()),
@@ -208,11 +209,11 @@ fn unconvertible(reason: impl std::fmt::Display) -> Failure {
 fn from_proto(message: types::FederationRelationship) -> Result<(FederationRelationship, Option<Bundle>), Failure> {
     let trust_domain = trust_domain_argument(&message.trust_domain).map_err(unconvertible)?;
     let profile = match message.bundle_endpoint_profile {
-        Some(Profile::HttpsWeb(_)) => BundleEndpointProfile::HttpsWeb,
-        Some(Profile::HttpsSpiffe(profile)) => {
+        Some(BundleEndpointProfile::HttpsWeb(_)) => Profile::HttpsWeb,
+        Some(BundleEndpointProfile::HttpsSpiffe(profile)) => {
             let endpoint_spiffe_id = SpiffeId::new(&profile.endpoint_spiffe_id)
                 .map_err(|error| unconvertible(format!("failed to parse endpoint SPIFFE ID {:?}: {error}", profile.endpoint_spiffe_id)))?;
-            BundleEndpointProfile::HttpsSpiffe { endpoint_spiffe_id }
+            Profile::HttpsSpiffe { endpoint_spiffe_id }
         }
         None => return Err(unconvertible("bundle_endpoint_profile must be https_web or https_spiffe")),
     };
