@@ -22,19 +22,21 @@ use crate::leader::Leadership;
 use crate::permissions::STATE_CONFIG_MAP as NAME;
 use crate::state::{DataFolder, IDENTITY, LAST_VALID, TRUST};
 
-const KEPT: [&str; 3] = [IDENTITY, LAST_VALID, TRUST];
+/// In the order of who gets the room: first what is the agent's own and protects from orphans and from joining again, then what
+/// users wrote, which may be long.
+const KEPT: [&str; 3] = [IDENTITY, TRUST, LAST_VALID];
 /// What only a leader writes, and the next one needs.
 const INHERITED: [&str; 1] = [TRUST];
-/// The API server takes a megabyte for all of it.
-const LONGEST: usize = 900_000;
+/// Bytes of all that is kept, together. The API server takes 1 MiB for all the values of a ConfigMap; a little is left to others.
+const ROOM: usize = 1_000_000;
 const ATTEMPT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterStateError {
     #[error("cannot {action} the ConfigMap {NAME}: {reason}")]
     Api { action: &'static str, reason: String },
-    #[error("{name} has {length} bytes, which is more than the ConfigMap {NAME} can hold; it is kept on disk alone")]
-    TooLong { name: &'static str, length: usize },
+    #[error("{name} has {length} bytes, and the ConfigMap {NAME} has room for {room}; as it is now it is kept on disk alone")]
+    TooLong { name: &'static str, length: usize, room: usize },
     #[error(transparent)]
     Memory(#[from] FileError),
 }
@@ -104,25 +106,66 @@ impl ClusterState {
     pub async fn keep(&self, term: u64) -> Result<(), ClusterStateError> {
         let mut held = self.held.lock().await;
         self.inherit(&mut held, term).await?;
+        let (mut texts, mut problem) = (BTreeMap::new(), None);
         for name in KEPT {
-            let Some(text) = self.data.text(name)? else { continue };
-            if held.texts.get(name) == Some(&text) {
-                continue;
+            match self.data.text(name) {
+                Ok(Some(text)) => _ = texts.insert(name, text),
+                Ok(None) => {}
+                Err(error) => _ = problem.get_or_insert(error.into()),
             }
-            if text.len() > LONGEST {
-                return Err(ClusterStateError::TooLong { name, length: text.len() });
-            }
-            let patch = json!({ "data": { name: text } });
+        }
+        let Step { write, too_long } = step(texts, &held.texts);
+        if !write.is_empty() {
+            // In one call, for what one takes may be what another gives.
+            let patch = json!({ "data": write });
             let params = PatchParams { field_manager: Some(crate::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             call("write", self.maps.patch(NAME, &params, &Patch::Merge(&patch))).await?;
-            held.texts.insert(name, text);
+            for (name, text) in write {
+                match text {
+                    Some(text) => held.texts.insert(name, text),
+                    None => held.texts.remove(name),
+                };
+            }
         }
-        Ok(())
+        problem.or(too_long).map_or(Ok(()), Err)
     }
 
     async fn read(&self) -> Result<BTreeMap<String, String>, ClusterStateError> {
         Ok(call("read", self.maps.get_opt(NAME)).await?.and_then(|map| map.data).unwrap_or_default())
     }
+}
+
+/// What is to be written, and the first text for which there is no room.
+#[derive(Debug, Default)]
+struct Step {
+    /// `None` takes it away.
+    write: BTreeMap<&'static str, Option<String>>,
+    too_long: Option<ClusterStateError>,
+}
+
+/// From what the ConfigMap holds to these texts. One that does not fit leaves what is held of it in place as long as the ones before
+/// it do not need the room; one that there is not stays as it is held.
+fn step(mut texts: BTreeMap<&'static str, String>, held: &BTreeMap<&'static str, String>) -> Step {
+    let (mut step, mut room) = (Step::default(), ROOM);
+    for name in KEPT {
+        let held = held.get(name);
+        if let Some(text) = texts.remove(name) {
+            if text.len() <= room {
+                room -= text.len();
+                if held != Some(&text) {
+                    step.write.insert(name, Some(text));
+                }
+                continue;
+            }
+            step.too_long.get_or_insert(ClusterStateError::TooLong { name, length: text.len(), room });
+        }
+        match held {
+            Some(held) if held.len() <= room => room -= held.len(),
+            Some(_) => _ = step.write.insert(name, None),
+            None => {}
+        }
+    }
+    step
 }
 
 /// What one part of the agent knows of the terms in which it wrote.
@@ -160,5 +203,53 @@ async fn call<T>(action: &'static str, call: impl Future<Output = kube::Result<T
     match tokio::time::timeout(ATTEMPT, call).await {
         Ok(outcome) => outcome.map_err(|error| failed(error.to_string())),
         Err(_) => Err(failed("the API server does not answer".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts<const N: usize>(lengths: [(&'static str, usize); N]) -> BTreeMap<&'static str, String> {
+        lengths.map(|(name, length)| (name, "x".repeat(length))).into()
+    }
+
+    fn lengths(step: &Step) -> Vec<(&'static str, Option<usize>)> {
+        step.write.iter().map(|(name, text)| (*name, text.as_ref().map(String::len))).collect()
+    }
+
+    fn too_long(step: &Step) -> Option<&'static str> {
+        match &step.too_long {
+            Some(ClusterStateError::TooLong { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_users_wrote_never_crowds_out_what_is_the_agents_own() {
+        let kept = step(texts([(IDENTITY, 1000), (LAST_VALID, ROOM), (TRUST, 1000)]), &BTreeMap::new());
+        assert_eq!(lengths(&kept), [(IDENTITY, Some(1000)), (TRUST, Some(1000))]);
+        assert_eq!(too_long(&kept), Some(LAST_VALID));
+        // Not even where it came first.
+        let kept = step(texts([(LAST_VALID, 700_000), (TRUST, 400_000)]), &texts([(LAST_VALID, 700_000), (TRUST, 10)]));
+        assert_eq!(lengths(&kept), [(LAST_VALID, None), (TRUST, Some(400_000))]);
+        assert_eq!(too_long(&kept), Some(LAST_VALID));
+    }
+
+    #[test]
+    fn the_bound_is_for_all_texts_together() {
+        let kept = step(texts([(IDENTITY, 1000), (LAST_VALID, ROOM - 3000), (TRUST, 2000)]), &BTreeMap::new());
+        assert_eq!((kept.write.len(), too_long(&kept)), (3, None));
+        let kept = step(texts([(IDENTITY, 1000), (LAST_VALID, ROOM - 2999), (TRUST, 2000)]), &BTreeMap::new());
+        assert_eq!((kept.write.len(), too_long(&kept)), (2, Some(LAST_VALID)));
+    }
+
+    #[test]
+    fn what_is_held_stays_where_nothing_or_too_much_takes_its_place() {
+        let held = texts([(IDENTITY, 10), (LAST_VALID, 30), (TRUST, 20)]);
+        assert!(step(BTreeMap::new(), &held).write.is_empty());
+        let kept = step(texts([(IDENTITY, 10), (LAST_VALID, ROOM), (TRUST, ROOM + 1)]), &held);
+        assert!(kept.write.is_empty());
+        assert_eq!(too_long(&kept), Some(TRUST), "the first one is told");
     }
 }

@@ -1,6 +1,11 @@
 //! What an agent remembers, what it can do without, and that nothing is left behind where it has forgotten.
 
+use std::sync::Arc;
+
+use cofide_agent::cluster_state::{ClusterState, ClusterStateError};
+use cofide_agent::state::{DataFolder, LAST_VALID, TRUST};
 use cofide_k8s_api::federated_service::crd;
+use cofide_testkit::lab::Lab;
 use cofide_testkit::wait::eventually;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -55,4 +60,37 @@ async fn what_an_agent_without_any_memory_finds_registered_for_its_cluster_it_wi
     eventually("it is withdrawn, and nothing else", || world.registered(), |names| *names == ["stays.demo"]).await;
     world.fence("fence").await;
     assert_eq!(world.registered().await, ["fence.demo", "stays.demo"]);
+}
+
+#[tokio::test]
+async fn what_users_wrote_does_not_crowd_out_what_the_agent_must_not_forget() {
+    let lab = Lab::start().unwrap();
+    let cluster = lab.cluster("one").await.unwrap();
+    cluster.create_namespace("cofide").await.unwrap();
+    let metadata = json!({ "namespace": "cofide", "name": "cofide-agent-state" });
+    cluster.apply(&json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata })).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let data = Arc::new(DataFolder::open(folder.path()).unwrap());
+    let state = ClusterState::new(cluster.client().unwrap(), "cofide", data.clone());
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client().unwrap(), "cofide");
+    let kept = async |name: &str| maps.get("cofide-agent-state").await.unwrap().data.and_then(|mut texts| texts.remove(name));
+    let refused = |outcome| match outcome {
+        Err(ClusterStateError::TooLong { name, .. }) => name,
+        other => panic!("{other:?}"),
+    };
+
+    // As four FederatedServices at the bounds of their definition, which are not valid any more.
+    data.save(LAST_VALID, &"x".repeat(1_200_000)).unwrap();
+    data.save(TRUST, &["b.test"]).unwrap();
+    assert_eq!(refused(state.keep(1).await), LAST_VALID);
+    assert_eq!(kept(LAST_VALID).await, None);
+    assert_eq!(kept(TRUST).await, data.text(TRUST).unwrap());
+
+    // What fits is kept, for as long as the room is not needed.
+    data.save(LAST_VALID, &"x".repeat(900_000)).unwrap();
+    state.keep(1).await.unwrap();
+    assert_eq!(kept(LAST_VALID).await, data.text(LAST_VALID).unwrap());
+    data.save(TRUST, &"b".repeat(200_000)).unwrap();
+    assert_eq!(refused(state.keep(1).await), LAST_VALID);
+    assert_eq!((kept(LAST_VALID).await, kept(TRUST).await), (None, data.text(TRUST).unwrap()));
 }
