@@ -16,8 +16,8 @@
 //!                      └─────── spire: desired ─> diff ─> executor ─────────> SPIRE server
 //! ```
 //!
-//! - Decisions are pure: [`index`], [`export`], [`desired`], [`render`], [`mesh::decide`], [`spire::desired`],
-//!   [`spire::diff`], [`uplink::registrations`]. They know no clock, no file and no socket.
+//! - Decisions are pure: [`sources::host::index`], [`export`], [`desired`], [`render`], [`mesh::decide`],
+//!   [`spire::desired`], [`spire::diff`], [`uplink::registrations`]. They know no clock, no file and no socket.
 //! - Executors are dull: each is a [`reconciler`] that looks at values which others have published ([`world`]), makes the
 //!   outside what it should be, and publishes what came of it. None of them waits for another.
 //! - What is kept over a restart is listed in [`state`]. The agent starts from it, without Connect and without the
@@ -41,7 +41,6 @@ pub mod desired;
 pub mod executors;
 pub mod export;
 pub mod identity;
-pub mod index;
 pub mod kubernetes;
 pub mod leader;
 pub mod local;

@@ -27,6 +27,7 @@ use crate::local::Local;
 use crate::observe::Observer;
 use crate::own_cluster::OwnCluster;
 use crate::plan::PlanStore;
+use crate::profile;
 use crate::published::Wake;
 use crate::render::envoy::{SidecarSettings, TrustBundles};
 use crate::spawner::Spawner;
@@ -157,13 +158,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     // What local objects say, and what is said about them.
     match (&kubernetes, &settings.kubernetes) {
         (Some(at), Some(of)) => {
-            spawn.kubernetes(at, of.source.clone(), own_trust_domain, &data, &world, &xds)?;
+            profile::kubernetes(&spawn, at, of.source.clone(), own_trust_domain, &data, &world, &xds)?;
             if at.is_istio {
-                spawn.istio(at, &of.mesh.namespace, cluster.clone(), &world);
-                spawn.mesh(at, of.mesh.clone(), &settings.spiffe_endpoint_socket, cluster.clone(), &world);
+                profile::istio(&spawn, at, &of.mesh.namespace, cluster.clone(), &world);
+                profile::mesh(&spawn, at, of.mesh.clone(), &settings.spiffe_endpoint_socket, cluster.clone(), &world);
             }
         }
-        _ => spawn.host(&settings, own_trust_domain, &data, &world, &xds)?,
+        _ => profile::host(&spawn, &settings, own_trust_domain, &data, &world, &xds)?,
     }
 
     // The trust zone's server.
@@ -171,7 +172,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Bound> {
     world.plan.wakes(&wake);
     let succession = Succession::new(cluster_state.clone(), leadership.clone());
     let keeper = keeper.map(|keeper| match (&kubernetes, &settings.kubernetes) {
-        (Some(at), Some(of)) => keeper.in_cluster(settings.spire, spawn.spire_objects(at, of, settings.spire, &cluster, &wake)),
+        (Some(at), Some(of)) => keeper.in_cluster(settings.spire, profile::spire_objects(&spawn, at, of, settings.spire, &cluster, &wake)),
         _ => keeper,
     });
     match keeper.map(Arc::new) {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `identity` | who the agent is, and who Connect is | join again with a fresh token |
 //! | `plan` | the last plan from Connect | nothing is imported until Connect answers |
-//! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew; see [`crate::index`] |
+//! | `manifests` | age, generation and last valid text of each manifest | the order of conflicts starts anew; see [`crate::sources::host::index`] |
 //! | `last-valid` | the last valid version of each object of a cluster that is not valid now | it is withdrawn |
 //! | `registrations` | on a host, what was registered with Connect | orphans stay in Connect |
 //! | `trust` | federated trust that is ours in the SPIRE server | what the plan names is ours again; what ended meanwhile stays |

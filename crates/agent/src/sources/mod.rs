@@ -1,5 +1,5 @@
 //! Where objects come from. A source publishes a [`ClusterView`](crate::view::ClusterView): nothing behind it asks where an object was
-//! read. One that reads texts leaves to [`crate::index`] what is to be remembered of them.
+//! read.
 
 pub mod host;
 pub mod kubernetes;

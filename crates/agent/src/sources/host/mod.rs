@@ -8,6 +8,7 @@
 //! A text that is not valid leaves its last valid version in force. Where the memory of these is lost, the view says so
 //! ([`ClusterView::incomplete`](crate::view::ClusterView::incomplete)).
 
+pub mod index;
 pub mod scan;
 pub mod watch;
 
@@ -18,10 +19,10 @@ use cofide_core::TrustDomain;
 use cofide_runtime::files::FileError;
 use tokio_util::sync::CancellationToken;
 
-use crate::index::Index;
 use crate::published::Wake;
 use crate::state::{DataFolder, MANIFESTS, REGISTRATIONS};
 use crate::world::World;
+use index::Index;
 use watch::Watching;
 
 /// Reads the folder into the world's view.

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::index::Scan;
 use crate::regular_file::{self, Links, ReadError};
 use crate::status::STATUS_SUFFIX;
 use crate::view::Origin;
+
+use super::index::Scan;
 
 /// A manifest larger than this is refused: nobody writes one, and a wrong file should not be read into memory.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
