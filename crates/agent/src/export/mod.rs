@@ -154,7 +154,7 @@ fn service(cluster: &OwnCluster, gateways: &[Gateway], spec: &ServiceSpec) -> Fe
         exported_trust_domains: spec.exported_trust_domains.clone(),
         port: spec.port,
         tls_mode: spec.tls_mode,
-        // What was discovered is told even where the manual ones win: it is what the status shows.
+        // Connect is told of both, and gives clients the manual ones where there are any; so does the status.
         gateway_entries: sorted(gateways),
         gateway_specs: sorted(&spec.gateways),
         spiffe_id_paths: spec.spiffe_id_paths.clone(),

@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cofide_core::ConditionKind;
-use cofide_k8s_api::federated_service::gateway_summary;
-use cofide_k8s_api::{ConditionStatus, FederatedServiceObject, FederatedServiceStatus, GatewaySpec};
+use cofide_k8s_api::{ConditionStatus, FederatedServiceObject, FederatedServiceStatus};
 use futures::StreamExt;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -23,9 +22,8 @@ use tokio::time::Instant;
 use super::complaints::Complaints;
 use super::events::{Events, news};
 use super::judge::{judge, unmet};
-use super::{now, set_conditions};
-use crate::export::Export;
-use crate::export::conditions;
+use super::now;
+use super::service::service_status;
 use crate::leader::Leadership;
 use crate::published::Wake;
 use crate::sources::kubernetes::Stores;
@@ -90,25 +88,6 @@ pub struct StatusError {
     count: usize,
     first: ObjectKey,
     reason: String,
-}
-
-/// What the status of an object should be, where `before` is what it says. Pure but for the time.
-pub fn wanted(export: &Export, conditions: &[conditions::Condition], before: &FederatedServiceStatus, now: &str) -> FederatedServiceStatus {
-    let generation = i64::try_from(export.generation).ok();
-    let mut written = before.conditions.clone();
-    set_conditions(&mut written, conditions, generation, now);
-    let service = export.offer().map(|offer| &offer.service);
-    let gateways: Vec<GatewaySpec> = service.map_or_else(Vec::new, |service| {
-        let gateways = if service.gateway_specs.is_empty() { &service.gateway_entries } else { &service.gateway_specs };
-        gateways.iter().map(Into::into).collect()
-    });
-    FederatedServiceStatus {
-        hostname: service.map(|service| service.hostname.to_string()),
-        gateway_summary: gateway_summary(&gateways),
-        gateway_entries: gateways,
-        conditions: written,
-        observed_generation: generation,
-    }
 }
 
 fn is_underway(status: &FederatedServiceStatus) -> bool {
@@ -187,7 +166,7 @@ impl ClusterStatus {
             // What the watch has is older than what was written, as long as it has the version that was replaced.
             let written = written.remove(uid).filter(|written| written.replaced == object.resource_version);
             let before = written.as_ref().map_or(&object.status, |written| &written.status).clone();
-            let wanted = wanted(export, conditions, &before, &now);
+            let wanted = service_status(export, conditions, &before.conditions, &now);
             let is_same = if self.is_older.load(Ordering::Relaxed) {
                 before.clone().for_older_definition() == wanted.clone().for_older_definition()
             } else {

@@ -1,8 +1,9 @@
 //! Tells the owners of objects what became of them.
 //!
-//! On a host the status of the objects in `demo.yaml` is `demo.status.yaml` beside it: one document per object in the
-//! shape that the Kubernetes API server would show, so that the same tools read both. [`render`] is pure; [`writer`] is
-//! the executor. In a cluster the status is a part of the object ([`cluster`]), and what changes in it is an Event as well.
+//! What the status of one object should be is decided once ([`service`]). On a host the status of the objects in `demo.yaml`
+//! is `demo.status.yaml` beside it: one document per object in the shape that the Kubernetes API server would show, so that
+//! the same tools read both. [`render`] is pure; [`writer`] is the executor. In a cluster the status is a part of the object
+//! ([`cluster`]), and what changes in it is an Event as well.
 //! What is wrong with a manifest is also in the log, once ([`complaints`]).
 
 pub mod cluster;
@@ -11,15 +12,13 @@ pub(crate) mod events;
 pub mod judge;
 pub mod render;
 pub mod reporter;
+pub mod service;
 pub mod writer;
 
 use std::path::{Path, PathBuf};
 
-use cofide_k8s_api::{Condition, set_condition};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-use crate::export::conditions;
 
 /// Ends the name of every status file; the source passes such files over.
 pub const STATUS_SUFFIX: &str = ".status.yaml";
@@ -37,20 +36,8 @@ fn now() -> String {
     now.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Brings what a status says to what was found; the time of a condition that is as it was stays.
-fn set_conditions(written: &mut Vec<Condition>, found: &[conditions::Condition], generation: Option<i64>, now: &str) {
-    for condition in found {
-        let condition = Condition {
-            kind: condition.kind.as_str().to_owned(),
-            status: condition.status,
-            observed_generation: generation,
-            last_transition_time: now.to_owned(),
-            reason: condition.reason.to_owned(),
-            message: condition.message.clone(),
-        };
-        set_condition(written, condition);
-    }
-}
+#[cfg(test)]
+mod testing;
 
 #[cfg(test)]
 mod tests {

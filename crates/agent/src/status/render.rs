@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use cofide_k8s_api::{Condition, FederatedServiceStatus, federated_service};
 use serde::{Deserialize, Serialize};
 
-use super::{set_conditions, status_file};
+use super::service::service_status;
+use super::status_file;
 use crate::export::Export;
 use crate::export::conditions;
 use crate::view::{Kind, ObjectKey, Origin};
@@ -62,21 +63,13 @@ pub fn render(
     for (export, conditions) in exports {
         // The status of an object is in the object.
         let Origin::File(file) = &export.origin else { continue };
-        let generation = i64::try_from(export.generation).ok();
-        let mut written = before.0.remove(&export.key).unwrap_or_default();
-        set_conditions(&mut written, conditions, generation, now);
-        history.0.insert(export.key.clone(), written.clone());
-        let gateway_entries = export.offer().map(|offer| offer.service.gateway_entries.iter().map(Into::into).collect());
+        let status = service_status(export, conditions, &before.0.remove(&export.key).unwrap_or_default(), now);
+        history.0.insert(export.key.clone(), status.conditions.clone());
         let document = Document {
             api_version: federated_service::API_VERSION.to_owned(),
             kind: export.key.kind.as_str().to_owned(),
             metadata: Metadata { name: export.key.name.clone(), namespace: export.key.namespace.clone() },
-            status: FederatedServiceStatus {
-                gateway_entries: gateway_entries.unwrap_or_default(),
-                conditions: written,
-                observed_generation: generation,
-                ..FederatedServiceStatus::default()
-            },
+            status,
         };
         documents.entry(file).or_default().push(yaml(&document));
     }

@@ -120,7 +120,8 @@ pub struct FederatedServiceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub gateway_summary: Option<String>,
-    /// The gateways that were discovered, or written by hand, and registered with Connect.
+    /// The gateways by which remote clients enter, as Connect is told: those of spec.gateways where it has any, else those
+    /// that were discovered.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub gateway_entries: Vec<GatewaySpec>,
     /// Whether the service was accepted, has gateways and backends, and is registered; Ready sums them up.
