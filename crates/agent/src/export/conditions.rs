@@ -42,6 +42,8 @@ pub struct Surroundings<'a> {
     pub mesh_problems: &'a [String],
     /// Settings of the mesh that keep its sidecars from admitting remote clients.
     pub mesh_findings: &'a [String],
+    /// What the mesh's objects for this service, which are in place, do not give in full.
+    pub mesh_notes: &'a [String],
 }
 
 /// The conditions of one export, in the order of [`ConditionKind::ALL`].
@@ -59,7 +61,7 @@ pub fn conditions(export: &Export, around: Surroundings<'_>) -> Vec<Condition> {
             ready,
         ];
     };
-    let parts = [accepted, gateway_ready(offer, around), backends_ready(offer), registered(around.registration)];
+    let parts = [accepted, gateway_ready(offer, around), backends_ready(offer, around.mesh_notes), registered(around.registration)];
     let ready = ready(&parts, offer, around);
     parts.into_iter().chain([ready]).collect()
 }
@@ -146,7 +148,17 @@ fn gateway_ready(offer: &Offer, around: Surroundings<'_>) -> Condition {
     condition(kind, Status::True, reasons::GATEWAY_CONNECTED, list(&service.gateway_entries))
 }
 
-fn backends_ready(offer: &Offer) -> Condition {
+/// What a mesh does without is about the pods behind the service. It keeps nobody out who gets to the others, so it changes no
+/// status.
+fn backends_ready(offer: &Offer, mesh_notes: &[String]) -> Condition {
+    let mut condition = backends_found(offer);
+    for note in mesh_notes {
+        condition.message = format!("{}; beside that, {note}", condition.message);
+    }
+    condition
+}
+
+fn backends_found(offer: &Offer) -> Condition {
     let kind = ConditionKind::BackendsReady;
     let service = &offer.service;
     if let Some(backing) = &offer.backing {

@@ -28,7 +28,7 @@ use crate::world::World;
 /// What became of the objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MeshReport {
-    /// What could not be had in full, by the service.
+    /// What an exported service could not be given in full, for its owner.
     pub notes: BTreeMap<Hostname, Vec<String>>,
     /// What stands in the way of a service's objects.
     pub problems: BTreeMap<Hostname, Vec<String>>,

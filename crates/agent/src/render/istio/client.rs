@@ -40,7 +40,7 @@ pub fn imports<'a>(
             rendered.refused.insert(hostname.clone(), problem);
             continue;
         }
-        let endpoints = Endpoints::of(import, &mut rendered);
+        let endpoints = Endpoints::of(import);
         if endpoints.addresses.is_empty() {
             rendered.refused.insert(hostname.clone(), "no gateway of the clusters that export it is known".to_owned());
             continue;
@@ -61,18 +61,10 @@ struct Endpoints {
 }
 
 impl Endpoints {
-    fn of(import: &ImportedService, rendered: &mut Rendered) -> Self {
-        if import.lacks_east_west_gateways() {
-            rendered.note(&import.hostname, "no cluster that exports it has an east-west gateway; its ingress gateways are used");
-        }
+    fn of(import: &ImportedService) -> Self {
         let address = |gateway: &Gateway| (gateway.address.clone(), gateway.port);
-        let (used, left_out) = import.usable_for_istio();
-        if !left_out.is_empty() {
-            let left: Vec<_> = left_out.iter().map(ToString::to_string).collect();
-            let note =
-                format!("gateways with IP addresses are used, and those with names are not, for Istio takes one kind: {}", left.join(", "));
-            rendered.note(&import.hostname, note);
-        }
+        // What is left out, Connect tells whoever asks about the import.
+        let (used, _) = import.usable_for_istio();
         let resolution = if used.iter().all(|gateway| gateway.address.ip().is_some()) { Resolution::Static } else { Resolution::Dns };
         Self { addresses: used.into_iter().map(address).collect(), resolution }
     }

@@ -44,7 +44,7 @@ pub use object::{IstioObject, OWNER_ANNOTATION, SERVICE_LABEL, Side, WAVES};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rendered {
     pub objects: BTreeMap<ObjectName, Arc<IstioObject>>,
-    /// What could not be had in full, and why, by the service.
+    /// What an exported service could not be given in full, and why. Of an import Connect says it, which knows all gateways.
     pub notes: BTreeMap<Hostname, Vec<String>>,
     /// Services for which there are no objects at all, and why.
     pub refused: BTreeMap<Hostname, String>,
