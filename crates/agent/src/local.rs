@@ -14,7 +14,7 @@ use cofide_dns::ZoneHandle;
 
 use crate::addresses::Addresses;
 use crate::desired::desired;
-use crate::export::{Offer, export};
+use crate::export::Offer;
 use crate::own_cluster::OwnCluster;
 use crate::world::{Exports, LocalReport, World};
 use crate::xds_service::XdsService;
@@ -46,12 +46,7 @@ impl Local {
     pub fn reconcile(&self) -> Result<(), NoAddresses> {
         let view = self.world.view.get();
         let plan = self.world.plan.get();
-        let exports = view.as_ref().as_ref().map(|view| Exports {
-            exports: export(&self.cluster, &self.gateways, view),
-            problems: view.problems.clone(),
-            gateway_findings: view.gateway_findings.clone(),
-            incomplete: view.incomplete,
-        });
+        let exports = view.as_ref().as_ref().map(|view| Exports::of(&self.cluster, &self.gateways, view));
         let offers = exports.iter().flat_map(|exports| &exports.exports).filter_map(|export| export.offer());
         // From a plan that is not whole, nothing is concluded.
         let exports_known = plan.is_known(wire::EXPORTED_SERVICE);

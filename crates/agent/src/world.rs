@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  value                  written by              read by
-//!  view                   source                  local, istio
+//!  view                   source                  local
 //!  plan                   plan stream             local, spire, istio, mesh, status, agent status, observer
 //!  exports                local                   registrar, istio, mesh, status, agent status, observer
 //!  service_registrations  registrar               status, agent status
@@ -19,15 +19,16 @@
 
 use std::collections::BTreeMap;
 
-use cofide_core::{Bundle, FederatedServiceId, Hostname, UnmetCondition};
+use cofide_core::{Bundle, FederatedServiceId, Gateway, Hostname, UnmetCondition};
 
 use crate::executors::kubernetes::MeshReport;
-use crate::export::{Export, ServiceRegistration};
+use crate::export::{self, Export, ServiceRegistration};
 use crate::mesh::MeshFindings;
+use crate::own_cluster::OwnCluster;
 use crate::plan::Plan;
 use crate::published::Published;
 use crate::spire;
-use crate::view::{ClusterView, Origin};
+use crate::view::{ClusterView, GatewayService, Origin};
 
 #[derive(Debug, Default)]
 pub struct World {
@@ -60,10 +61,25 @@ pub struct Exports {
     pub exports: Vec<Export>,
     /// Problems that belong to no service.
     pub problems: BTreeMap<Origin, Vec<String>>,
+    /// Those that were discovered: a mesh's objects are bound to their pods.
+    pub gateways: Vec<GatewayService>,
     /// What was looked for in vain where gateways are discovered.
     pub gateway_findings: Vec<String>,
     /// As the view has it: what is missing here is not known to be gone.
     pub incomplete: bool,
+}
+
+impl Exports {
+    /// What follows from a view, where the configuration names these gateways.
+    pub fn of(cluster: &OwnCluster, gateways: &[Gateway], view: &ClusterView) -> Self {
+        Self {
+            exports: export::export(cluster, gateways, view),
+            problems: view.problems.clone(),
+            gateways: view.gateways.clone(),
+            gateway_findings: view.gateway_findings.clone(),
+            incomplete: view.incomplete,
+        }
+    }
 }
 
 /// What became of one revision of the plan for the clients of this host.
@@ -88,4 +104,39 @@ pub enum Link {
 pub struct SpireReport {
     pub plan_revision: u64,
     pub report: spire::Report,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cofide_core::GatewayKind;
+    use cofide_test_objects::{gateway, port};
+    use futures::FutureExt;
+
+    use crate::own_cluster::testing::own_cluster;
+    use crate::published::Wake;
+
+    /// Istio's objects are bound to the gateway's pods, and whoever writes those is woken by the exports.
+    #[test]
+    fn a_gateway_that_has_other_pods_at_the_same_address_wakes_those_who_read_the_exports() {
+        let (world, wake) = (World::default(), Wake::default());
+        world.exports.wakes(&wake);
+        let found = |pods: &str| {
+            let gateway = GatewayService {
+                kind: GatewayKind::EastWest,
+                namespace: "istio-system".to_owned(),
+                name: "istio-eastwestgateway".to_owned(),
+                service_type: "LoadBalancer".to_owned(),
+                selector: BTreeMap::from([("app".to_owned(), pods.to_owned())]),
+                port: port(15443),
+                entries: vec![gateway(GatewayKind::EastWest, "192.0.2.1", 15443)],
+            };
+            let view = ClusterView { gateways: vec![gateway], ..ClusterView::default() };
+            world.exports.set(Some(Exports::of(&own_cluster("a.test"), &[], &view)));
+            wake.woken().now_or_never().is_some()
+        };
+        assert!(found("blue"));
+        assert!(!found("blue"), "nothing has changed");
+        assert!(found("green"));
+    }
 }

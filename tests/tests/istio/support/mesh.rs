@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cofide_agent::executors::kubernetes::{IstioExecutor, MeshOfCluster};
-use cofide_agent::export::export;
 use cofide_agent::leader::Leadership;
 use cofide_agent::own_cluster::OwnCluster;
 use cofide_agent::published::Wake;
@@ -86,10 +85,7 @@ impl Agent {
     /// What the cluster's source would have found.
     pub(crate) fn exports(&self, services: Vec<ServiceObject>, gateways: &[GatewayService]) {
         let view = ClusterView { services, gateways: gateways.to_vec(), ..ClusterView::default() };
-        let entries: Vec<_> = gateways.iter().flat_map(|gateway| gateway.entries.clone()).collect();
-        let exports = Exports { exports: export(&self.own, &entries, &view), ..Exports::default() };
-        self.world.view.set(Some(view));
-        self.world.exports.set(Some(exports));
+        self.world.exports.set(Some(Exports::of(&self.own, &[], &view)));
     }
 
     /// All that Connect has told.

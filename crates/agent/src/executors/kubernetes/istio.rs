@@ -172,15 +172,15 @@ impl IstioExecutor {
     }
 
     fn wanted(&self, report: &mut MeshReport) -> Wanted {
-        let (held, view, plan) = (self.mesh.world.exports.get(), self.mesh.world.view.get(), self.mesh.world.plan.get());
+        let (held, plan) = (self.mesh.world.exports.get(), self.mesh.world.plan.get());
         let taken = taken(self.writer.mirrors());
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let Memory { exports: of_exports, imports: of_imports, gateways } = &mut *memory;
         let mut wanted = Wanted::default();
-        if let (Some(held), Some(view)) = (held.as_ref(), view.as_ref()) {
-            if *gateways != view.gateways {
+        if let Some(held) = held.as_ref() {
+            if *gateways != held.gateways {
                 *of_exports = Memo::default();
-                gateways.clone_from(&view.gateways);
+                gateways.clone_from(&held.gateways);
             }
             of_exports.begin();
             let exports_known = plan.is_known(wire::EXPORTED_SERVICE);
