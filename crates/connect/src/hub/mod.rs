@@ -83,7 +83,8 @@ impl Hub {
                 Ok(()) = revisions.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            match self.catch_up().await {
+            // What comes back may have another past.
+            match self.catch_up(!is_failing).await {
                 Ok(()) => {
                     if std::mem::take(&mut is_failing) {
                         tracing::info!("what changed can be read again");
@@ -146,9 +147,10 @@ impl Hub {
         self.inner.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn catch_up(&self) -> Result<(), StoreError> {
+    async fn catch_up(&self, is_same_history: bool) -> Result<(), StoreError> {
         let before = self.snapshot();
-        let Some(reloaded) = reload::since(&self.inner.store, &before, &self.inner.spiffe_id).await? else { return Ok(()) };
+        let reloaded = reload::since(&self.inner.store, &before, &self.inner.spiffe_id, is_same_history).await?;
+        let Some(reloaded) = reloaded else { return Ok(()) };
         let reload::Reloaded { after, changes, is_afresh } = reloaded;
         let revision = after.revision();
         let caches = self.caches();

@@ -26,14 +26,22 @@ async fn read(transaction: &mut ReadTransaction, spiffe_id: &SpiffeId) -> Result
     Ok(snapshot)
 }
 
-/// The state after everything that has changed since `before`; `None` where nothing has.
-pub(super) async fn since(store: &Store, before: &Snapshot, spiffe_id: &SpiffeId) -> Result<Option<Reloaded>, StoreError> {
+/// The state after everything that has changed since `before`; `None` where nothing has. `is_same_history` is whether the
+/// numbers of revisions mean what they meant: after a server has failed over to one that had not heard of the last commits, others
+/// bear the same numbers.
+pub(super) async fn since(
+    store: &Store,
+    before: &Snapshot,
+    spiffe_id: &SpiffeId,
+    is_same_history: bool,
+) -> Result<Option<Reloaded>, StoreError> {
     let mut transaction = store.begin_read().await?;
     let revision = transaction.revision().await?;
-    if revision == before.revision() {
+    if is_same_history && revision == before.revision() {
         return Ok(None);
     }
-    let Some(entries) = transaction.changes_since(before.revision()).await? else {
+    let entries = if is_same_history { transaction.changes_since(before.revision()).await? } else { None };
+    let Some(entries) = entries else {
         let after = read(&mut transaction, spiffe_id).await?;
         return Ok(Some(Reloaded { after, changes: Vec::new(), is_afresh: true }));
     };

@@ -151,6 +151,37 @@ async fn while_the_database_is_away_calls_say_so_streams_stay_and_then_it_heals(
     drop(plane.stop().await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_with_another_past_under_the_same_revision_is_read_anew() {
+    let database = database().await;
+    let name = database.rsplit('/').next().unwrap().to_owned();
+    let sql = |statement: &'static str| {
+        let name = name.clone();
+        blocking(move || Postgres::shared().psql(&name, statement))
+    };
+    let plane = on(&database).await;
+    let (a, b) = (plane.zone("a").await, plane.zone("b").await);
+    let (exporter, importer) = (plane.joined(&a, "one").await, plane.joined(&b, "one").await);
+    plane.federate(&a, &b).await;
+    plane.federate(&b, &a).await;
+    register(&exporter.agent, service("server", &["b.test"])).await.unwrap();
+    let mut follower = Follower::open(&importer.agent, &Versions::new()).await;
+    follower.settle().await;
+
+    // As after a failover to a server that had not heard of the last commit.
+    sql("ALTER TABLE revision RENAME TO gone").await;
+    eventually(|| plane.scrape("/healthz/ready"), |answer| answer.contains("the database can be read again")).await;
+    sql("DELETE FROM federated_service").await;
+    sql("ALTER TABLE gone RENAME TO revision").await;
+
+    let mut removed = Vec::new();
+    while removed.is_empty() {
+        removed = follower.take().await.1;
+    }
+    assert_eq!(removed, ["ImportedService server.demo.a.test"]);
+    drop(plane.stop().await);
+}
+
 async fn failure(change: impl FnOnce(&mut Config)) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config { data_dir: folder.path().join("data"), listen_address: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
