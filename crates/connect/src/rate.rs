@@ -1,4 +1,4 @@
-//! How often one agent may have something changed.
+//! How often one agent may have something changed, and may ask for what is long.
 //!
 //! Each change is a transaction, a revision and, for a service, work in every cluster that imports it. One agent that
 //! loops must not take all of that for itself, so each has an allowance (a token bucket): a burst in which it can say
@@ -26,21 +26,27 @@ const STREAMS: Allowance = Allowance { per_minute: 60, burst: 60 };
 /// for its services.
 const READINGS: Allowance = Allowance { per_minute: 120, burst: 120 };
 
+/// An agent reads the list of its services when it has found its way to Connect, and now and then. The list is as long as the
+/// agent has made it.
+const LISTS: Allowance = Allowance { per_minute: 60, burst: 60 };
+
 /// What an allowance is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Change,
     Stream,
     Reading,
+    List,
 }
 
-const LIMITED: [(&str, Kind); 8] = [
+const LIMITED: [(&str, Kind); 9] = [
     ("/proto.connect.agent_service.v1alpha1.AgentService/RegisterFederatedService", Kind::Change),
     ("/proto.connect.agent_service.v1alpha1.AgentService/UpdateFederatedService", Kind::Change),
     ("/proto.connect.agent_service.v1alpha1.AgentService/DeregisterFederatedService", Kind::Change),
     ("/proto.connect.agent_service.v1alpha1.AgentService/UpdateAgentStatus", Kind::Change),
     ("/proto.connect.trust_zone_service.v1alpha1.TrustZoneService/UpdateTrustZoneBundle", Kind::Change),
     ("/proto.connect.receipt_service.v1alpha1.ReceiptService/ReportHeldBundles", Kind::Reading),
+    ("/proto.connect.agent_service.v1alpha1.AgentService/ListFederatedServices", Kind::List),
     ("/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources", Kind::Stream),
     ("/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources", Kind::Stream),
 ];
@@ -81,6 +87,7 @@ impl AgentRate {
             Kind::Change => self.changes,
             Kind::Stream => STREAMS,
             Kind::Reading => READINGS,
+            Kind::List => LISTS,
         };
         let Err(wait) = self.take((agent.cluster_id.clone(), *kind), allowance, now) else { return Ok(()) };
         // In whole seconds, and never too early.
@@ -97,6 +104,9 @@ impl AgentRate {
             Kind::Reading => {
                 format!("the agent of cluster {name} tells what it holds more than {per_minute} times a minute; try again in {seconds}s")
             }
+            Kind::List => {
+                format!("the agent of cluster {name} lists its services more than {per_minute} times a minute; try again in {seconds}s")
+            }
         };
         Err(Error::ResourceExhausted { reason, retry_after: Duration::from_secs(seconds) })
     }
@@ -109,8 +119,8 @@ impl AgentRate {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= REMEMBERED && !buckets.contains_key(&key) {
             // By the smallest rate there is, so that none of another kind is forgotten too early.
-            let slowest = f64::from(self.changes.per_minute.min(STREAMS.per_minute).min(READINGS.per_minute)) / 60.0;
-            let most = f64::from(self.changes.burst.max(STREAMS.burst).max(READINGS.burst));
+            let slowest = f64::from(self.changes.per_minute.min(STREAMS.per_minute).min(READINGS.per_minute).min(LISTS.per_minute)) / 60.0;
+            let most = f64::from(self.changes.burst.max(STREAMS.burst).max(READINGS.burst).max(LISTS.burst));
             buckets.retain(|_, bucket| bucket.tokens + now.duration_since(bucket.filled).as_secs_f64() * slowest < most);
         }
         let bucket = buckets.entry(key).or_insert(Bucket { tokens: most, filled: now });
@@ -148,7 +158,8 @@ mod tests {
         assert_eq!(admitted("one", STREAM, 0), 60, "and streams are not changes");
         assert_eq!(admitted("one", READING, 0), 120, "nor are readings");
         assert_eq!([admitted("one", REGISTER, 1), admitted("one", REGISTER, 4), admitted("one", REGISTER, 3600)], [1, 3, 10]);
-        assert_eq!(admitted("one", "/proto.connect.agent_service.v1alpha1.AgentService/ListFederatedServices", 3600), 1000);
+        assert_eq!(admitted("one", "/proto.connect.agent_service.v1alpha1.AgentService/ListFederatedServices", 3600), 60);
+        assert_eq!(admitted("one", "/proto.connect.agent_service.v1alpha1.AgentService/GetFederatedService", 3600), 1000);
     }
 
     #[test]
