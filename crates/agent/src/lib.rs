@@ -52,7 +52,6 @@ pub mod plan;
 mod profile;
 pub mod published;
 pub mod reconciler;
-pub mod regular_file;
 pub mod render;
 pub mod role;
 pub mod run;

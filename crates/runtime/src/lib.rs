@@ -5,6 +5,7 @@
 //! - [`environment`]: variables that look misspelt; [`conventions`]: what every key of a configuration has
 //! - [`bind`]: listening, and what to say where that fails
 //! - [`files`]: files that are whole or not there, secrets that only their owner reads, one process per data folder
+//! - [`regular_file`]: files of a folder into which others put what they like
 //! - [`logging`]: structured lines on stderr; stdout stays free for data
 //! - [`admin`], [`Readiness`]: liveness, readiness and metrics over HTTP
 //! - [`shutdown`]: one token that says "stop", from SIGINT and SIGTERM
@@ -27,6 +28,7 @@ pub mod files;
 pub mod logging;
 pub mod program;
 mod readiness;
+pub mod regular_file;
 pub mod shutdown;
 
 pub use backoff::Backoff;

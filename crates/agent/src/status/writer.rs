@@ -7,7 +7,7 @@ use cofide_runtime::files::{FileError, Mode, remove_unfinished, write_atomic};
 
 use super::STATUS_SUFFIX;
 use super::render::{HEADER, History, StatusFiles};
-use crate::regular_file::{self, Links};
+use cofide_runtime::regular_file::{self, Links};
 
 /// More than the statuses of the largest manifest need; a larger file is none that the agent wrote.
 const MAX_STATUS_BYTES: u64 = 16 << 20;

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::regular_file::{self, Links, ReadError};
 use crate::status::STATUS_SUFFIX;
 use crate::view::Origin;
+use cofide_runtime::regular_file::{self, Links, ReadError};
 
 use super::index::Scan;
 
