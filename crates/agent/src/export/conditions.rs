@@ -236,7 +236,7 @@ fn ready(parts: &[Condition], offer: &Offer, around: Surroundings<'_>) -> Condit
         }
         None => {
             let names: Vec<_> = offer.service.exported_trust_domains.iter().map(ToString::to_string).collect();
-            condition(kind, Status::True, reasons::EXPORTED, format!("{} can be reached from {}", offer.service.hostname, names.join(", ")))
+            condition(kind, Status::True, reasons::EXPORTED, format!("{} is exported to {}", offer.service.hostname, names.join(", ")))
         }
     }
 }

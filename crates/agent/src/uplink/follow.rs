@@ -35,6 +35,9 @@ use crate::world::{Link, LocalReport, SpireReport, World};
 /// controller begins to work, it is told together.
 const BETWEEN_STREAMS: Duration = Duration::from_secs(1);
 
+/// After the plan could not be kept: a disk that was full may have room again.
+const KEEP_AGAIN: Duration = Duration::from_secs(2);
+
 /// Why things are not in effect, as Connect was told.
 type Reasons = BTreeMap<ResourceName, String>;
 
@@ -84,11 +87,21 @@ impl Follower {
         let mut asked_again: BTreeSet<ResourceName> = BTreeSet::new();
         let mut reasons = Reasons::new();
         let (mut may_ask, mut has_to_ask) = (Instant::now(), false);
+        // When the plan is to be kept that could not be.
+        let mut keep_at: Option<Instant> = None;
+        let again = |is_kept: bool| (!is_kept).then(|| Instant::now() + KEEP_AGAIN);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = wake.woken() => {}
                 () = tokio::time::sleep_until(may_ask), if has_to_ask => {}
+                () = tokio::time::sleep_until(keep_at.unwrap_or_else(Instant::now)), if keep_at.is_some() => {
+                    keep_at = again(self.keep(&plan).await);
+                    if keep_at.is_none() {
+                        tracing::info!("the plan is kept again");
+                    }
+                    continue;
+                }
                 changed = state.changed() => {
                     if changed.is_ok() {
                         self.world.link.set(link(&state.borrow_and_update()));
@@ -116,7 +129,7 @@ impl Follower {
                         arrived = stream.next().now_or_never();
                     }
                     if plan.revision != revision {
-                        self.put_in_effect(&plan, control_plane).await;
+                        keep_at = again(self.put_in_effect(&plan, control_plane).await);
                     }
                 }
             }
@@ -164,25 +177,33 @@ impl Follower {
     }
 
     /// Keeps the plan and then publishes it. Only what is published comes into effect and is acknowledged, so Connect never
-    /// hears of something that a restart would forget.
-    async fn put_in_effect(&self, plan: &Plan, control_plane: Option<ControlPlaneTrust>) {
-        // Before it is acted on, so that a restart never goes back behind what clients have seen. A disk that is full is no
-        // reason to keep news from them, though. Not on a thread of the runtime: a large plan takes its time.
-        let (data, kept) = (self.data.clone(), plan.clone());
-        let saved = tokio::task::spawn_blocking(move || PlanStore(&data).save(&kept)).await;
-        let error = match saved {
-            Ok(saved) => saved.err().map(|error| error.to_string()),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(error) = error {
-            tracing::error!(error, "cannot keep the plan; a restart without Connect would go back to an older one");
-        }
+    /// hears of something that a restart would forget. Answers whether it was kept: a disk that is full is no reason to keep news
+    /// from clients.
+    async fn put_in_effect(&self, plan: &Plan, control_plane: Option<ControlPlaneTrust>) -> bool {
+        // Before it is acted on, so that a restart never goes back behind what clients have seen.
+        let is_kept = self.keep(plan).await;
         if let Some(trust) = plan.control_plane_trust()
             && control_plane.as_ref() != Some(trust)
         {
             (self.on_control_plane)(trust);
         }
         self.world.plan.set(plan.clone());
+        is_kept
+    }
+
+    /// Writes the plan to disk, and answers whether it is there.
+    async fn keep(&self, plan: &Plan) -> bool {
+        // Not on a thread of the runtime: a large plan takes its time.
+        let (data, kept) = (self.data.clone(), plan.clone());
+        let saved = tokio::task::spawn_blocking(move || PlanStore(&data).save(&kept)).await;
+        let error = match saved {
+            Ok(saved) => saved.err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = &error {
+            tracing::error!(error, "cannot keep the plan; a restart without Connect would go back to an older one");
+        }
+        error.is_none()
     }
 
     /// Gives the answers that can be given.

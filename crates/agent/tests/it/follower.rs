@@ -71,7 +71,7 @@ impl Router for Connect {
 }
 
 struct Place {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     connect: Arc<Connect>,
     address: SocketAddr,
     data: Arc<DataFolder>,
@@ -101,7 +101,7 @@ impl Place {
         let data = open(&folder.path().join("data"));
         let (world, stop) = (Arc::<World>::default(), shutdown.child_token());
         let follower = follow(address, &data, &world, &leadership, has_mesh, &stop);
-        Self { _folder: folder, connect, address, data, world, leadership, has_mesh, follower, stop, shutdown }
+        Self { folder, connect, address, data, world, leadership, has_mesh, follower, stop, shutdown }
     }
 
     /// Another process of the agent, which knows what is on disk; `meanwhile` happens while there is none.
@@ -308,6 +308,19 @@ async fn the_plan_is_on_disk_before_it_is_acted_on() {
         acted_on(999 - gone).await;
         place.in_effect(&[]);
     }
+}
+
+#[tokio::test]
+async fn a_plan_that_could_not_be_kept_is_kept_as_soon_as_it_can() {
+    let place = Place::start().await;
+    // As a full disk would, a folder in its place keeps the file from being written, for root too.
+    let in_the_way = place.folder.path().join("data/plan.state");
+    std::fs::create_dir_all(in_the_way.join("full")).unwrap();
+    place.tell(IMPORTED_SERVICE, import("x.demo.b.test"));
+    until("the plan is in effect all the same", &place, || place.world.plan.get().imports().count() == 1).await;
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    let kept = || PlanStore(&place.data).load().is_ok_and(|plan| plan.imports().count() == 1);
+    until("nothing changes any more, and it is on disk", &place, kept).await;
 }
 
 #[tokio::test]

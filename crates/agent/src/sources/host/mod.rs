@@ -40,6 +40,8 @@ pub struct HostSource {
 #[derive(Debug)]
 struct State {
     index: Index,
+    /// Whether the memory on disk is this index: a disk that was full is tried again until it has it.
+    is_kept: bool,
     /// Absent while the folder cannot be watched.
     watching: Option<Watching>,
 }
@@ -68,7 +70,7 @@ impl HostSource {
             None if data.has_held(REGISTRATIONS) || data.has_held(MANIFESTS) => Index::without_memory(),
             None => Index::default(),
         };
-        Ok(Self { folder, own, data, world, wake, shutdown, state: Mutex::new(State { index, watching: None }) })
+        Ok(Self { folder, own, data, world, wake, shutdown, state: Mutex::new(State { index, is_kept: true, watching: None }) })
     }
 
     /// Reads the folder once and publishes what it found.
@@ -93,7 +95,9 @@ impl HostSource {
         };
         let before = state.index.clone();
         let view = state.index.update(&self.own, &scan);
-        let kept = if state.index == before { Ok(()) } else { self.data.save(MANIFESTS, &state.index) };
+        state.is_kept &= state.index == before;
+        let kept = if state.is_kept { Ok(()) } else { self.data.save(MANIFESTS, &state.index) };
+        state.is_kept = kept.is_ok();
         if view.incomplete && !self.world.view.get().as_ref().as_ref().is_some_and(|before| before.incomplete) {
             tracing::warn!(
                 "the memory of the manifests is lost and not all of them are valid, so it is not known what else was in force: nothing is \

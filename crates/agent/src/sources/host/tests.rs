@@ -132,6 +132,32 @@ async fn a_restart_with_a_broken_file_serves_the_last_valid_version() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_remembered_is_remembered_as_soon_as_it_can() {
+    let (folder, data_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = Arc::new(DataFolder::open(data_folder.path()).unwrap());
+    let world = Arc::new(World::default());
+    let own = TrustDomain::new("a.test").unwrap();
+    let open =
+        || HostSource::open(folder.path().to_owned(), own.clone(), data.clone(), world.clone(), Wake::default(), CancellationToken::new());
+    let source = open().unwrap();
+    // As a full disk would, a folder in its place keeps the file from being written, for root too.
+    let in_the_way = data_folder.path().join("manifests.state");
+    std::fs::create_dir_all(in_the_way.join("full")).unwrap();
+    std::fs::write(folder.path().join("one.yaml"), manifest("one", 1)).unwrap();
+    for _ in 0..2 {
+        source.reconcile().expect_err("it says so for as long as it lasts");
+        assert_eq!(services(&world).unwrap(), ["one:1"], "and it is in force all the same");
+    }
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    source.reconcile().unwrap();
+    drop(source);
+
+    std::fs::write(folder.path().join("one.yaml"), "apiVersion: registry").unwrap();
+    open().unwrap().reconcile().unwrap();
+    assert_eq!(services(&world).unwrap(), ["one:1!"]);
+}
+
+#[tokio::test]
 async fn a_restart_without_the_folder_serves_what_was_there_and_withdraws_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("manifests");
