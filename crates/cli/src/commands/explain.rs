@@ -13,7 +13,8 @@ use crate::view::explain::ExplanationView;
 
 /// A chain that holds is no promise that a call is answered.
 const UNSEEN: &str = "not seen from here: whether what listens at the gateway's address is the gateway, and whether the workload behind it \
-                      listens; the service's status at its cluster says more (the manifest's .status.yaml, or kubectl get federatedservice)";
+                      listens; of the gateway the service's status at its cluster says more (the manifest's .status.yaml, or kubectl get \
+                      federatedservice), of the workload the log of the gateway Envoy, with a line for each connection";
 
 /// The chain goes to stdout however it stands, and what mends the first broken link to stderr; the exit code tells a script.
 pub(super) async fn run(args: ExplainArgs, connection: &Connection, printer: &mut Printer<'_>) -> Result<()> {
