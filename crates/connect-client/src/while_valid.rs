@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 const GIVES_WAY_AFTER: f64 = 0.75;
 
 /// How often it looks for another identity when there was none by then.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Reading ends once it is time to give way and there is another identity to come back with. Without one it lasts: a new
 /// connection would be worth no more.

@@ -103,6 +103,28 @@ async fn a_connection_gives_way_before_its_certificate_expires_and_the_next_one_
     assert_eq!(spiffe_id.as_deref(), Some(later));
 }
 
+#[tokio::test]
+async fn a_connection_lasts_while_there_is_no_other_identity_and_gives_way_to_one_that_comes_late() {
+    let (management, zone) = (authority("management.local"), authority("a.test"));
+    let mut connect = TestConnect::start(svid(&management, CONNECT)).await;
+    connect.client_bundles.set(bundle(&zone));
+    let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
+    let first = short_lived(&zone, AGENT, Duration::from_secs(6));
+    let slot = Arc::new(IdentitySlot::new(first.clone()));
+    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, slot.clone());
+    let mut stream = open(&channel).await.unwrap();
+    connect.heard().await;
+
+    // Past three quarters of its life.
+    let rest = first.not_after.duration_since(SystemTime::now()).unwrap() - Duration::from_millis(1300);
+    let ends = async { while matches!(stream.next().await, Ok(Some(_))) {} };
+    tokio::pin!(ends);
+    tokio::time::timeout(rest, &mut ends).await.expect_err("it lasts: a new connection would be worth no more");
+    slot.set(svid(&zone, AGENT));
+    within(ends).await;
+    assert!(SystemTime::now() < first.not_after, "the connection lasted longer than its certificate");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_an_agent_that_is_not_recognised_learns_why() {
     let (management, before, after) = (authority("management.local"), authority("a.test"), authority("a.test"));

@@ -246,6 +246,7 @@ async fn the_bundle_endpoint_answers_one_question() {
     assert_eq!(published.x509_authorities, bundle.x509_authorities);
     assert_eq!((published.sequence_number, published.refresh_hint), (bundle.sequence_number, 300));
     assert!(head.contains("etag: "), "a cache knows it again: {head}");
+    assert!(head.contains("cache-control: public, max-age=10, must-revalidate"), "and asks for it soon, as an authority may go: {head}");
     assert!(ask("POST /").await.starts_with("HTTP/1.1 405"));
     assert!(ask("GET /secret").await.starts_with("HTTP/1.1 404"));
 }
