@@ -47,5 +47,6 @@ fn kind(field: &FieldDescriptorProto) -> String {
         "" => format!("{:?}", field.r#type()).to_lowercase(),
         named => named.trim_start_matches('.').to_owned(),
     };
-    format!("{:?} {kind}", field.label()).to_lowercase()
+    let label = format!("{:?}", field.label()).to_lowercase();
+    format!("{label} {kind}")
 }
