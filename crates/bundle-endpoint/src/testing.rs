@@ -28,8 +28,13 @@ impl Bundles for Root {
     }
 }
 
-/// Serves one connection at a time until `shutdown`. The bundle has a refresh hint of a second.
+/// As [`publish_to`] one connection at a time.
 pub(crate) async fn publish(name: &str, shutdown: &CancellationToken) -> Publisher {
+    publish_to(name, 1, shutdown).await
+}
+
+/// Serves so many connections at a time until `shutdown`. The bundle has a refresh hint of a second.
+pub(crate) async fn publish_to(name: &str, max_connections: usize, shutdown: &CancellationToken) -> Publisher {
     cofide_svid::install_crypto_provider();
     let trust_domain = TrustDomain::new(name).unwrap();
     let authority = X509CertificateAuthority::create(trust_domain.clone(), X509Settings::default(), SystemTime::now()).unwrap();
@@ -38,7 +43,7 @@ pub(crate) async fn publish(name: &str, shutdown: &CancellationToken) -> Publish
     identity.set(authority.issue(&id, &[], &[], Duration::from_secs(600), SystemTime::now()).unwrap());
     let bundle = authority::bundle(&authority, None, 1);
     let tls = server_config(Arc::new(identity), Arc::new(BundleSet::new()), ClientAuth::None);
-    let server = BundleServer { tls, max_connections: 1, bundles: Root(bundle.clone()) };
+    let server = BundleServer { tls, max_connections, bundles: Root(bundle.clone()) };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = server.serve(listener, shutdown.clone()).unwrap();
     let url = format!("https://{address}/").parse().unwrap();

@@ -4,6 +4,7 @@
 //! - [`config`]: a YAML file under environment variables under flags, checked as one value; [`duration`]: how it says how long
 //! - [`environment`]: variables that look misspelt; [`conventions`]: what every key of a configuration has
 //! - [`bind`]: listening, and what to say where that fails
+//! - [`places`]: how many connections a listener has
 //! - [`files`]: files that are whole or not there, secrets that only their owner reads, one process per data folder
 //! - [`regular_file`]: files of a folder into which others put what they like
 //! - [`logging`]: structured lines on stderr; stdout stays free for data
@@ -26,6 +27,7 @@ pub mod duration;
 pub mod environment;
 pub mod files;
 pub mod logging;
+pub mod places;
 pub mod program;
 mod readiness;
 pub mod regular_file;
