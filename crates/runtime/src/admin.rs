@@ -20,6 +20,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::Readiness;
+use crate::bounded::Bounded;
+use crate::places::Places;
+
+/// Probes and scrapes take one at a time, and that for a moment.
+const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS_PER_ADDRESS: usize = 32;
+const TOO_MANY: &str = "a connection to the admin port was refused: its address has too many";
 
 /// The metrics of the process. Clones share the registry.
 pub type Metrics = Arc<Mutex<Registry>>;
@@ -38,6 +45,7 @@ pub fn serve(listener: TcpListener, readiness: Readiness, metrics: Metrics, shut
         .route("/healthz/ready", get(ready))
         .route("/metrics", get(metrics_text))
         .with_state(Admin { readiness, metrics });
+    let listener = Bounded { listener, places: Places::new(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, TOO_MANY) };
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await {
             tracing::error!(%error, "the admin port stopped");
@@ -92,6 +100,26 @@ mod tests {
         assert!(fetch(address, "/healthz/ready").await.starts_with("HTTP/1.1 200"));
         assert!(fetch(address, "/healthz/live").await.starts_with("HTTP/1.1 200"));
         assert!(fetch(address, "/metrics").await.contains("# EOF"));
+        shutdown.cancel();
+    }
+    #[tokio::test]
+    async fn a_client_that_is_silent_takes_no_place_from_another_address() {
+        let shutdown = CancellationToken::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = serve(listener, Readiness::default(), Metrics::default(), shutdown.clone()).unwrap();
+        let connect = async || {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+            socket.connect(address).await.unwrap()
+        };
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS_PER_ADDRESS {
+            silent.push(connect().await);
+        }
+        let ended = connect().await.read(&mut [0; 1]).await;
+        assert!(!matches!(ended, Ok(read) if read > 0), "it is turned away: {ended:?}");
+        assert!(fetch(address, "/healthz/live").await.starts_with("HTTP/1.1 200"));
+        drop(silent);
         shutdown.cancel();
     }
 }

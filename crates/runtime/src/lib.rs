@@ -18,6 +18,7 @@
 pub mod admin;
 mod backoff;
 pub mod bind;
+mod bounded;
 pub mod build_info;
 mod chain;
 pub mod command_line;

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,16 @@ pub trait Program: Sized {
     fn serve(config: Self::Config, shutdown: CancellationToken) -> impl Future<Output = Result<(), Failure>>;
 }
 
+/// A server holds a file for each connection, and most systems give a process 1024 until it asks for what it may have. Those are there
+/// for programs that call select(2), of which this is none.
+fn raise_open_files() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
+    {
+        tracing::debug!(%error, "the number of open files stays as it was");
+    }
+}
+
 /// Where the configuration comes from.
 #[derive(Args)]
 pub struct Launch<P: Program> {
@@ -104,6 +115,7 @@ impl<P: Program> Launch<P> {
         for unread in Self::unread_variables() {
             tracing::warn!("{unread}");
         }
+        raise_open_files();
         block_on(async {
             let shutdown = shutdown::on_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
             // On the heap: the future of a whole program is large.
