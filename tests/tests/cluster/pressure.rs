@@ -109,7 +109,7 @@ async fn answered(cluster: &Cluster, code: u16, labels: &[&str]) -> u64 {
 /// Lets one write happen at a time, and refuses what comes meanwhile.
 const ONE_AT_A_TIME: &[&str] = &["--enable-priority-and-fairness=false", "--max-mutating-requests-inflight=1"];
 
-/// So many services at the least while the API server has no time, and so many at the most.
+/// So many services at a time while the API server has no time for them, and so many at the most.
 const MANY: usize = 12;
 const MOST: usize = 200;
 
@@ -122,13 +122,14 @@ async fn an_api_server_that_asks_for_patience_gets_it_and_everything_is_there_wh
     let before = world.version("before").await;
     world.cluster.stop_api_server().await.unwrap();
     world.cluster.start_api_server_with(ONE_AT_A_TIME).await.unwrap();
-    // As many as it takes until two requests of the agent, or one of it and one of this test, meet.
+    // So many at once that several of the agent's writes meet, and again until they have.
     let mut names = Vec::new();
-    while names.len() < MANY || answered(&world.cluster, 429, &["istio.io\""]).await == 0 {
+    while names.is_empty() || answered(&world.cluster, 429, &["istio.io\""]).await == 0 {
         assert!(names.len() < MOST, "the agent was never asked for patience");
-        let name = format!("during-{}", names.len());
-        works("it is applied", async || world.cluster.apply(&named(&name)).await).await;
-        names.push(name);
+        let more: Vec<_> = (names.len()..names.len() + MANY).map(|number| format!("during-{number}")).collect();
+        let applied = more.iter().map(|name| works("it is applied", async || world.cluster.apply(&named(name)).await));
+        futures::future::join_all(applied).await;
+        names.extend(more);
     }
 
     world.cluster.stop_api_server().await.unwrap();
