@@ -12,6 +12,8 @@ server {
     socket_path = "$folder/admin.sock"
     trust_domain = "$zone.demo.test"
     data_dir = "$folder/spire-server"
+    # It says then when its own certificate is renewed.
+    log_level = "DEBUG"
     # So short that a rotation of the authority can be watched: SPIRE's agents renew at half of it.
     default_x509_svid_ttl = "30s"
     federation {
@@ -78,8 +80,8 @@ authority_id() {
     spire_server "$1" localauthority x509 show -output json | sed -n "s/.*\"$2\":{\"authority_id\":\"\([^\"]*\)\".*/\1/p"
 }
 
-# How far the log of a zone's SPIRE agent goes.
-log_end() { wc -l <"$work/logs/spire-agent-$1.log"; }
+# log_end server|agent LETTER: how far that log goes.
+log_end() { wc -l <"$work/logs/spire-$1-$2.log"; }
 
 # SPIFFE IDs of the SVIDs that a SPIRE agent has asked for, from its log.
 asked_for() { sed -n 's/.*"\(Creating\|Renewing\) X509-SVID".*spiffe_id="\([^"]*\)".*/\2/p' | sort -u; }
@@ -93,22 +95,27 @@ has_renewed() {
 # has_own LETTER LINE: whether the SPIRE agent has a new SVID of its own since that line of its log.
 has_own() { tail -n "+$(($2 + 1))" "$work/logs/spire-agent-$1.log" | grep -q 'Successfully rotated agent SVID'; }
 
+# server_has_own LETTER LINE: the same of the SPIRE server, which signs its own.
+server_has_own() { tail -n "+$(($2 + 1))" "$work/logs/spire-server-$1.log" | grep -q 'Rotating server SVID'; }
+
 # The steps of a rotation by hand; see rotate_authority.
 spire_authority() {
-    local zone=$1 since old
+    local zone=$1 since since_server old
     case $2 in
         prepare) shown spire_server "$zone" localauthority x509 prepare ;;
         activate)
             shown spire_server "$zone" localauthority x509 activate -authorityID "$(authority_id "$zone" prepared)"
-            since=$(log_end "$zone")
+            since=$(log_end agent "$zone")
             await "the SPIRE agent has renewed what the old authority had signed" 45 has_renewed "$zone" "$since"
             ;;
         retire)
             # Only a tainted authority can be revoked. Not earlier: what it has signed is taken from workloads at once.
             old=$(authority_id "$zone" old)
-            since=$(log_end "$zone")
+            since=$(log_end agent "$zone")
+            since_server=$(log_end server "$zone")
             shown spire_server "$zone" localauthority x509 taint -authorityID "$old"
             await "the SPIRE agent itself has a new certificate" 30 has_own "$zone" "$since"
+            await "the SPIRE server itself has a new certificate" 30 server_has_own "$zone" "$since_server"
             shown spire_server "$zone" localauthority x509 revoke -authorityID "$old"
             ;;
     esac

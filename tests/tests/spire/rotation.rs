@@ -40,11 +40,23 @@ impl Traffic {
         let mut authorities = self.plane.zones[A].authorities().await.unwrap();
         let next = authorities.prepare().await.unwrap();
         self.held_by_the_client(patience, 2).await;
+        let before = self.own_of_spire();
         let old = authorities.activate(next.clone()).await.unwrap();
         let issuer = || async { self.server.issuer().await.unwrap() };
         within(patience, "the server is signed by the new authority", issuer, |issuer| *issuer == next).await;
+        // A SPIRE agent that reconnects to a server whose own certificate is of a revoked authority ends.
+        let is_anew = |now: &[usize; 2]| now.iter().zip(before).all(|(now, before)| *now > before);
+        within(patience, "SPIRE's own certificates are of the new authority", || async { self.own_of_spire() }, is_anew).await;
         authorities.retire(old).await.unwrap();
         self.held_by_the_client(patience, 1).await;
+    }
+
+    /// How often A's SPIRE server and its agent have had new certificates of their own. Each looks every five seconds.
+    fn own_of_spire(&self) -> [usize; 2] {
+        [("spire-server.log", "Rotating server SVID"), ("spire-agent.log", "Successfully rotated agent SVID")].map(|(log, line)| {
+            let text = std::fs::read_to_string(self.plane.zones[A].folder.join(log)).unwrap();
+            text.matches(line).count()
+        })
     }
 
     async fn held_by_the_client(&self, patience: Duration, count: usize) {
