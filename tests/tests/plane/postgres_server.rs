@@ -75,6 +75,6 @@ async fn agents_go_on_while_the_database_is_away_and_catch_up_when_it_is_back() 
     imported(&plane.zones[B], "third.demo.a.test").await;
     still_imported(&plane.zones[B], SERVER).await;
     federations_are_healthy(&plane).await;
-    let log = plane.connect_log();
-    assert!(log.contains("the database is away") && log.contains("the database is back"), "{log}");
+    let is_told = |log: &String| log.contains("the database is away") && log.contains("the database is back");
+    eventually("Connect's log tells of both", || async { plane.connect_log() }, is_told).await;
 }
