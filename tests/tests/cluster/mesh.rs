@@ -152,12 +152,12 @@ async fn bundles_under_names_that_istio_does_not_ask_for_are_told_to_exports_and
     eventually("the import is in effect", || world.said_of(hostname), |said| matches!(said, Some((Ok(()), true)))).await;
 }
 
-#[tokio::test]
-async fn an_agent_that_may_writes_what_the_mesh_configuration_lacks_and_takes_it_out_again() {
+/// A mesh with this configuration, an agent that may write it, and a service of the mesh that is ready.
+async fn managed(config: &str) -> World {
     let mut world = World::without_agent(Some(&crd::yaml())).await;
     world.both_gateways().await;
     world.ping_pong().await;
-    mesh_config(&world, CHART).await;
+    mesh_config(&world, config).await;
     istiod(&world, &json!([])).await;
     world
         .start_agent(|config| {
@@ -167,6 +167,12 @@ async fn an_agent_that_may_writes_what_the_mesh_configuration_lacks_and_takes_it
         .await;
     world.apply(&istio_mtls("mesh")).await;
     world.ready("mesh").await;
+    world
+}
+
+#[tokio::test]
+async fn an_agent_that_may_writes_what_the_mesh_configuration_lacks_and_takes_it_out_again() {
+    let world = managed(CHART).await;
     let with_partner = CHART.replace("cluster.local", "a.test") + "caCertificates: [{\"trustDomains\":[\"b.test\"]}]\n";
     assert_eq!(text(&world).await, with_partner);
     assert_eq!(held(&world).await.data.unwrap()["meshNetworks"], "networks: {}");
@@ -190,19 +196,7 @@ async fn an_agent_that_may_writes_what_the_mesh_configuration_lacks_and_takes_it
 
 #[tokio::test]
 async fn a_mesh_configuration_that_nobody_can_read_is_left_as_it_is() {
-    let mut world = World::without_agent(Some(&crd::yaml())).await;
-    world.both_gateways().await;
-    world.ping_pong().await;
-    mesh_config(&world, "trustDomain: [\n").await;
-    istiod(&world, &json!([])).await;
-    world
-        .start_agent(|config| {
-            looks_often(config);
-            config.manage_mesh_config = true;
-        })
-        .await;
-    world.apply(&istio_mtls("mesh")).await;
-    world.ready("mesh").await;
+    let world = managed("trustDomain: [\n").await;
     let log = || async { world.agent_log(0) };
     eventually("it is said", log, |log| log.contains("cannot write ConfigMap istio-system/istio") && log.contains("not a map in YAML"))
         .await;

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use cofide_connect_client::{
     AccessToken, ConnectError, Credential, connect_as_agent, connect_as_user, connect_to_join, explain, refused_identity,
 };
-use cofide_svid::{BundleSet, IdentitySlot};
+use cofide_svid::authority::X509CertificateAuthority;
+use cofide_svid::{BundleSet, IdentitySlot, X509Svid};
 use cofide_xds::Node;
 use cofide_xds::client::{DeltaSubscription, Versions};
 use cofide_xds::envoy::envoy::service::discovery::v3::DeltaDiscoveryRequest;
@@ -81,16 +82,33 @@ async fn an_agent_shows_the_identity_that_it_has_at_that_moment() {
     }
 }
 
+/// An agent that talks to Connect with a certificate that expires soon.
+struct Expiring {
+    zone: X509CertificateAuthority,
+    connect: TestConnect,
+    first: X509Svid,
+    slot: Arc<IdentitySlot>,
+    channel: Channel,
+    stream: DeltaSubscription,
+}
+
+impl Expiring {
+    async fn start(lifetime: Duration) -> Self {
+        let (management, zone) = (authority("management.local"), authority("a.test"));
+        let connect = TestConnect::start(svid(&management, CONNECT)).await;
+        connect.client_bundles.set(bundle(&zone));
+        let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
+        let first = short_lived(&zone, AGENT, lifetime);
+        let slot = Arc::new(IdentitySlot::new(first.clone()));
+        let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, slot.clone());
+        let stream = open(&channel).await.unwrap();
+        Self { zone, connect, first, slot, channel, stream }
+    }
+}
+
 #[tokio::test]
 async fn a_connection_gives_way_before_its_certificate_expires_and_the_next_one_shows_the_next() {
-    let (management, zone) = (authority("management.local"), authority("a.test"));
-    let mut connect = TestConnect::start(svid(&management, CONNECT)).await;
-    connect.client_bundles.set(bundle(&zone));
-    let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
-    let first = short_lived(&zone, AGENT, Duration::from_secs(4));
-    let slot = Arc::new(IdentitySlot::new(first.clone()));
-    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, slot.clone());
-    let mut stream = open(&channel).await.unwrap();
+    let Expiring { zone, mut connect, first, slot, channel, mut stream } = Expiring::start(Duration::from_secs(4)).await;
     let Heard::Stream { spiffe_id, .. } = connect.heard().await else { panic!("no receipt was due") };
     assert_eq!(spiffe_id.as_deref(), Some(AGENT));
 
@@ -105,14 +123,7 @@ async fn a_connection_gives_way_before_its_certificate_expires_and_the_next_one_
 
 #[tokio::test]
 async fn a_connection_lasts_while_there_is_no_other_identity_and_gives_way_to_one_that_comes_late() {
-    let (management, zone) = (authority("management.local"), authority("a.test"));
-    let mut connect = TestConnect::start(svid(&management, CONNECT)).await;
-    connect.client_bundles.set(bundle(&zone));
-    let bundles = Arc::new(BundleSet::from_iter([bundle(&management)]));
-    let first = short_lived(&zone, AGENT, Duration::from_secs(6));
-    let slot = Arc::new(IdentitySlot::new(first.clone()));
-    let channel = connect_as_agent(&url(connect.address), id(CONNECT), bundles, slot.clone());
-    let mut stream = open(&channel).await.unwrap();
+    let Expiring { zone, mut connect, first, slot, mut stream, channel: _channel } = Expiring::start(Duration::from_secs(6)).await;
     connect.heard().await;
 
     // Past three quarters of its life.
